@@ -1,1 +1,11 @@
-//! Placeholder.
+//! One-command local deployment of Sotto: a private Postgres, development certificates, server
+//! and balancer processes, and their supervision.
+//!
+//! Everything here is for one machine and one person: development, demonstrations, tests. It
+//! refuses to run Postgres as root, to listen beyond loopback, and to touch a database cluster
+//! that it did not create. Nothing here knows the protocol or opens a message.
+
+pub mod postgres;
+pub mod process;
+pub mod sql;
+pub mod testing;
