@@ -1,0 +1,226 @@
+//! The structure that ARCHITECTURE.md promises, checked: which crate imports
+//! which, where SQL and the MLS library may be named, how long files are,
+//! which packages must be recent and which must be absent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, semver::Version};
+
+fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .manifest_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .other_options(vec!["--offline".to_owned()])
+        .exec()
+        .unwrap()
+}
+
+/// What each crate's non-test code imports of the workspace.
+fn own_imports(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>> {
+    let own: BTreeSet<_> = metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| package.name.to_string())
+        .collect();
+    metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| {
+            let imports = package
+                .dependencies
+                .iter()
+                .filter(|dependency| dependency.kind == DependencyKind::Normal)
+                .map(|dependency| dependency.name.clone())
+                .filter(|name| own.contains(name))
+                .collect();
+            (package.name.to_string(), imports)
+        })
+        .collect()
+}
+
+#[test]
+fn imports_run_one_way() {
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("sotto-protocol", &[][..]),
+        ("sotto-roster", &["sotto-protocol"][..]),
+        ("sotto-crypto", &["sotto-protocol", "sotto-roster"][..]),
+        ("sotto-server", &["sotto-protocol", "sotto-roster"][..]),
+        ("sotto-balancer", &["sotto-protocol"][..]),
+        ("sotto-client", &["sotto-protocol", "sotto-roster", "sotto-crypto"][..]),
+        ("sotto-stack", &[][..]),
+    ]);
+    for (name, imports) in own_imports(&metadata()) {
+        if let Some(allowed) = allowed.get(name.as_str()) {
+            for import in imports {
+                assert!(allowed.contains(&import.as_str()), "{name} must not import {import}");
+            }
+        }
+    }
+}
+
+/// Every package that a crate's non-test build can link.
+fn linked_into(metadata: &Metadata, name: &str) -> BTreeSet<String> {
+    let resolve = metadata.resolve.as_ref().unwrap();
+    let package = metadata.packages.iter().find(|p| p.name.as_str() == name).unwrap();
+    let mut seen = BTreeSet::new();
+    let mut open = vec![package.id.clone()];
+    while let Some(id) = open.pop() {
+        if !seen.insert(id.clone()) {
+            continue;
+        }
+        let node = resolve.nodes.iter().find(|node| node.id == id).unwrap();
+        let normal = node.deps.iter().filter(|dependency| {
+            dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal)
+        });
+        open.extend(normal.map(|dependency| dependency.pkg.clone()));
+    }
+    let by_id: BTreeMap<_, _> = metadata.packages.iter().map(|p| (&p.id, p.name.to_string())).collect();
+    seen.iter().map(|id| by_id[id].clone()).collect()
+}
+
+#[test]
+fn nothing_that_opens_payloads_is_linked_into_servers_or_balancer() {
+    let metadata = metadata();
+    for name in ["sotto-server", "sotto-balancer"] {
+        let linked = linked_into(&metadata, name);
+        for forbidden in ["sotto-crypto", "sotto-client", "rusqlite", "openmls_sqlite_storage"] {
+            assert!(!linked.contains(forbidden), "{name} links {forbidden}");
+        }
+    }
+    let balancer = linked_into(&metadata, "sotto-balancer");
+    assert!(!balancer.contains("rustls"), "the balancer holds no TLS");
+    assert!(!balancer.contains("tokio-postgres"), "the balancer holds no database");
+    assert!(!linked_into(&metadata, "sotto-protocol").contains("tokio"));
+    assert!(!linked_into(&metadata, "sotto-crypto").contains("tokio"));
+}
+
+#[test]
+fn every_crate_takes_the_workspace_lints_and_so_forbids_unsafe() {
+    for package in metadata().workspace_packages() {
+        let manifest = fs::read_to_string(&package.manifest_path).unwrap();
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{}", package.name);
+    }
+    let root = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(root.contains("unsafe_code = \"forbid\""));
+}
+
+#[test]
+fn packages_with_published_flaws_are_recent_or_absent() {
+    let minimums = [
+        ("bcrypt", "0.19.2"), ("tokio-postgres", "0.7.18"), ("postgres-protocol", "0.6.12"),
+        ("rustls", "0.23.18"), ("rustls-webpki", "0.103.13"), ("tokio", "1.44.2"),
+        ("bytes", "1.11.1"), ("curve25519-dalek", "4.1.3"), ("ed25519-dalek", "2.0.0"),
+        ("hpke-rs", "0.6.0"), ("rand", "0.8.6"), ("lru", "0.18.2"),
+    ];
+    let absent = ["rustls-pemfile", "atty", "ansi_term"];
+    let metadata = metadata();
+    let linked: BTreeSet<String> = ["sotto", "sotto-bench"]
+        .iter()
+        .flat_map(|name| linked_into(&metadata, name))
+        .collect();
+    for package in metadata.packages.iter().filter(|p| linked.contains(p.name.as_str())) {
+        assert!(!absent.contains(&package.name.as_str()), "{} is unmaintained", package.name);
+        for (name, minimum) in minimums {
+            if package.name.as_str() == name {
+                let minimum = Version::parse(minimum).unwrap();
+                assert!(package.version >= minimum, "{name} {} < {minimum}", package.version);
+            }
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Our own Rust files, relative to the root, without generated ones.
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> = [
+        "src", "tests", "protocol", "roster", "crypto", "server", "balancer", "client", "stack", "bench",
+    ]
+    .iter()
+    .map(|name| root().join(name))
+    .collect();
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if !path.ends_with("gen") && !path.ends_with("target") {
+                    open.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+}
+
+/// The part of a file before its test module.
+fn product_code(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap_or(text)
+}
+
+fn is_test(path: &str) -> bool {
+    path.contains("tests/") || path.contains("/tests") || path.contains("testing") || path.contains("benches/")
+}
+
+#[test]
+fn files_stay_short_and_say_their_purpose() {
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = relative(&path);
+        assert!(text.lines().count() <= 600, "{name} has {} lines", text.lines().count());
+        assert!(text.starts_with("//!"), "{name} does not open with its purpose");
+    }
+}
+
+#[test]
+fn sql_lives_in_the_two_stores_only() {
+    let homes = ["server/src/store/", "server/src/bus", "server/src/migrate", "client/src/history/", "stack/", "bench/", "src/"];
+    let statements = ["SELECT ", "INSERT INTO", "DELETE FROM", "UPDATE ", "LISTEN ", "PRAGMA "];
+    for path in sources() {
+        let name = relative(&path);
+        if is_test(&name) || homes.iter().any(|home| name.starts_with(home)) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for line in product_code(&text).lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for statement in statements {
+                assert!(!line.contains(&format!("\"{statement}")), "SQL in {name}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_mls_library_is_named_in_two_places_only() {
+    for path in sources() {
+        let name = relative(&path);
+        let allowed = is_test(&name)
+            || name.starts_with("roster/src/public_group")
+            || name.starts_with("crypto/src/mls");
+        let text = fs::read_to_string(&path).unwrap();
+        let code = product_code(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
+        let names_it = code.into_iter().any(|line| line.contains("openmls"));
+        assert!(allowed || !names_it, "{name} names the MLS library");
+    }
+}
+
+#[test]
+fn every_clock_reading_is_declared() {
+    // Clippy bans the calls; this keeps the exceptions few.
+    let exceptions: usize = sources()
+        .iter()
+        .filter(|path| !is_test(&relative(path)))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .map(|text| product_code(&text).matches("clippy::disallowed_methods").count())
+        .sum();
+    assert!(exceptions <= 30, "{exceptions} exceptions from the clock and queue rules");
+}
