@@ -1,1 +1,16 @@
-//! Placeholder.
+//! Sotto's client: what a person or a script runs.
+//!
+//! `engine` decides (no sockets, no terminal), `history` and `profile` keep,
+//! `net` connects, `runtime` joins them, `cli` speaks to people and scripts.
+//! Whatever came from somebody else reaches a terminal through `SafeText` only.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub mod cli;
+
+/// Runs the client: `args` are the arguments after the program's name.
+#[must_use]
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    cli::run(args)
+}
