@@ -5,6 +5,8 @@
 //! refuses to run Postgres as root, to listen beyond loopback, and to touch a database cluster
 //! that it did not create. Nothing here knows the protocol or opens a message.
 
+pub mod certs;
+mod files;
 pub mod postgres;
 pub mod process;
 pub mod sql;
