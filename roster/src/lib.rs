@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Who is in a conversation and who may change it.
+//!
+//! Device certificates, roles, the one door to every membership change
+//! ([`authorize`]), and the public state of MLS groups as servers keep it.
+//! Everything here verifies; nothing here can open a message, and no secret
+//! key enters this crate. Only [`public_group`] names the MLS library.
+
+pub mod authorize;
+pub mod certificate;
+pub mod public_group;
+pub mod roles;
+pub mod state;
+
+pub use authorize::{
+    AddedLeaf, Authorized, Change, Committer, Denied, Freshness, LeafUpdate, Lifetime,
+    MembershipChange, Removal, authorize, authorize_join, authorize_new, authorize_rebuild,
+};
+pub use certificate::{CertificateError, DeviceCertificate};
+pub use public_group::{
+    Applied, CommitError, KeyPackageError, KeyPackageInfo, PublicConversation, inspect_key_package,
+};
+pub use roles::{Policy, PolicyError, Role, Rules};
+pub use state::{LeafIndex, Roster};

@@ -1,0 +1,110 @@
+//! How a conversation begins, is entered, and is rebuilt.
+
+use std::collections::BTreeMap;
+
+use sotto_protocol::Username;
+
+use super::change::Denied;
+use super::judge;
+use crate::certificate::DeviceCertificate;
+use crate::roles::{Policy, Role, Rules};
+use crate::state::{LeafIndex, Roster};
+
+/// Judges the first state of a conversation's MLS group, of any generation:
+/// epoch 0 with its creator alone. Returns the creator.
+///
+/// # Errors
+/// When anything else is in it, or the policy is not the creator's to make.
+pub fn authorize_new(roster: &Roster) -> Result<&DeviceCertificate, Denied> {
+    check(roster)?;
+    let mut leaves = roster.leaves.values();
+    match (leaves.next(), leaves.next()) {
+        (Some(creator), None) if roster.epoch == 0 && roster.policy.version() == 1 => Ok(creator),
+        _ => Err(Denied::BadOrigin),
+    }
+}
+
+/// Judges the state that a welcome leads to, for the device that was invited.
+///
+/// # Errors
+/// When the roster breaks a rule that every state obeys, `me` is not in it, or
+/// the inviter could not have added `me`.
+pub fn authorize_join(
+    roster: &Roster,
+    me: &DeviceCertificate,
+    inviter: LeafIndex,
+) -> Result<(), Denied> {
+    check(roster)?;
+    let inviter = roster.leaves.get(&inviter).ok_or(Denied::NoSuchLeaf)?;
+    if !roster.leaves.values().any(|leaf| leaf == me) {
+        return Err(Denied::NoSuchLeaf);
+    }
+    let role = roster
+        .policy
+        .role_of(inviter.username())
+        .ok_or(Denied::NotInPolicy)?;
+    let may = match roster.policy.rules() {
+        Rules::Pair { .. } => true,
+        // An inviter may have handed its role on in the same commit, as a rebuild does.
+        Rules::Group { .. } => role >= Role::Admin || inviter.same_account(me),
+    };
+    if may { Ok(()) } else { Err(Denied::RoleTooLow) }
+}
+
+/// Judges a new generation of a conversation by its roster after the first
+/// commit. `accepted` holds identity keys that stand for accounts instead of
+/// those in the old roster (a person accepted a changed identity; for a server:
+/// the keys of its accounts).
+///
+/// # Errors
+/// When somebody would come in who was not in, would gain a role, or `by` may
+/// not rebuild.
+pub fn authorize_rebuild(
+    old: &Roster,
+    new: &Roster,
+    by: &DeviceCertificate,
+    accepted: &BTreeMap<Username, [u8; 32]>,
+) -> Result<(), Denied> {
+    check(new)?;
+    if new.conversation != old.conversation || new.generation <= old.generation {
+        return Err(Denied::BadOrigin);
+    }
+    for leaf in new.leaves.values().chain([by]) {
+        let known = accepted
+            .get(leaf.username())
+            .or_else(|| old.identity_of(leaf.username()));
+        if known != Some(leaf.identity_key()) {
+            return Err(Denied::IdentityChanged);
+        }
+    }
+    let role = old
+        .policy
+        .role_of(by.username())
+        .ok_or(Denied::NotInPolicy)?;
+    match (old.policy.rules(), new.policy.rules()) {
+        (Rules::Pair { .. }, _) if same_rules(&old.policy, &new.policy) => Ok(()),
+        (Rules::Group { roles: before }, Rules::Group { roles: after }) => {
+            let kept = after
+                .iter()
+                .all(|(name, role)| before.get(name) == Some(role));
+            if role >= Role::Admin && kept {
+                Ok(())
+            } else {
+                Err(Denied::RoleTooLow)
+            }
+        }
+        _ => Err(Denied::PolicyChange),
+    }
+}
+
+fn same_rules(one: &Policy, other: &Policy) -> bool {
+    one.rules() == other.rules()
+}
+
+/// What holds in every state.
+fn check(roster: &Roster) -> Result<(), Denied> {
+    let leaves: Vec<_> = roster.leaves.values().collect();
+    judge::one_identity_each(leaves.iter().copied())?;
+    judge::distinct_devices(&leaves)?;
+    judge::accounts_fit_policy(&leaves, &roster.policy)
+}
