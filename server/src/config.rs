@@ -1,0 +1,313 @@
+//! The server's configuration: one TOML file, an environment variable for
+//! every key, checked as a whole before anything starts. Unknown keys of the
+//! file are errors. Unknown variables are not: platforms invent some
+//! (`SOTTO_SERVER_SERVICE_HOST`) for services of this name.
+
+mod cidr;
+mod environment;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use cidr::Cidr;
+
+/// Everything that an operator can set.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where clients (or a balancer) connect.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz`, `/metrics` and `/status.json` are served; loopback only.
+    pub admin: SocketAddr,
+    /// `allow` lets `admin` listen beyond loopback.
+    #[serde(default)]
+    pub admin_public: AdminPublic,
+    /// The Postgres address, as libpq reads it. May hold a password: never logged.
+    pub database_url: String,
+    /// The certificate chain in PEM.
+    pub tls_cert: PathBuf,
+    /// The private key in PEM.
+    pub tls_key: PathBuf,
+    /// Networks whose connections must begin with a PROXY v2 header; from all others none is read.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Cidr>,
+    /// Who may register.
+    #[serde(default)]
+    pub registration: Registration,
+    /// Whether accounts can be listed.
+    #[serde(default)]
+    pub directory: Directory,
+    /// A file that is written once the server is ready: JSON with the bound addresses.
+    #[serde(default)]
+    pub ready_file: Option<PathBuf>,
+    /// The server's name in status displays.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// Connections held at once.
+    #[serde(default = "default_connections_max")]
+    pub connections_max: usize,
+    /// Handshakes under way at once.
+    #[serde(default = "default_handshakes_max")]
+    pub handshakes_max: usize,
+    /// Threads that run bcrypt; as many as the machine has cores when not said.
+    #[serde(default)]
+    pub password_workers: Option<usize>,
+    /// bcrypt's cost, 4 to 16.
+    #[serde(default = "default_bcrypt_cost")]
+    pub bcrypt_cost: u32,
+    /// How long an undelivered envelope is kept.
+    #[serde(default = "default_retention_days")]
+    pub retention_days: u32,
+    /// How long a stopping server waits for its clients to leave.
+    #[serde(default = "default_drain_seconds")]
+    pub drain_seconds: u64,
+    /// Registrations that one network prefix may make in an hour, over all servers.
+    #[serde(default = "default_registrations_per_hour")]
+    pub registrations_per_hour: u32,
+}
+
+/// Who may register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Anybody.
+    #[default]
+    Open,
+    /// Whoever holds an invite code.
+    Invite,
+    /// Nobody.
+    Closed,
+}
+
+/// Whether accounts can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Directory {
+    /// By everybody who is logged in.
+    #[default]
+    Listed,
+}
+
+/// Whether the admin port may be reached from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminPublic {
+    /// It may not.
+    #[default]
+    Refuse,
+    /// It may: something else keeps strangers away from it.
+    Allow,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration.
+    #[error("the configuration is wrong: {0}")]
+    Parse(String),
+    /// A variable holds something else than its key takes.
+    #[error("the environment variable {variable} is not {expected}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A value is out of its range.
+    #[error("the configuration is wrong: {0}")]
+    Value(&'static str),
+}
+
+impl Config {
+    /// Reads a file, if one is named, and lets the environment override it.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            })?,
+            None => String::new(),
+        };
+        Self::read(&text, |variable| std::env::var(variable).ok())
+    }
+
+    /// Reads a text, overridden by `variable`'s answers.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(
+        text: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        // The parser's own message quotes the line, which may be the one with a password.
+        let mut table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigError::Parse(error.message().to_owned()))?;
+        environment::overlay(&mut table, variable)?;
+        let config: Self = table
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError::Parse(error.message().to_owned()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |sentence| Err(ConfigError::Value(sentence));
+        if !is_loopback(self.admin.ip()) && self.admin_public == AdminPublic::Refuse {
+            return wrong("admin must be a loopback address, unless admin_public = \"allow\"");
+        }
+        if !(4..=16).contains(&self.bcrypt_cost) {
+            return wrong("bcrypt_cost must be 4 to 16");
+        }
+        if self.connections_max == 0 || self.handshakes_max == 0 {
+            return wrong("connections_max and handshakes_max must be at least 1");
+        }
+        if self.password_workers.is_some_and(|workers| !(1..=256).contains(&workers)) {
+            return wrong("password_workers must be 1 to 256");
+        }
+        if !(1..=3650).contains(&self.retention_days) {
+            return wrong("retention_days must be 1 to 3650");
+        }
+        if self.drain_seconds > 3600 {
+            return wrong("drain_seconds must be at most 3600");
+        }
+        if self.name.is_empty() || self.name.len() > 64 {
+            return wrong("name must have 1 to 64 bytes");
+        }
+        Ok(())
+    }
+
+    /// How long a stopping server waits for its clients to leave.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+
+    /// Whether connections from `address` must begin with a PROXY v2 header.
+    #[must_use]
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+fn default_name() -> String {
+    "server".to_owned()
+}
+
+fn default_connections_max() -> usize {
+    50_000
+}
+
+fn default_handshakes_max() -> usize {
+    1_000
+}
+
+fn default_bcrypt_cost() -> u32 {
+    12
+}
+
+fn default_retention_days() -> u32 {
+    14
+}
+
+fn default_drain_seconds() -> u64 {
+    30
+}
+
+fn default_registrations_per_hour() -> u32 {
+    60
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = r#"
+        listen = "127.0.0.1:0"
+        admin = "127.0.0.1:0"
+        database_url = "postgresql:///sotto"
+        tls_cert = "server.pem"
+        tls_key = "server.key"
+    "#;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        Config::read(text, |_| None)
+    }
+
+    #[test]
+    fn the_smallest_file_has_defaults_for_the_rest() {
+        let config = read(SMALLEST).map_err(|error| error.to_string()).unwrap();
+        assert_eq!(config.bcrypt_cost, 12);
+        assert_eq!(config.registration, Registration::Open);
+        assert!(!config.is_trusted_proxy("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn unknown_keys_and_values_out_of_range_are_errors() {
+        for line in [
+            "lisen = \"x\"",
+            "bcrypt_cost = 3",
+            "connections_max = 0",
+            "trusted_proxies = [\"10.0.0.0/33\"]",
+            "registration = \"maybe\"",
+            "name = \"\"",
+        ] {
+            assert!(read(&format!("{SMALLEST}\n{line}")).is_err(), "{line}");
+        }
+        let public = SMALLEST.replace("admin = \"127.0.0.1:0\"", "admin = \"0.0.0.0:9\"");
+        assert!(read(&public).is_err());
+        assert!(read(&format!("{public}\nadmin_public = \"allow\"")).is_ok());
+    }
+
+    #[test]
+    fn errors_do_not_quote_the_database_password() {
+        let text = SMALLEST.replace(
+            "\"postgresql:///sotto\"",
+            "\"postgresql://u:c4n4ry@h/d",
+        );
+        let error = read(&text).err().unwrap();
+        assert!(!format!("{error} {error:?}").contains("c4n4ry"));
+    }
+
+    #[test]
+    fn the_environment_overrides_every_key() {
+        let config = Config::read(SMALLEST, |variable| {
+            Some(
+                match variable {
+                    "SOTTO_SERVER_LISTEN" => "127.0.0.1:7",
+                    "SOTTO_SERVER_BCRYPT_COST" => "5",
+                    "SOTTO_SERVER_TRUSTED_PROXIES" => "10.0.0.0/8, ::1/128",
+                    "SOTTO_SERVER_REGISTRATION" => "closed",
+                    _ => return None,
+                }
+                .to_owned(),
+            )
+        })
+        .map_err(|error| error.to_string())
+        .unwrap();
+        assert_eq!(config.listen.port(), 7);
+        assert_eq!(config.bcrypt_cost, 5);
+        assert!(config.is_trusted_proxy("10.9.9.9".parse().unwrap()));
+        assert!(config.is_trusted_proxy("::ffff:10.9.9.9".parse().unwrap()));
+        assert!(!config.is_trusted_proxy("11.0.0.1".parse().unwrap()));
+        assert_eq!(config.registration, Registration::Closed);
+    }
+}
