@@ -6,8 +6,11 @@
 //! that it did not create. Nothing here knows the protocol or opens a message.
 
 pub mod certs;
+pub mod cli;
+pub mod deployment;
 mod files;
 pub mod postgres;
 pub mod process;
 pub mod sql;
+mod terminal;
 pub mod testing;

@@ -14,7 +14,7 @@ mod user;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -174,6 +174,12 @@ impl Cluster {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.config.home.join("postgres.log")
+    }
+
+    /// The folder of the socket.
+    #[must_use]
+    pub fn socket_dir(&self) -> &Path {
+        &self.config.socket_dir
     }
 
     /// The process id of the postmaster, if it was started and not stopped since.
@@ -357,12 +363,20 @@ impl Drop for Cluster {
     }
 }
 
-/// Makes a directory that only `owner` may enter, or checks that an existing one is a directory.
+/// Makes a directory that only `owner` may enter. An existing one must be a real directory that
+/// belongs to us or to `owner` already: in `/tmp` somebody else may have put something there.
 fn private_dir(path: &Path, owner: &RunAs) -> Result<(), PostgresError> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        Err(error) => return Err(PostgresError::file(path)(error)),
+    let created = DirBuilder::new().mode(0o700).create(path);
+    if let Err(error) = created {
+        let meta = fs::symlink_metadata(path).map_err(PostgresError::file(path))?;
+        let me = rustix::process::geteuid().as_raw();
+        let is_ours = match owner {
+            RunAs::Myself => meta.uid() == me,
+            RunAs::Other { uid, .. } => meta.uid() == me || meta.uid() == *uid,
+        };
+        if !meta.is_dir() || !is_ours {
+            return Err(PostgresError::file(path)(error));
+        }
     }
     owner.own(path).map_err(PostgresError::file(path))
 }
