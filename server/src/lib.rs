@@ -9,7 +9,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub mod bus;
 pub mod config;
+pub mod migrate;
+pub mod store;
 
 /// What the command line of a server says.
 #[derive(Debug, Clone, clap::Args)]

@@ -1,0 +1,122 @@
+//! Why the store refused: one enum per family of verbs, split by what the caller can do.
+//!
+//! No message holds a value that came from a client.
+
+use sotto_protocol::{ConversationId, DeviceId};
+
+/// The store itself failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be used now and nothing was changed; try again.
+    #[error("database unavailable: {0}")]
+    Unavailable(String),
+    /// Whether the change was made is not known: it must not be acknowledged, and asking again is safe.
+    #[error("outcome of the commit unknown")]
+    Unknown,
+    /// The database holds something that this server cannot read, or refused a statement that is
+    /// always right: a bug or a damaged database.
+    #[error("database corrupt or of another schema: {0}")]
+    Corrupt(String),
+    /// The schema is not the one that this server was built for.
+    #[error("schema version is {found}, this server needs {needed}")]
+    SchemaVersion {
+        /// The database's; 0 when it has none.
+        found: i32,
+        /// Ours.
+        needed: i32,
+    },
+}
+
+/// Why an account or device was not made or changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AccountError {
+    /// The name, or one that looks like it, is taken.
+    #[error("name taken")]
+    NameTaken,
+    /// The invite code is unknown, used up or expired.
+    #[error("invite code not valid")]
+    InviteInvalid,
+    /// The device's id is in use by another device or conversation.
+    #[error("device id taken")]
+    DeviceTaken,
+    /// The account has the most devices that it may have.
+    #[error("too many devices")]
+    TooManyDevices,
+    /// No such account.
+    #[error("unknown account")]
+    UnknownAccount,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why no key packages were given.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClaimError {
+    /// No such account.
+    #[error("unknown account")]
+    UnknownUser,
+    /// No device of the account has a usable key package for the ciphersuite.
+    #[error("no key package")]
+    NoKeyPackage,
+    /// Too many claims by this account for that one.
+    #[error("too many claims")]
+    RateLimited {
+        /// When trying again makes sense; milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a message was not appended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The epoch is not the conversation's.
+    #[error("stale epoch")]
+    StaleEpoch {
+        /// The conversation's epoch now.
+        epoch: u64,
+    },
+    /// The generation is not the conversation's.
+    #[error("stale generation")]
+    StaleGeneration {
+        /// The conversation's generation now.
+        generation: u32,
+        /// The conversation's epoch now.
+        epoch: u64,
+    },
+    /// No such conversation, or the device is not in it.
+    #[error("not a member")]
+    NotMember,
+    /// The database cannot be used now, or too much is queued for it; nothing was stored.
+    #[error("unavailable")]
+    Unavailable,
+    /// It may or may not be stored: never acknowledge; the same client id asks again.
+    #[error("outcome unknown")]
+    OutcomeUnknown,
+}
+
+/// Why a commit was not appended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// As for a message.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// An added device does not exist (any more).
+    #[error("unknown device")]
+    UnknownDevice {
+        /// Which one.
+        device: DeviceId,
+    },
+    /// The two accounts already have a conversation.
+    #[error("the pair has a conversation")]
+    PairExists {
+        /// Which one.
+        conversation: ConversationId,
+    },
+    /// The id belongs to another conversation or to a mailbox.
+    #[error("conversation id taken")]
+    IdTaken,
+}
