@@ -7,6 +7,7 @@
 
 pub mod authorize;
 pub mod certificate;
+pub mod login;
 pub mod public_group;
 pub mod roles;
 pub mod state;
@@ -16,6 +17,7 @@ pub use authorize::{
     MembershipChange, Removal, authorize, authorize_join, authorize_new, authorize_rebuild,
 };
 pub use certificate::{CertificateError, DeviceCertificate};
+pub use login::{login_signing_input, verify_login};
 pub use public_group::{
     Applied, CommitError, KeyPackageError, KeyPackageInfo, PublicConversation, inspect_key_package,
 };

@@ -18,7 +18,7 @@ const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A value that could not be encoded or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("group state is malformed")]
-pub struct SnapshotError;
+pub(super) struct SnapshotError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {

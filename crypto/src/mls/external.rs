@@ -1,0 +1,90 @@
+//! Coming back without an invitation: a device that lost its state, or a new
+//! device of an account that is in, puts itself in by external commit.
+//!
+//! The MLS library merges such a commit at once. When the server refuses it,
+//! roll the transaction back or delete the group, and begin again with fresh
+//! group info.
+
+use openmls::prelude::{
+    LeafNodeParameters, MlsGroup, MlsMessageBodyIn, MlsMessageIn, tls_codec::Deserialize as _,
+};
+use openmls_traits::OpenMlsProvider as _;
+use sotto_protocol::ClientMessageId;
+use sotto_protocol::limits::HANDSHAKE_BYTES_MAX;
+use sotto_roster::authorize_join;
+use sotto_roster::public_group::{commit_aad, profile, reading};
+
+use super::commit::{PendingCommit, pending_commit};
+use super::group::{Address, Group, GroupError, credential, join_config};
+use super::store::{DeviceSigner, KeyStore};
+use crate::identity::LocalDevice;
+
+/// A group entered by external commit, and the commit to send.
+pub struct Rejoin {
+    /// The group, one epoch ahead of the server until it accepts the commit.
+    pub group: Group,
+    /// The commit and the group info after it; there is no welcome.
+    pub commit: PendingCommit,
+}
+
+impl Group {
+    /// Enters the group that a group info describes, in place of any state of it here.
+    ///
+    /// # Errors
+    /// When the group info does not verify, the account is not in, or the database refuses; nothing changes then.
+    pub fn rejoin(
+        store: &KeyStore<'_>,
+        me: &LocalDevice,
+        address: Address,
+        group_info: &[u8],
+        client_id: &ClientMessageId,
+    ) -> Result<Rejoin, GroupError> {
+        store.attempt(|| {
+            if let Some(old) = Self::load(store, me, address)? {
+                old.delete(store)?;
+            }
+            enter(store, me, address, group_info, client_id)
+        })
+    }
+}
+
+fn enter(
+    store: &KeyStore<'_>,
+    me: &LocalDevice,
+    address: Address,
+    group_info: &[u8],
+    client_id: &ClientMessageId,
+) -> Result<Rejoin, GroupError> {
+    if group_info.len() > HANDSHAKE_BYTES_MAX {
+        return Err(GroupError::Invalid);
+    }
+    let parsed = MlsMessageIn::tls_deserialize_exact(group_info).map(MlsMessageIn::extract);
+    let Ok(MlsMessageBodyIn::GroupInfo(info)) = parsed else {
+        return Err(GroupError::Invalid);
+    };
+    if *info.group_id() != profile::group_id(&address.conversation, address.generation) {
+        return Err(GroupError::Misplaced);
+    }
+    let leaf = LeafNodeParameters::builder()
+        .with_capabilities(profile::capabilities())
+        .build();
+    let (mls, bundle) = MlsGroup::external_commit_builder()
+        .with_config(join_config())
+        .with_aad(commit_aad(&address.conversation, client_id))
+        .skip_lifetime_validation()
+        .build_group(store, info, credential(me.certificate()))
+        .map_err(|_| GroupError::Invalid)?
+        .leaf_node_parameters(leaf)
+        .load_psks(store.storage())
+        .map_err(|_| GroupError::Mls("external commit"))?
+        .use_ratchet_tree_extension(true)
+        .build(store.rand(), store.crypto(), &DeviceSigner(me), |_| true)
+        .map_err(|_| GroupError::Mls("external commit"))?
+        .finalize(store)
+        .map_err(|_| GroupError::Mls("external commit"))?;
+    let roster = reading::roster_of(mls.public_group(), me.certificate().deployment())?;
+    let group = Group::over(mls, me)?;
+    authorize_join(&roster, me.certificate(), group.own_leaf())?;
+    let commit = pending_commit(bundle, Vec::new(), group.epoch())?;
+    Ok(Rejoin { group, commit })
+}
