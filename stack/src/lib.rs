@@ -7,6 +7,7 @@
 
 pub mod certs;
 pub mod cli;
+pub mod demo;
 pub mod deployment;
 mod files;
 pub mod postgres;

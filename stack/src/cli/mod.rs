@@ -1,8 +1,9 @@
-//! The commands `up`, `status` and `down`: arguments, what people read, exit codes.
+//! The commands `up`, `demo`, `status` and `down`: arguments, what people read, exit codes.
 //!
-//! Exit codes: 0 done; 1 something failed; 2 usage; 6 `status` when nothing runs; 69 no Postgres
+//! Exit codes: 0 done; 1 something failed or, for `demo`, does not hold; 2 usage; 6 `status` when nothing runs; 69 no Postgres
 //! to be had; 130 interrupted.
 
+mod demo;
 mod down;
 mod signals;
 mod status;
@@ -11,9 +12,11 @@ mod up;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use demo::demo;
 pub use down::down;
 pub use status::status;
 pub use up::up;
+pub(crate) use up::{describe, process_table};
 
 use crate::deployment::{DatabaseError, DeploymentError};
 use crate::postgres::PostgresError;
@@ -53,6 +56,17 @@ pub struct UpArgs {
     /// Return as soon as everything is ready, leaving it running
     #[arg(long)]
     detach: bool,
+    /// Never install Postgres
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// Show everything at work: two people, a deployment, a killed server. Cleans up after itself.
+///
+/// Exits with 0 only if every message arrived exactly once and in order, and Postgres held no
+/// plaintext.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DemoArgs {
     /// Never install Postgres
     #[arg(long)]
     no_install: bool,

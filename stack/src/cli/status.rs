@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{FAILED, NOT_RUNNING, StatusArgs, fail};
+use super::{NOT_RUNNING, StatusArgs, fail};
 use crate::deployment::{
     DeploymentError, Kind, Layout, Phase, ProcessState, State, http, sessions_at,
 };
@@ -37,8 +37,7 @@ struct Report {
     processes: Vec<Examined>,
 }
 
-/// Runs the command. Exit code 0 when everything is well, 1 when something is not, 6 when nothing
-/// runs.
+/// Runs the command. Exit code 0 when a deployment runs, well or not, and 6 when none does.
 #[must_use]
 pub fn status(args: &StatusArgs) -> ExitCode {
     match examine(args) {
@@ -51,19 +50,9 @@ pub fn status(args: &StatusArgs) -> ExitCode {
             } else {
                 print!("{}", render(&report, args));
             }
-            ExitCode::from(code(&report))
+            ExitCode::from(if report.running { 0 } else { NOT_RUNNING })
         }
         Err(error) => fail(&error),
-    }
-}
-
-fn code(report: &Report) -> u8 {
-    let is_well = report.phase == Some(Phase::Ready)
-        && report.processes.iter().all(|examined| examined.healthy);
-    match (report.running, is_well) {
-        (false, _) => NOT_RUNNING,
-        (true, true) => 0,
-        (true, false) => FAILED,
     }
 }
 

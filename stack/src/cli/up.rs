@@ -71,26 +71,27 @@ fn say(text: &str) {
     let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
 }
 
-/// What runs where, and what to type next.
-pub(crate) fn overview(state: &State, layout: &Layout, palette: Palette) -> String {
-    let mut rows = vec![
-        ["process", "pid", "address", "status and metrics", "log"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+/// What runs where.
+pub(crate) fn process_table(state: &State, palette: Palette) -> String {
+    let heading = ["process", "pid", "address", "status and metrics", "log"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for process in &state.processes {
+        let admin = process.admin.map(|admin| format!("http://{admin}/metrics"));
         rows.push(vec![
             process.name.clone(),
             process
                 .pid
                 .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
             process.address.clone(),
-            process
-                .admin
-                .map_or_else(|| "-".to_owned(), |admin| format!("http://{admin}/metrics")),
+            admin.unwrap_or_else(|| "-".to_owned()),
             process.log.display().to_string(),
         ]);
     }
+    table(&rows, palette)
+}
+
+/// What runs where, and what to type next.
+fn overview(state: &State, layout: &Layout, palette: Palette) -> String {
     let title = format!("Sotto runs. Clients connect to {}.", state.server);
     let env = shorten(&layout.env());
     let chat = |me: &str, other: &str| {
@@ -101,7 +102,7 @@ pub(crate) fn overview(state: &State, layout: &Layout, palette: Palette) -> Stri
     format!(
         "\n{}\n\n{}\nChat with yourself in two other terminals:\n\n{}{}\n{}\n",
         palette.paint(Tone::Strong, &title),
-        table(&rows, palette),
+        process_table(state, palette),
         chat("alice", "bob"),
         chat("bob", "alice"),
         palette.paint(
@@ -121,7 +122,8 @@ fn shorten(path: &Path) -> String {
     )
 }
 
-fn describe(notice: &Notice, palette: Palette) -> String {
+/// A notice as a line for people.
+pub(crate) fn describe(notice: &Notice, palette: Palette) -> String {
     match notice {
         Notice::Ended {
             name,

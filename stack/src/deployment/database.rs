@@ -2,11 +2,12 @@
 
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::config::Settings;
 use super::layout::Layout;
+use crate::files::{self, Access};
 use crate::postgres::{
     self, Binaries, Cluster, ClusterConfig, Durability, Install, PostgresError, SUPERUSER,
 };
@@ -142,12 +143,72 @@ fn place(dir: &Path, run_as: &RunAs) -> io::Result<PathBuf> {
     if postgres::can_traverse(run_as, dir) {
         return Ok(dir.join("postgres"));
     }
+    let temporary = std::env::temp_dir();
+    if dir.starts_with(&temporary) && postgres::can_traverse(run_as, &temporary) {
+        let parent = temporary.join("sotto-up");
+        own_dir(&parent)?;
+        remove_orphans(&parent);
+        return place_in(&parent, dir);
+    }
     let parent = Path::new(ROOT_FALLBACK);
-    match DirBuilder::new().mode(0o711).create(parent) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+    own_dir(parent)?;
+    place_in(parent, dir)
+}
+
+/// A folder that others may pass through and only we may change.
+fn own_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o711).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(files::naming(path, error));
+        }
         _ => {}
     }
-    Ok(parent.join(path_hash(dir)))
+    let meta = std::fs::symlink_metadata(path)?;
+    if meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "{} belongs to somebody else",
+        path.display()
+    )))
+}
+
+/// A place named after the deployment, with a note of whose it is.
+fn place_in(parent: &Path, dir: &Path) -> io::Result<PathBuf> {
+    let home = parent.join(path_hash(dir));
+    files::write(
+        &owner_note(&home),
+        &dir.display().to_string(),
+        Access::Private,
+    )?;
+    Ok(home)
+}
+
+fn owner_note(home: &Path) -> PathBuf {
+    home.with_extension("deployment")
+}
+
+/// Removes what deployments left in the temporary folder whose own folder is gone: nobody can
+/// start them again. Failures are left to the next time.
+fn remove_orphans(parent: &Path) {
+    let Ok(entries) = parent.read_dir() else {
+        return;
+    };
+    for note in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+        if note
+            .extension()
+            .is_none_or(|extension| extension != "deployment")
+        {
+            continue;
+        }
+        let Ok(dir) = std::fs::read_to_string(&note) else {
+            continue;
+        };
+        if matches!(Path::new(&dir).try_exists(), Ok(false)) {
+            let _ = std::fs::remove_dir_all(note.with_extension(""));
+            let _ = std::fs::remove_file(&note);
+        }
+    }
 }
 
 /// Beside the data, or under a short name when that path is too long for a socket.
@@ -180,6 +241,20 @@ mod tests {
             socket_dir(Path::new("/a/postgres")),
             Path::new("/a/postgres/socket")
         );
+    }
+
+    #[test]
+    fn what_vanished_deployments_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("deployment");
+        std::fs::create_dir(&dir).unwrap();
+        let home = place_in(folder.path(), &dir).unwrap();
+        std::fs::create_dir(&home).unwrap();
+        remove_orphans(folder.path());
+        assert!(home.exists());
+        std::fs::remove_dir(&dir).unwrap();
+        remove_orphans(folder.path());
+        assert!(!home.exists() && !owner_note(&home).exists());
     }
 
     #[test]

@@ -173,6 +173,15 @@ impl Deployment {
         self.database.url()
     }
 
+    /// Where the private Postgres keeps its data; `None` with somebody else's database.
+    #[must_use]
+    pub fn postgres_data(&self) -> Option<PathBuf> {
+        match &self.database {
+            Database::Private { cluster, .. } => Some(cluster.data()),
+            Database::External { .. } => None,
+        }
+    }
+
     /// What runs where, now.
     #[must_use]
     pub fn state(&self) -> State {
