@@ -217,7 +217,7 @@ impl Group {
         Suite::from_number(u16::from(self.mls.ciphersuite()))
     }
 
-    /// The epoch authenticator: members of one epoch agree on it, and nobody else knows it.
+    /// The first 32 bytes of the epoch authenticator: members of one epoch agree on it, and nobody else knows it.
     #[must_use]
     pub fn authenticator(&self) -> [u8; 32] {
         let mut bytes = [0; 32];

@@ -14,10 +14,10 @@ use crate::identity::LocalDevice;
 use crate::suite::Suite;
 
 /// How long one-time packages live, in seconds: 60 days, of which the first 45 they are handed out.
-pub const ONE_TIME_LIFETIME_S: u64 = 60 * 24 * 3600;
+pub(super) const ONE_TIME_LIFETIME_S: u64 = 60 * 24 * 3600;
 /// How long last-resort packages and a creator's leaf live, in seconds: 84
 /// days, the most that the MLS library accepts.
-pub const LEAF_LIFETIME_S: u64 = 84 * 24 * 3600;
+pub(super) const LEAF_LIFETIME_S: u64 = 84 * 24 * 3600;
 /// By how much a lifetime begins before now, for clocks that lag, in seconds.
 const MARGIN_S: u64 = 3600;
 

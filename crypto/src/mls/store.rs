@@ -143,7 +143,7 @@ impl Signer for DeviceSigner<'_> {
 /// The library's name of a suite.
 pub(super) fn ciphersuite(suite: Suite) -> Ciphersuite {
     match suite {
-        Suite::Hybrid => Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519,
+        Suite::Hybrid => Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519,
         Suite::Classical => Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519,
     }
 }

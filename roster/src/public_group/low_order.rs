@@ -14,7 +14,7 @@ const XWING_PUBLIC_KEY_BYTES: usize = 1184 + 32;
 pub(crate) fn is_sound_key(suite: Ciphersuite, key: &[u8]) -> bool {
     let x25519 = match suite {
         Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519 => Some(key),
-        Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519
+        Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519
             if key.len() == XWING_PUBLIC_KEY_BYTES =>
         {
             key.get(1184..)
@@ -70,7 +70,7 @@ mod tests {
             assert!(!is_sound_key(classical, &point));
             let mut hybrid = vec![7; 1184];
             hybrid.extend_from_slice(&point);
-            let suite = Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519;
+            let suite = Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519;
             assert!(!is_sound_key(suite, &hybrid));
         }
     }

@@ -26,7 +26,7 @@ use sotto_protocol::{ClientMessageId, ConversationId, DeploymentId, wire};
 pub use key_package::{KeyPackageError, KeyPackageInfo, inspect_key_package, read_key_package};
 pub use reading::ReadError;
 
-use crate::authorize::{Authorized, Denied, Freshness, authorize, authorize_new};
+use crate::authorize::{Authorized, Committer, Denied, Freshness, authorize, authorize_new};
 use crate::certificate::DeviceCertificate;
 use crate::state::{LeafIndex, Roster};
 use snapshot::Snapshot;
@@ -226,7 +226,12 @@ impl PublicConversation {
         )?;
         let authorized = authorize(&self.roster, &change)?;
         let signer = self.committer_index(&sender, &staged)?;
-        self.merge(&crypto, authorized, *staged, group_info, signer)
+        let applied = self.merge(&crypto, authorized, *staged, group_info, signer)?;
+        let external = matches!(change.committer, Committer::External(_));
+        Ok(Applied {
+            external,
+            ..applied
+        })
     }
 
     /// Where the committer's leaf is after the commit.
@@ -281,7 +286,7 @@ impl PublicConversation {
         next.check_group_info(crypto, group_info, signer)?;
         let (committer, _) = authorized.into_changes();
         let before = std::mem::replace(self, next).roster;
-        Ok(applied(committer, before, self.roster.clone(), signer))
+        Ok(applied(committer, before, self.roster.clone()))
     }
 
     /// The group info must be signed by the committer and state exactly this context, tag and tree.
@@ -359,12 +364,7 @@ pub fn envelope_aad(
     .encode_to_vec()
 }
 
-fn applied(
-    committer: DeviceCertificate,
-    before: Roster,
-    after: Roster,
-    signer: LeafIndex,
-) -> Applied {
+fn applied(committer: DeviceCertificate, before: Roster, after: Roster) -> Applied {
     let missing_in = |of: &Roster, from: &Roster| -> Vec<DeviceCertificate> {
         of.leaves
             .values()
@@ -372,11 +372,10 @@ fn applied(
             .cloned()
             .collect()
     };
-    let was_member = before.leaves.get(&signer) == Some(&committer);
     Applied {
         added: missing_in(&after, &before),
         removed: missing_in(&before, &after),
-        external: !was_member,
+        external: false,
         committer,
         before,
         after,

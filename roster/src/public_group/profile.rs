@@ -15,13 +15,14 @@ use crate::roles::Policy;
 pub const CREDENTIAL_TYPE: u16 = 0xF0C1;
 /// Type of the group-context extension that holds the policy (private range).
 pub const POLICY_EXTENSION_TYPE: u16 = 0xF0C2;
-/// X-Wing (X25519 and ML-KEM-768), ChaCha20-Poly1305, SHA-256, Ed25519; a provisional number.
-pub const SUITE_HYBRID: u16 = 0x004D;
+/// X-Wing (X25519 and ML-KEM-768), AES-256-GCM, SHA-384, Ed25519; a provisional number. The
+/// variant with ChaCha20-Poly1305 (0x004D) is named by the MLS library but refused by its provider.
+pub const SUITE_HYBRID: u16 = 0x004E;
 /// X25519, ChaCha20-Poly1305, SHA-256, Ed25519.
 pub const SUITE_CLASSICAL: u16 = 0x0003;
 
 const SUITES: [Ciphersuite; 2] = [
-    Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519,
+    Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519,
     Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519,
 ];
 
