@@ -1,0 +1,12 @@
+//! What a server reads from a client.
+#![no_main]
+
+use bytes::BytesMut;
+use libfuzzer_sys::fuzz_target;
+use sotto_protocol::frame::{FrameLimit, decode_frame};
+use sotto_protocol::wire::ClientFrame;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut buffer = BytesMut::from(bytes);
+    while let Ok(Some(_)) = decode_frame::<ClientFrame>(&mut buffer, FrameLimit::AfterLogin) {}
+});
