@@ -5,7 +5,7 @@
 //! client made up, HTTP, random bytes) is refused at its first wrong byte.
 
 /// The most bytes of a first flight that are held for a client, record headers included.
-pub(crate) const HELLO_BYTES_MAX: usize = 16 * 1024;
+pub const HELLO_BYTES_MAX: usize = 16 * 1024;
 
 const RECORD_HEADER_BYTES: usize = 5;
 const RECORD_PAYLOAD_BYTES_MAX: usize = 16 * 1024;
@@ -16,7 +16,8 @@ const HANDSHAKE_HEADER_BYTES: usize = 4;
 
 /// Whether a ClientHello is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub enum Progress {
+    /// So far so good.
     NeedMore,
     /// The hello is whole; more bytes of the client may follow it.
     Complete,
@@ -24,17 +25,23 @@ pub(crate) enum Progress {
 
 /// These bytes cannot become a ClientHello that is worth waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotAHello {
+pub enum NotAHello {
+    /// The bytes are not TLS handshake records.
     #[error("not a TLS handshake record")]
     Record,
+    /// The first message is another one.
     #[error("not a client hello")]
     Message,
+    /// More than [`HELLO_BYTES_MAX`].
     #[error("client hello is too long")]
     TooLong,
 }
 
 /// Judges all bytes that a connection has sent so far.
-pub(crate) fn examine(bytes: &[u8]) -> Result<Progress, NotAHello> {
+///
+/// # Errors
+/// [`NotAHello`] as soon as further bytes cannot help.
+pub fn examine(bytes: &[u8]) -> Result<Progress, NotAHello> {
     let mut rest = bytes;
     // Handshake bytes seen in earlier records, and the message's total once it is known.
     let mut header = [0_u8; HANDSHAKE_HEADER_BYTES];

@@ -18,7 +18,7 @@ mod connect;
 mod core;
 mod hash;
 mod health;
-mod hello;
+pub mod hello;
 mod limits;
 mod listener;
 mod metrics;

@@ -12,7 +12,7 @@
 
 use crate::affinity::AffinityKey;
 use crate::config::{BackendConfig, Endpoint};
-use crate::hash::{Seed, capacity};
+use crate::hash::{self, Candidate, Place, Seed, capacity};
 use crate::health::{
     Availability, EjectionRoom, Health, HealthSettings, ProbeOutcome, State, Transition,
 };
@@ -174,6 +174,7 @@ impl Pool {
         now: Duration,
         tried: &[Serial],
     ) -> Result<usize, PickError> {
+        let place = Place::of(key);
         let (mut total, mut weights) = (1_u64, 0_u64);
         for backend in self
             .backends
@@ -195,20 +196,24 @@ impl Pool {
             untried(backend) && backend.handshakes < self.settings.handshakes_max
         };
         // Below its bound; else any available one (retries only); else by order alone.
-        self.nearest(key, |backend| idle(backend) && roomy(backend))
-            .or_else(|| self.nearest(key, |backend| idle(backend) && backend.is_available(now)))
-            .or_else(|| self.nearest(key, idle))
+        self.nearest(place, |backend| idle(backend) && roomy(backend))
+            .or_else(|| self.nearest(place, |backend| idle(backend) && backend.is_available(now)))
+            .or_else(|| self.nearest(place, idle))
             .ok_or(PickError::Busy)
     }
 
-    fn nearest(&self, key: AffinityKey, eligible: impl Fn(&Backend) -> bool) -> Option<usize> {
-        self.backends
-            .iter()
-            .enumerate()
-            .filter(|(_, backend)| eligible(backend))
-            .map(|(index, backend)| (index, backend.seed.distance(backend.config.weight, key)))
-            .min_by(|(_, a), (_, b)| a.total_cmp(b))
-            .map(|(index, _)| index)
+    fn nearest(&self, place: Place, eligible: impl Fn(&Backend) -> bool) -> Option<usize> {
+        let candidates = self.backends.iter().enumerate();
+        hash::nearest(
+            place,
+            candidates
+                .filter(|(_, backend)| eligible(backend))
+                .map(|(index, backend)| Candidate {
+                    index,
+                    seed: backend.seed,
+                    weight: backend.config.weight,
+                }),
+        )
     }
 
     /// The backend sent its first byte: the client is served there.

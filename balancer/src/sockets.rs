@@ -77,3 +77,36 @@ pub(crate) fn connections_possible() -> u32 {
         .unwrap_or(u32::MAX)
         .clamp(1, 1_000_000)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn dead_peers_are_noticed_within_forty_five_seconds() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        tune(&socket).unwrap();
+        assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        let interval = sockopt::tcp_keepintvl(&socket).unwrap();
+        let idle = sockopt::tcp_keepidle(&socket).unwrap();
+        let noticed = idle + interval * sockopt::tcp_keepcnt(&socket).unwrap();
+        assert!(noticed <= Duration::from_secs(45), "{noticed:?}");
+        #[cfg(target_os = "linux")]
+        assert!(sockopt::tcp_user_timeout(&socket).unwrap() <= 45_000);
+    }
+
+    #[tokio::test]
+    async fn both_families_share_a_port() {
+        let four = listen("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = four.local_addr().unwrap().port();
+        // A machine without IPv6 has nothing to share.
+        if let Err(error) = listen(format!("[::]:{port}").parse().unwrap()) {
+            assert_ne!(error.kind(), io::ErrorKind::AddrInUse);
+        }
+    }
+}

@@ -196,3 +196,29 @@ async fn servers_that_only_look_down_are_tried_anyway() {
         Some("s1")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_clients_meets_a_stopped_and_a_dead_server() {
+    let backends = three().await;
+    let [a, b, c] = &backends;
+    let balancer = start(&bare(&[a, b, c]), "[timeouts]\nfirst_byte_ms = 400\n");
+    a.manner.send_replace(Manner::Silent);
+    b.stop();
+    let address = front(&balancer);
+    let storm: Vec<_> = (0..600_u16)
+        .map(|n| {
+            let [high, low] = n.to_be_bytes();
+            tokio::spawn(async move {
+                let mut socket = connect_from([127, 1, high, low.max(1)], address).await;
+                (greet(&mut socket).await, socket)
+            })
+        })
+        .collect();
+    let mut open = Vec::new();
+    for client in storm {
+        let (home, socket) = within("a client", client).await.unwrap();
+        assert_eq!(home.as_deref(), Some("s3"), "no client fails");
+        open.push(socket);
+    }
+    assert_eq!(status(&balancer).await["totals"]["connections"], 600);
+}
