@@ -1,1 +1,83 @@
-fn main(){}
+//! Load generator and measurements for Sotto: `sotto-bench SCENARIO`.
+//!
+//! Speaks the raw protocol over TLS 1.3 through the balancer, against a deployment that it starts
+//! or one that it is pointed at. It measures and judges; it is never a test of time: the verdict
+//! is about messages, and the figures are printed beside the machine's own.
+
+mod args;
+mod checker;
+mod clock;
+mod connection;
+mod cpu;
+mod deployment;
+mod error;
+mod files_limit;
+mod lane;
+mod latency;
+mod member;
+mod pair;
+mod procfs;
+mod report;
+mod scenarios;
+mod target;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::Args;
+use deployment::Deployment;
+use error::BenchError;
+use report::Report;
+use scenarios::Context;
+
+/// Done, and every message arrived once.
+const EXIT_HOLDS: u8 = 0;
+/// It could not be measured, or a message was lost, duplicated or reordered.
+const EXIT_FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut report = Report {
+        scenario: args.scenario.name(),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        ..Report::default()
+    };
+    if let Err(error) = measure(&args, &mut report) {
+        report.failures.push(error.to_string());
+    }
+    let text = if args.json {
+        serde_json::to_string(&report).unwrap_or_else(|error| error.to_string()) + "\n"
+    } else {
+        report.to_text()
+    };
+    let written = std::io::stdout().write_all(text.as_bytes());
+    if written.is_ok() && report.holds() {
+        ExitCode::from(EXIT_HOLDS)
+    } else {
+        ExitCode::from(EXIT_FAILED)
+    }
+}
+
+fn measure(args: &Args, report: &mut Report) -> Result<(), BenchError> {
+    let room = files_limit::raise(u64::from(args.clients()));
+    if room < u64::from(args.clients()) {
+        return Err(BenchError::Deployment(format!(
+            "only {room} connections fit the limit of open files; raise it with: ulimit -n"
+        )));
+    }
+    if !scenarios::needs_deployment(args.scenario) {
+        return scenarios::run_alone(args, report);
+    }
+    let deployment = Deployment::open(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(BenchError::io("starting the runtime"))?;
+    let context = Context {
+        args,
+        deployment: &deployment,
+    };
+    runtime.block_on(scenarios::run(&context, report))
+}

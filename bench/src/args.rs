@@ -1,0 +1,149 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+/// Load generator and measurements for Sotto.
+///
+/// Starts a deployment of its own with the `sotto` program beside this one, or measures the one it
+/// is pointed at with --server and --ca. Exits 1 when a message was lost, duplicated or reordered.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "sotto-bench", version)]
+pub(crate) struct Args {
+    /// What to measure.
+    #[arg(value_enum)]
+    pub(crate) scenario: Scenario,
+    /// Connected clients; each scenario has its own default.
+    #[arg(long)]
+    pub(crate) clients: Option<u32>,
+    /// How long each run lasts, as 500ms, 10s or 2m.
+    #[arg(long = "for", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) length: Duration,
+    /// Messages of one sender on their way at the same time; several runs when given with commas.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) in_flight: Vec<u32>,
+    /// Messages a second over all senders, instead of as many as possible.
+    #[arg(long)]
+    pub(crate) rate: Option<u32>,
+    /// Size of a sealed payload; the size of a sealed short message when not said.
+    #[arg(long)]
+    pub(crate) payload_bytes: Option<usize>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Servers of a deployment started here.
+    #[arg(long, default_value_t = 3, conflicts_with = "server")]
+    pub(crate) servers: u32,
+    /// The `sotto` program to start a deployment with; the one beside this program when not said.
+    #[arg(long, conflicts_with = "server")]
+    pub(crate) sotto: Option<PathBuf>,
+    /// Measure this deployment (HOST:PORT) instead of starting one.
+    #[arg(long, requires = "ca")]
+    pub(crate) server: Option<String>,
+    /// The certificate authorities that the deployment's certificate comes from, in PEM.
+    #[arg(long)]
+    pub(crate) ca: Option<PathBuf>,
+    /// The `state.json` of that deployment, where it was started by `sotto up`: for CPU, memory
+    /// and faults by process.
+    #[arg(long, requires = "server")]
+    pub(crate) state: Option<PathBuf>,
+    /// Let all clients come from one address, as behind one router.
+    #[arg(long)]
+    pub(crate) one_address: bool,
+    /// Leave the machine's own measures out.
+    #[arg(long)]
+    pub(crate) no_machine: bool,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Memory of authenticated connections that do nothing (10,000 of them).
+    #[value(name = "idle-10k")]
+    Idle,
+    /// Messages between pairs that are both connected.
+    #[value(name = "one-to-one-online")]
+    OneToOne,
+    /// Messages to people who are away, and their delivery on return.
+    #[value(name = "offline-store")]
+    Offline,
+    /// Everybody comes back after one server was killed.
+    #[value(name = "reconnect-storm")]
+    Storm,
+    /// Sealing and opening with local storing, as a client does it; needs no deployment.
+    #[value(name = "sealing")]
+    Sealing,
+    /// The machine alone: an echo over the same TLS stack, and commits of Postgres.
+    #[value(name = "machine")]
+    Machine,
+}
+
+impl Scenario {
+    /// Connected clients when not said.
+    pub(crate) const fn clients(self) -> u32 {
+        match self {
+            Self::Idle => 10_000,
+            Self::OneToOne | Self::Offline | Self::Machine => 400,
+            Self::Storm => 3_000,
+            Self::Sealing => 2,
+        }
+    }
+
+    /// Its name on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle-10k",
+            Self::OneToOne => "one-to-one-online",
+            Self::Offline => "offline-store",
+            Self::Storm => "reconnect-storm",
+            Self::Sealing => "sealing",
+            Self::Machine => "machine",
+        }
+    }
+}
+
+impl Args {
+    /// Connected clients, at least two.
+    pub(crate) fn clients(&self) -> u32 {
+        self.clients
+            .unwrap_or_else(|| self.scenario.clients())
+            .max(2)
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text} is not a duration such as 500ms, 10s or 2m");
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" | "" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_or_refused() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_duration("soon").is_err() && parse_duration("3h").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+        let args = Args::try_parse_from(["b", "one-to-one-online", "--in-flight", "1,16"]);
+        assert_eq!(args.unwrap().in_flight, [1, 16]);
+    }
+}

@@ -1,0 +1,362 @@
+//! A lane: two connected members with a conversation, and messages that flow from one to the other.
+//!
+//! One task drives both ends, so a message counts as delivered when the receiver's frame was read,
+//! and only then is the next one let out. Every wait has a deadline.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sotto_protocol::ConversationId;
+use sotto_protocol::wire::{Acknowledge, Append, Cursor, ServerFrame, client_frame, server_frame};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+use crate::checker::{Checker, Delivery, Tally, client_id, number_of};
+use crate::clock::now;
+use crate::connection::{Connection, answer_of};
+use crate::error::BenchError;
+use crate::latency::Latencies;
+use crate::member::{Member, acknowledgement, catch_up};
+use crate::pair;
+use crate::target::Target;
+
+/// Own messages after which the sender tells the server that it has passed them.
+const OWN_STEP: u64 = 64;
+/// Set-ups under way at the same time.
+const SETUP_MAX: usize = 24;
+
+/// What an append needs of a conversation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conversation {
+    id: ConversationId,
+    epoch: u64,
+}
+
+impl Conversation {
+    /// An append of message `number`.
+    pub(crate) fn append(&self, tag: u64, number: u64, payload: &Bytes) -> client_frame::Body {
+        client_frame::Body::Append(Append {
+            conversation_id: self.id.to_vec(),
+            generation: 0,
+            epoch: self.epoch,
+            client_id: client_id(tag, number).to_vec(),
+            payload: payload.clone(),
+        })
+    }
+
+    /// Acknowledges the log up to `seq`, as a client does for its own messages.
+    pub(crate) fn own_cursor(&self, seq: u64) -> client_frame::Body {
+        client_frame::Body::Acknowledge(Acknowledge {
+            cursors: vec![Cursor {
+                conversation_id: self.id.to_vec(),
+                seq,
+            }],
+        })
+    }
+}
+
+/// Sender, receiver and their conversation.
+pub(crate) struct Lane {
+    pub(crate) sender: Member,
+    pub(crate) sending: Connection,
+    pub(crate) receiver: Member,
+    pub(crate) receiving: Connection,
+    pub(crate) conversation: Conversation,
+}
+
+/// One run over a lane.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Deliveries from here on are measured.
+    pub(crate) measure_from: Instant,
+    /// No message is sent later.
+    pub(crate) stop_at: Instant,
+    /// What has not arrived by then is lost.
+    pub(crate) give_up_at: Instant,
+    /// Messages on their way at the same time.
+    pub(crate) in_flight: u64,
+    /// A fixed rhythm instead of as fast as possible.
+    pub(crate) pace: Option<Pace>,
+    /// What is sent; a sealed message as far as a server can tell.
+    pub(crate) payload: Bytes,
+}
+
+/// When messages are due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// The first.
+    pub(crate) first: Instant,
+    /// Between two.
+    pub(crate) interval: Duration,
+}
+
+/// What a run over a lane found.
+pub(crate) struct Outcome {
+    pub(crate) tally: Tally,
+    /// Deliveries between the start of measuring and the stop.
+    pub(crate) measured: u64,
+    /// From sending to the receiver's reading.
+    pub(crate) delivery: Latencies,
+    /// From sending to the sender's reading of the acknowledgement.
+    pub(crate) acknowledgement: Latencies,
+    pub(crate) failure: Option<BenchError>,
+}
+
+impl Outcome {
+    fn new() -> Self {
+        Self {
+            tally: Tally::default(),
+            measured: 0,
+            delivery: Latencies::new(),
+            acknowledgement: Latencies::new(),
+            failure: None,
+        }
+    }
+
+    /// All lanes of a run together.
+    pub(crate) fn sum(all: Vec<Self>) -> Self {
+        let mut sum = Self::new();
+        for one in all {
+            sum.tally.add(one.tally);
+            sum.measured += one.measured;
+            sum.delivery.merge(&one.delivery);
+            sum.acknowledgement.merge(&one.acknowledgement);
+            sum.failure = sum.failure.or(one.failure);
+        }
+        sum
+    }
+}
+
+impl Lane {
+    /// Registers both, makes their conversation and follows it on both sides.
+    async fn set_up(target: Target, number: u32) -> Result<Self, BenchError> {
+        let (sender, mut sending) = Member::register(&target, 2 * number).await?;
+        let (receiver, mut receiving) = Member::register(&target, 2 * number + 1).await?;
+        let create = pair::create(sender.device(), receiver.device())?;
+        let id = ConversationId::from_slice(&create.conversation_id)
+            .map_err(BenchError::crypto("reading a conversation id"))?;
+        let create = client_frame::Body::CreateConversation(create);
+        let server_frame::Body::Appended(made) = sending.call("create", create).await? else {
+            return Err(BenchError::Protocol("another answer to create"));
+        };
+        catch_up(&mut sending, |_| {}).await?;
+        catch_up(&mut receiving, |_| {}).await?;
+        sending.trim();
+        receiving.trim();
+        Ok(Self {
+            sender,
+            sending,
+            receiver,
+            receiving,
+            conversation: Conversation {
+                id,
+                epoch: made.epoch,
+            },
+        })
+    }
+
+    /// Sends by the plan until its end and checks what arrives.
+    pub(crate) async fn run(&mut self, plan: &Plan) -> Outcome {
+        let mut run = Run::new(plan);
+        let failure = self.drive(&mut run).await.err();
+        let mut outcome = run.outcome;
+        outcome.tally = run.checker.tally();
+        outcome.failure = failure;
+        outcome
+    }
+
+    async fn drive(&mut self, run: &mut Run<'_>) -> Result<(), BenchError> {
+        loop {
+            let at = now();
+            let stopped = at >= run.plan.stop_at;
+            if at >= run.plan.give_up_at || (stopped && run.checker.is_settled()) {
+                return Ok(());
+            }
+            if !stopped {
+                self.fill(run, at)?;
+            }
+            self.sending.flush().await?;
+            tokio::select! {
+                frame = self.sending.next() => run.on_sender(frame?)?,
+                frame = self.receiving.next() => {
+                    let frame = frame?;
+                    self.receive(run, frame)?;
+                }
+                () = sleep_until(run.wake(at).into()) => {}
+            }
+            while let Some(frame) = self.sending.take()? {
+                run.on_sender(frame)?;
+            }
+            while let Some(frame) = self.receiving.take()? {
+                self.receive(run, frame)?;
+            }
+            if run.own_seq >= run.own_seq_told + OWN_STEP {
+                run.own_seq_told = run.own_seq;
+                let cursor = self.conversation.own_cursor(run.own_seq);
+                self.sending.queue(cursor)?;
+            }
+            self.receiving.flush().await?;
+        }
+    }
+
+    fn fill(&mut self, run: &mut Run<'_>, at: Instant) -> Result<(), BenchError> {
+        while run.may_send(at) {
+            let number = run.checker.send();
+            let append = self.conversation.append(run.tag, number, &run.plan.payload);
+            let request_id = self.sending.queue(append)?;
+            run.first_request.get_or_insert(request_id);
+            run.sent_at.push_back(at);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, run: &mut Run<'_>, frame: ServerFrame) -> Result<(), BenchError> {
+        let Some(server_frame::Body::Deliver(deliver)) = frame.body else {
+            return Ok(());
+        };
+        let at = now();
+        for envelope in &deliver.envelopes {
+            if let Some(number) = number_of(run.tag, &envelope.client_id) {
+                run.on_delivery(number, envelope.seq, at);
+            }
+        }
+        self.receiving.queue(acknowledgement(&deliver))?;
+        Ok(())
+    }
+}
+
+/// The state of one run over one lane.
+struct Run<'a> {
+    plan: &'a Plan,
+    tag: u64,
+    checker: Checker,
+    /// When each message was sent, from number `forgotten` on.
+    sent_at: VecDeque<Instant>,
+    forgotten: u64,
+    acknowledged_to: u64,
+    own_seq: u64,
+    own_seq_told: u64,
+    first_request: Option<u64>,
+    outcome: Outcome,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        Self {
+            plan,
+            tag: rand::random(),
+            checker: Checker::default(),
+            sent_at: VecDeque::new(),
+            forgotten: 0,
+            acknowledged_to: 0,
+            own_seq: 0,
+            own_seq_told: 0,
+            first_request: None,
+            outcome: Outcome::new(),
+        }
+    }
+
+    fn may_send(&self, at: Instant) -> bool {
+        let tally = self.checker.tally();
+        if self.checker.in_flight() >= self.plan.in_flight {
+            return false;
+        }
+        self.plan.pace.is_none_or(|pace| at >= pace.due(tally.sent))
+    }
+
+    /// When to look again though nothing arrived.
+    fn wake(&self, at: Instant) -> Instant {
+        if at >= self.plan.stop_at {
+            return self.plan.give_up_at;
+        }
+        match self.plan.pace {
+            Some(pace) => pace.due(self.checker.tally().sent).min(self.plan.stop_at),
+            None => self.plan.stop_at,
+        }
+    }
+
+    fn on_sender(&mut self, frame: ServerFrame) -> Result<(), BenchError> {
+        let request_id = frame.request_id;
+        if request_id == 0 {
+            return Ok(());
+        }
+        let server_frame::Body::Appended(appended) = answer_of("append", frame)? else {
+            return Err(BenchError::Protocol("another answer to append"));
+        };
+        self.checker.acknowledge();
+        self.own_seq = self.own_seq.max(appended.seq);
+        let number = request_id - self.first_request.unwrap_or(request_id);
+        self.acknowledged_to = self.acknowledged_to.max(number + 1);
+        if let Some(sent_at) = self.sent_at_of(number) {
+            let latency = now().saturating_duration_since(sent_at);
+            if self.is_measured(now()) {
+                self.outcome.acknowledgement.record(latency);
+            }
+        }
+        self.forget();
+        Ok(())
+    }
+
+    fn on_delivery(&mut self, number: u64, seq: u64, at: Instant) {
+        if self.checker.deliver(number, seq) == Delivery::Again {
+            return;
+        }
+        if self.is_measured(at) {
+            self.outcome.measured += 1;
+            if let Some(sent_at) = self.sent_at_of(number) {
+                let latency = at.saturating_duration_since(sent_at);
+                self.outcome.delivery.record(latency);
+            }
+        }
+        self.forget();
+    }
+
+    fn is_measured(&self, at: Instant) -> bool {
+        at >= self.plan.measure_from && at < self.plan.stop_at
+    }
+
+    fn sent_at_of(&self, number: u64) -> Option<Instant> {
+        let place = number.checked_sub(self.forgotten)?;
+        self.sent_at.get(usize::try_from(place).ok()?).copied()
+    }
+
+    /// Drops the times of messages that are both acknowledged and delivered.
+    fn forget(&mut self) {
+        let delivered = self.checker.tally().sent - self.checker.in_flight();
+        let done = delivered.min(self.acknowledged_to);
+        while self.forgotten < done && self.sent_at.pop_front().is_some() {
+            self.forgotten += 1;
+        }
+    }
+}
+
+impl Pace {
+    fn due(self, number: u64) -> Instant {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        self.first + self.interval.saturating_mul(number)
+    }
+}
+
+/// Sets up so many lanes, several at a time.
+///
+/// # Errors
+/// When one cannot be set up.
+pub(crate) async fn set_up(target: &Target, count: u32) -> Result<Vec<Lane>, BenchError> {
+    let gate = Arc::new(Semaphore::new(SETUP_MAX));
+    let mut tasks = JoinSet::new();
+    for number in 0..count {
+        let (gate, target) = (Arc::clone(&gate), target.clone());
+        tasks.spawn(async move {
+            let _turn = gate.acquire_owned().await;
+            Lane::set_up(target, number).await
+        });
+    }
+    let mut lanes = Vec::with_capacity(count as usize);
+    while let Some(lane) = tasks.join_next().await {
+        lanes.push(lane??);
+    }
+    Ok(lanes)
+}

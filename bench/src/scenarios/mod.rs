@@ -1,0 +1,76 @@
+//! The scenarios, one file each, and what they share.
+
+mod idle;
+mod machine;
+mod offline;
+mod one_to_one;
+mod sealing;
+mod storm;
+
+use bytes::Bytes;
+
+use crate::args::{Args, Scenario};
+use crate::deployment::Deployment;
+use crate::error::BenchError;
+use crate::pair;
+use crate::report::Report;
+
+/// What a scenario works with.
+pub(crate) struct Context<'a> {
+    /// The command line.
+    pub(crate) args: &'a Args,
+    /// The deployment under load.
+    pub(crate) deployment: &'a Deployment,
+}
+
+impl Context<'_> {
+    /// Random bytes of the wanted size.
+    pub(crate) fn payload(&self) -> Result<Bytes, BenchError> {
+        let size = match self.args.payload_bytes {
+            Some(size) => size.clamp(1, sotto_protocol::limits::PAYLOAD_BYTES_MAX),
+            None => pair::sealed_bytes()?,
+        };
+        Ok((0..size).map(|_| rand::random::<u8>()).collect())
+    }
+
+    /// Messages of one sender on their way at the same time, for each run.
+    pub(crate) fn in_flight(&self, default: &[u32]) -> Vec<u64> {
+        let wanted = if self.args.in_flight.is_empty() {
+            default
+        } else {
+            &self.args.in_flight
+        };
+        wanted.iter().map(|one| u64::from((*one).max(1))).collect()
+    }
+}
+
+/// Whether the scenario needs a deployment.
+pub(crate) fn needs_deployment(scenario: Scenario) -> bool {
+    scenario != Scenario::Sealing
+}
+
+/// Runs a scenario against a deployment.
+///
+/// # Errors
+/// When it could not be carried out; what it found wrong is in the report.
+pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<(), BenchError> {
+    if !context.args.no_machine {
+        report.machine = Some(machine::measure(context).await?);
+    }
+    match context.args.scenario {
+        Scenario::Idle => idle::run(context, report).await,
+        Scenario::OneToOne => one_to_one::run(context, report).await,
+        Scenario::Offline => offline::run(context, report).await,
+        Scenario::Storm => storm::run(context, report).await,
+        Scenario::Machine => Ok(()),
+        Scenario::Sealing => Ok(()),
+    }
+}
+
+/// Runs the scenario that needs no deployment.
+///
+/// # Errors
+/// When it could not be carried out.
+pub(crate) fn run_alone(args: &Args, report: &mut Report) -> Result<(), BenchError> {
+    sealing::run(args, report)
+}

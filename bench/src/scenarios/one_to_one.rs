@@ -1,0 +1,119 @@
+//! Messages between pairs that are both connected: as many as possible with a number in flight, or
+//! at a fixed rate for the latency.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::Context;
+use crate::clock::now;
+use crate::cpu::CpuMeter;
+use crate::error::BenchError;
+use crate::lane::{self, Lane, Outcome, Pace, Plan};
+use crate::report::{Report, Run};
+
+/// Not measured: the first messages of every connection.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// What has not arrived so long after the last send is lost.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The rate of the run for latency, in messages a second over all pairs.
+const CALM_PER_S: u32 = 100;
+
+/// Runs with one and sixteen in flight, and one at 100 messages a second; or what was asked.
+pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<(), BenchError> {
+    let pairs = (context.args.clients() / 2).max(1);
+    let mut lanes = lane::set_up(context.deployment.target(), pairs).await?;
+    let payload = context.payload()?;
+    let mut wanted: Vec<(u64, Option<u32>)> = match context.args.rate {
+        Some(rate) => vec![(1, Some(rate.max(1)))],
+        None => context
+            .in_flight(&[1, 16])
+            .into_iter()
+            .map(|in_flight| (in_flight, None))
+            .collect(),
+    };
+    if context.args.rate.is_none() && context.args.in_flight.is_empty() {
+        wanted.push((1, Some(CALM_PER_S)));
+    }
+    for (in_flight, rate) in wanted {
+        let start = now();
+        let stop_at = start + WARM_UP + context.args.length;
+        let plan = Plan {
+            measure_from: start + WARM_UP,
+            stop_at,
+            give_up_at: stop_at + PATIENCE,
+            in_flight,
+            pace: None,
+            payload: payload.clone(),
+        };
+        let (outcome, run);
+        (lanes, outcome, run) = measure(context, lanes, &plan, rate).await?;
+        report
+            .failures
+            .extend(outcome.failure.map(|e| e.to_string()));
+        report.runs.push(run);
+    }
+    Ok(())
+}
+
+async fn measure(
+    context: &Context<'_>,
+    lanes: Vec<Lane>,
+    plan: &Plan,
+    rate: Option<u32>,
+) -> Result<(Vec<Lane>, Outcome, Run), BenchError> {
+    let pairs = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
+    let interval = rate.map(|rate| Duration::from_secs(1) * pairs / rate);
+    let mut tasks = JoinSet::new();
+    let meter = CpuMeter::start(context.deployment);
+    for (place, mut lane) in (0_u32..).zip(lanes) {
+        let pace = interval.map(|interval| Pace {
+            first: now() + interval * place / pairs,
+            interval,
+        });
+        let plan = Plan {
+            pace,
+            // At a fixed rhythm a late answer must not hold the next message back.
+            in_flight: pace.map_or(plan.in_flight, |_| u64::MAX),
+            ..plan.clone()
+        };
+        tasks.spawn(async move {
+            let outcome = lane.run(&plan).await;
+            (lane, outcome)
+        });
+    }
+    let mut run = Run {
+        name: match rate {
+            Some(rate) => format!("one to one, {rate} messages a second"),
+            None => format!("one to one, {} in flight each", plan.in_flight),
+        },
+        clients: pairs * 2,
+        ..Run::default()
+    };
+    tokio::time::sleep_until(plan.stop_at.into()).await;
+    let mut halves = Vec::new();
+    let mut stopped = Some(meter);
+    while let Some(done) = tasks.join_next().await {
+        halves.push(done?);
+        if let Some(meter) = stopped.take() {
+            meter.finish(&mut run, 0);
+        }
+    }
+    let (lanes, outcomes): (Vec<Lane>, Vec<Outcome>) = halves.into_iter().unzip();
+    let outcome = Outcome::sum(outcomes);
+    run.seconds = plan
+        .stop_at
+        .saturating_duration_since(plan.measure_from)
+        .as_secs_f64();
+    run.per_s = outcome.measured as f64 / run.seconds;
+    for (process, cores) in &run.cpu_cores {
+        run.cpu_us_each
+            .insert(process, cores * 1e6 / run.per_s.max(1e-9));
+    }
+    run.messages = Some(outcome.tally);
+    run.latency
+        .insert("delivered", outcome.delivery.percentiles());
+    run.latency
+        .insert("acknowledged", outcome.acknowledgement.percentiles());
+    Ok((lanes, outcome, run))
+}
