@@ -224,3 +224,84 @@ fn strong_key(bytes: &[u8; 32]) -> Result<VerifyingKey, CertificateError> {
         .filter(|key| !key.is_weak())
         .ok_or(CertificateError::BadSignature)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use proptest::prelude::*;
+
+    fn fields() -> CertificateFields {
+        CertificateFields {
+            deployment: DeploymentId::from_bytes([1; 16]),
+            username: Username::parse("alice").unwrap(),
+            device: DeviceId::from_bytes([2; 16]),
+            device_key: SigningKey::from_bytes(&[3; 32]).verifying_key().to_bytes(),
+            identity_key: SigningKey::from_bytes(&[4; 32]).verifying_key().to_bytes(),
+            issued_at_ms: 1_700_000_000_000,
+        }
+    }
+
+    fn signed(
+        fields: &CertificateFields,
+        key: &SigningKey,
+    ) -> Result<DeviceCertificate, CertificateError> {
+        let signature = key.sign(&signing_input(&fields.to_tbs())).to_bytes();
+        DeviceCertificate::assemble(fields, signature)
+    }
+
+    #[test]
+    fn only_the_identity_key_certifies() {
+        let good = signed(&fields(), &SigningKey::from_bytes(&[4; 32])).unwrap();
+        let read = DeviceCertificate::verify(good.as_bytes(), &fields().deployment).unwrap();
+        assert_eq!(read, good);
+        let forged = signed(&fields(), &SigningKey::from_bytes(&[5; 32]));
+        assert_eq!(forged.err(), Some(CertificateError::BadSignature));
+        let elsewhere =
+            DeviceCertificate::verify(good.as_bytes(), &DeploymentId::from_bytes([9; 16]));
+        assert_eq!(elsewhere.err(), Some(CertificateError::OtherDeployment));
+    }
+
+    #[test]
+    fn a_signature_without_the_label_is_not_one() {
+        let signature = SigningKey::from_bytes(&[4; 32])
+            .sign(&fields().to_tbs())
+            .to_bytes();
+        let forged = DeviceCertificate::assemble(&fields(), signature);
+        assert_eq!(forged.err(), Some(CertificateError::BadSignature));
+    }
+
+    #[test]
+    fn weak_keys_are_refused() {
+        let mut weak = fields();
+        weak.device_key = [0; 32];
+        weak.device_key[0] = 1;
+        let refused = signed(&weak, &SigningKey::from_bytes(&[4; 32]));
+        assert_eq!(refused.err(), Some(CertificateError::BadSignature));
+    }
+
+    #[test]
+    fn an_encoding_with_something_appended_is_another_certificate_and_refused() {
+        let good = signed(&fields(), &SigningKey::from_bytes(&[4; 32])).unwrap();
+        let mut longer = good.as_bytes().to_vec();
+        longer.extend_from_slice(&[0x78, 1]);
+        let refused = DeviceCertificate::verify(&longer, &fields().deployment);
+        assert_eq!(refused.err(), Some(CertificateError::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn every_flipped_bit_is_noticed(place in 0..200_usize, bit in 0..8_u8) {
+            let good = signed(&fields(), &SigningKey::from_bytes(&[4; 32])).unwrap();
+            let mut damaged = good.as_bytes().to_vec();
+            let length = damaged.len();
+            damaged[place % length] ^= 1 << bit;
+            prop_assert!(DeviceCertificate::verify(&damaged, &fields().deployment).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let _ = DeviceCertificate::verify(&bytes, &fields().deployment);
+        }
+    }
+}

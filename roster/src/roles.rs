@@ -223,3 +223,54 @@ fn role_from(entry: &wire::RoleEntry) -> Result<(Username, Role), PolicyError> {
     };
     Ok((name(&entry.username)?, role))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn roles() -> impl Strategy<Value = BTreeMap<Username, Role>> {
+        let role = prop::sample::select(vec![Role::Member, Role::Admin, Role::Owner]);
+        prop::collection::btree_map(
+            "[a-z]{3,8}".prop_map(|text| Username::parse(&text).unwrap()),
+            role,
+            0..12,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn policies_round_trip(roles in roles()) {
+            if let Ok(policy) = Policy::group(roles) {
+                prop_assert_eq!(Policy::decode(&policy.encode()), Ok(policy));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(policy) = Policy::decode(&bytes) {
+                prop_assert_eq!(policy.encode(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_a_pair_are_sorted_and_differ() {
+        let name = |text| Username::parse(text).unwrap();
+        let policy = Policy::pair(name("zoe"), name("amy")).unwrap();
+        assert_eq!(policy, Policy::pair(name("amy"), name("zoe")).unwrap());
+        assert_eq!(policy.peer_of(&name("amy")), Some(&name("zoe")));
+        assert_eq!(
+            Policy::pair(name("amy"), name("amy")),
+            Err(PolicyError::SameAccount)
+        );
+        let swapped = wire::Policy {
+            version: 1,
+            rules: Some(wire::policy::Rules::Pair(wire::PairPolicy {
+                first: "zoe".to_owned(),
+                second: "amy".to_owned(),
+            })),
+        };
+        assert!(Policy::decode(&swapped.encode_to_vec()).is_err());
+    }
+}

@@ -56,3 +56,6 @@ pub fn authorize(roster: &Roster, change: &Change) -> Result<Authorized, Denied>
     judge::accounts_fit_policy(&after, change.policy.as_ref().unwrap_or(&roster.policy))?;
     Ok(Authorized::new(roster, change, committer, &removed))
 }
+
+#[cfg(test)]
+mod tests;
