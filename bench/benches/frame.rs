@@ -1,7 +1,5 @@
 //! The frame codec alone: what one message costs before TLS and sockets.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
-
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, criterion_group, criterion_main};
 use sotto_protocol::frame::{FrameLimit, decode_frame, encode_frame};
@@ -15,7 +13,7 @@ fn append() -> ClientFrame {
             generation: 0,
             epoch: 1,
             client_id: vec![2; 16],
-            payload: vec![3; 512],
+            payload: Bytes::from(vec![3; 512]),
         })),
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| millis(since))
+        .map_or(0, millis)
 }
 
 /// Whole milliseconds, saturating.

@@ -37,6 +37,12 @@ pub(crate) struct Percentiles {
     pub(crate) max_us: u64,
 }
 
+impl Default for Latencies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Latencies {
     /// None yet.
     pub(crate) fn new() -> Self {

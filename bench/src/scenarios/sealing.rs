@@ -41,7 +41,7 @@ fn run_in(folder: &std::path::Path, length: Duration) -> Result<Vec<Run>, BenchE
         &folder.join("reader.db"),
         names.1,
     )?;
-    let mut times = Times::new();
+    let mut times = Times::default();
     let until = now() + length;
     let mut counter = 0;
     while now() < until && counter < MESSAGES_MAX {
@@ -51,25 +51,23 @@ fn run_in(folder: &std::path::Path, length: Duration) -> Result<Vec<Run>, BenchE
     Ok(times.runs(length))
 }
 
+#[derive(Default)]
 struct Times {
     bare: Latencies,
-    seal: Latencies,
-    settle: Latencies,
-    open: Latencies,
-    open_together: Latencies,
+    seal: Steps,
+    settle: Steps,
+    open: Steps,
+    open_together: Steps,
+}
+
+/// One transaction, apart and as a whole.
+#[derive(Default)]
+struct Steps {
+    work: Latencies,
+    whole: Latencies,
 }
 
 impl Times {
-    fn new() -> Self {
-        Self {
-            bare: Latencies::new(),
-            seal: Latencies::new(),
-            settle: Latencies::new(),
-            open: Latencies::new(),
-            open_together: Latencies::new(),
-        }
-    }
-
     fn batch(
         &mut self,
         writer: &mut Side,
@@ -79,67 +77,86 @@ impl Times {
         let mut sealed = Vec::new();
         for counter in before + 1..=before + BATCH {
             let client_id = ClientMessageId::from_bytes(rand::random());
-            let payload = timed(&mut self.seal, || writer.seal(&client_id, counter))?;
-            timed(&mut self.settle, || writer.settle(&client_id, counter))?;
+            let payload = self
+                .seal
+                .time(writer, 1, |writer| writer.seal(&client_id, counter))?;
+            self.settle
+                .time(writer, 1, |writer| writer.settle(&client_id, counter))?;
             sealed.push((client_id, counter, payload));
         }
-        timed(&mut self.bare, || reader.bare_commit())?;
+        let started = now();
+        reader.bare_commit()?;
+        self.bare.record(since(started));
         // Half arrive one at a time, half as one delivery.
         let (single, together) = sealed.split_at(sealed.len() / 2);
         for message in single {
-            timed(&mut self.open, || {
-                reader.open(std::slice::from_ref(message))
-            })?;
+            let message = std::slice::from_ref(message);
+            self.open.time(reader, 1, |reader| reader.open(message))?;
         }
-        let started = now();
-        reader.open(together)?;
-        let each = since(started) / u32::try_from(together.len()).unwrap_or(1).max(1);
-        self.open_together.record(each);
-        Ok(())
+        let count = u32::try_from(together.len()).unwrap_or(1);
+        self.open_together
+            .time(reader, count.max(1), |reader| reader.open(together))
     }
 
     fn runs(self, length: Duration) -> Vec<Run> {
+        let bare = Steps {
+            work: Latencies::default(),
+            whole: self.bare,
+        };
         let all = [
             (
                 "a commit of one row in the local database, for comparison",
-                self.bare,
+                bare,
             ),
-            ("seal and store (one transaction)", self.seal),
+            ("seal and store, one transaction", self.seal),
             (
-                "store as sent, after the acknowledgement (one transaction)",
+                "store as sent after the acknowledgement, one transaction",
                 self.settle,
             ),
-            ("open and store (one transaction)", self.open),
+            ("open and store, one transaction", self.open),
             (
                 "open and store, 32 in one transaction, each",
                 self.open_together,
             ),
         ];
         all.into_iter()
-            .map(|(name, latencies)| {
-                let mut run = Run {
-                    name: name.to_owned(),
-                    clients: 2,
-                    seconds: length.as_secs_f64(),
-                    ..Run::default()
-                };
-                let figures = latencies.percentiles();
-                run.per_s = 1e6 / figures.p50_us.max(1) as f64;
-                run.latency.insert("each", figures);
-                run
-            })
+            .map(|(name, steps)| steps.run(name, length))
             .collect()
     }
 }
 
-fn timed<T>(
-    latencies: &mut Latencies,
-    work: impl FnOnce() -> Result<T, BenchError>,
-) -> Result<T, BenchError> {
-    let started = now();
-    let result = work()?;
-    latencies.record(since(started));
-    Ok(result)
+impl Steps {
+    /// Times work on `messages` messages and the commit after it; each message counts its share.
+    fn time<T>(
+        &mut self,
+        side: &mut Side,
+        messages: u32,
+        work: impl FnOnce(&mut Side) -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
+        let started = now();
+        let result = work(side)?;
+        self.work.record(since(started) / messages);
+        side.commit()?;
+        self.whole.record(since(started) / messages);
+        Ok(result)
+    }
+
+    fn run(&self, name: &str, length: Duration) -> Run {
+        let mut run = Run {
+            name: name.to_owned(),
+            clients: 2,
+            seconds: length.as_secs_f64(),
+            ..Run::default()
+        };
+        let whole = self.whole.percentiles();
+        run.per_s = 1e6 / whole.p50_us.max(1) as f64;
+        if self.work.total() > 0 {
+            let work = self.work.percentiles();
+            run.latency.insert("each before its commit", work);
+        }
+        run.latency.insert("each", whole);
+        run
+    }
 }
 
 fn since(started: Instant) -> Duration {

@@ -115,7 +115,12 @@ impl Side {
         })
     }
 
-    /// Puts a short message into the outbox, sealed.
+    /// Makes durable what was done since the last time.
+    pub(super) fn commit(&mut self) -> Result<(), BenchError> {
+        Ok(self.database.execute_batch("COMMIT")?)
+    }
+
+    /// Puts a short message into the outbox, sealed; not committed yet.
     pub(super) fn seal(
         &mut self,
         client_id: &ClientMessageId,
@@ -146,11 +151,11 @@ impl Side {
             .database
             .prepare_cached("UPDATE conversation SET own_counter = ?2 WHERE id = ?1")?;
         statement.execute((self.conversation.as_bytes(), counter))?;
-        self.database.execute_batch("COMMIT")?;
         Ok(sealed)
     }
 
-    /// Moves a message from the outbox into the history, as after the acknowledgement.
+    /// Moves a message from the outbox into the history, as after the acknowledgement; not
+    /// committed yet.
     pub(super) fn settle(
         &mut self,
         client_id: &ClientMessageId,
@@ -165,11 +170,10 @@ impl Side {
             .execute((self.conversation.as_bytes(), client_id.as_bytes(), seq))?;
         let me = self.device.certificate();
         let (name, device) = (me.username().as_str(), *me.device_id().as_bytes());
-        self.insert(client_id, seq, (name, device), 1)?;
-        Ok(self.database.execute_batch("COMMIT")?)
+        self.insert(client_id, seq, (name, device), 1)
     }
 
-    /// Opens messages of the peer and puts them into the history.
+    /// Opens messages of the peer and puts them into the history; not committed yet.
     pub(super) fn open(&mut self, messages: &[Message]) -> Result<(), BenchError> {
         self.database.execute_batch("BEGIN")?;
         for (client_id, seq, payload) in messages {
@@ -203,7 +207,7 @@ impl Side {
                 .prepare_cached("UPDATE conversation SET cursor = ?2 WHERE id = ?1")?
                 .execute((self.conversation.as_bytes(), seq))?;
         }
-        Ok(self.database.execute_batch("COMMIT")?)
+        Ok(())
     }
 
     fn insert(
@@ -242,6 +246,6 @@ impl Side {
         self.database
             .prepare_cached("UPDATE conversation SET updated_at_ms = ?2 WHERE id = ?1")?
             .execute((self.conversation.as_bytes(), unix_ms()))?;
-        Ok(self.database.execute_batch("COMMIT")?)
+        self.commit()
     }
 }
