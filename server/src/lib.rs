@@ -10,9 +10,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub mod bus;
+mod clock;
 pub mod config;
+mod delivery;
+mod health;
+mod listener;
+mod metrics;
 pub mod migrate;
+mod password;
+mod refusal;
+mod run;
+mod server;
+mod service;
+mod session;
 pub mod store;
+mod tls;
 
 /// What the command line of a server says.
 #[derive(Debug, Clone, clap::Args)]
@@ -53,28 +65,83 @@ pub struct ConfigFile {
 }
 
 /// Runs the server. The exit code is 0 when it ended as asked, 2 for a wrong
-/// command line or configuration, 69 when the database did not answer, 70
-/// when the database has another schema version, 1 for anything else.
+/// command line, configuration, certificate or address, 69 when the database
+/// did not answer, 70 when it has another schema version, 1 for anything else.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
-    let (command, file) = match args.command {
-        None => ("run", args.config),
-        Some(Command::Run(file)) => ("run", file.config.or(args.config)),
-        Some(Command::Migrate(file)) => ("migrate", file.config.or(args.config)),
-        Some(Command::Config(ConfigCommand::Check(file))) => ("check", file.config.or(args.config)),
-    };
+    let (action, file) = args.into_action();
     let config = match config::Config::load(file.as_deref()) {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("sotto-server: {error}");
-            return ExitCode::from(2);
-        }
+        Err(error) => return fail(2, &error),
     };
-    match command {
-        "check" => {
-            println!("the configuration of {} can be used", config.name);
+    if action == Action::Check {
+        println!("The configuration of {} can be used.", config.name);
+        return ExitCode::SUCCESS;
+    }
+    start_logging();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error),
+    };
+    let code = match action {
+        Action::Migrate => runtime.block_on(migrate_schema(&config)),
+        Action::Run | Action::Check => match runtime.block_on(run::run(config)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(error.exit_code(), &error),
+        },
+    };
+    // What still waits for a database that is away is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Run,
+    Migrate,
+    Check,
+}
+
+impl Args {
+    fn into_action(self) -> (Action, Option<PathBuf>) {
+        let (action, file) = match self.command {
+            None => (Action::Run, None),
+            Some(Command::Run(file)) => (Action::Run, file.config),
+            Some(Command::Migrate(file)) => (Action::Migrate, file.config),
+            Some(Command::Config(ConfigCommand::Check(file))) => (Action::Check, file.config),
+        };
+        (action, file.or(self.config))
+    }
+}
+
+async fn migrate_schema(config: &config::Config) -> ExitCode {
+    match migrate::migrate(&config.database_url).await {
+        Ok(found) => {
+            println!("The schema is at version {}; it was at {found}.", migrate::SCHEMA_VERSION);
             ExitCode::SUCCESS
         }
-        _ => ExitCode::FAILURE,
+        Err(error @ store::StoreError::Unavailable(_)) => fail(69, &error),
+        Err(error @ store::StoreError::SchemaVersion { .. }) => fail(70, &error),
+        Err(error) => fail(1, &error),
     }
+}
+
+fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("sotto-server: {error}");
+    ExitCode::from(code)
+}
+
+/// Logs to standard error, at INFO unless `RUST_LOG` says otherwise.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A program that set up its own logging before keeps it.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
 }

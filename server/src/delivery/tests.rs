@@ -1,0 +1,243 @@
+//! Deliveries against logs that grow, shrink, open and end.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use sotto_protocol::ClientMessageId;
+
+use super::*;
+
+const ME: DeviceId = DeviceId::from_bytes([1; 16]);
+const PEER: DeviceId = DeviceId::from_bytes([2; 16]);
+const LOG: ConversationId = ConversationId::from_bytes([9; 16]);
+
+fn entry(seq: u64, sender: DeviceId) -> StoredEnvelope {
+    StoredEnvelope {
+        seq,
+        generation: 0,
+        epoch: 1,
+        kind: EnvelopeKind::Application,
+        sender_device: sender,
+        client_id: ClientMessageId::from_bytes([3; 16]),
+        payload: Bytes::from_static(&[7; 100]),
+        stored_at_ms: 5,
+    }
+}
+
+fn welcome(seq: u64, conversation: ConversationId, after: u64) -> StoredEnvelope {
+    let payload = wire::MailboxWelcome {
+        conversation_id: conversation.to_vec(),
+        seq: after,
+        ..Default::default()
+    };
+    StoredEnvelope {
+        kind: EnvelopeKind::Welcome,
+        payload: payload.encode_to_vec().into(),
+        ..entry(seq, PEER)
+    }
+}
+
+fn state(conversation: ConversationId, cursor: u64, head: u64) -> MemberState {
+    MemberState { conversation, generation: 0, epoch: 1, cursor, head, left_at: None }
+}
+
+fn resumed(states: &[MemberState]) -> Delivery<()> {
+    let mut delivery = Delivery::new(ME);
+    for state in states {
+        delivery.handle_state(state, None, ());
+    }
+    delivery.handle_resumed();
+    delivery
+}
+
+/// Answers every read that is due out of `logs`; returns what was delivered.
+fn pump(
+    delivery: &mut Delivery<()>,
+    logs: &HashMap<ConversationId, Vec<StoredEnvelope>>,
+) -> Vec<(ConversationId, u64)> {
+    let mut delivered = Vec::new();
+    while let Some(request) = delivery.poll_read() {
+        let entries: Vec<_> = logs
+            .get(&request.conversation)
+            .into_iter()
+            .flatten()
+            .filter(|entry| entry.seq > request.after)
+            .take(request.limit as usize)
+            .cloned()
+            .collect();
+        let opened = delivery.handle_read(request, &entries, Extent::Open, |envelope| {
+            delivered.push((request.conversation, envelope.seq));
+        });
+        for opened in opened {
+            delivery.open(opened, ());
+        }
+    }
+    delivered
+}
+
+#[test]
+fn everything_is_delivered_once_and_then_said_so() {
+    let logs = HashMap::from([(LOG, (1..=200).map(|seq| entry(seq, PEER)).collect())]);
+    let mut delivery = resumed(&[state(ME.mailbox(), 0, 0), state(LOG, 10, 200)]);
+    assert!(!delivery.poll_caught_up());
+    let delivered = pump(&mut delivery, &logs);
+    assert_eq!(delivered, (11..=200).map(|seq| (LOG, seq)).collect::<Vec<_>>());
+    assert!(delivery.poll_caught_up());
+    assert!(!delivery.poll_caught_up());
+    assert_eq!(delivery.acknowledge(LOG, 150), Some(150));
+    assert_eq!(delivery.acknowledge(LOG, 150), None);
+    assert_eq!(delivery.acknowledge(LOG, 9_999), Some(200), "never past what was delivered");
+}
+
+#[test]
+fn the_window_stops_reading_until_acknowledged() {
+    let logs = HashMap::from([(LOG, (1..=2_000).map(|seq| entry(seq, PEER)).collect())]);
+    let mut delivery = resumed(&[state(LOG, 0, 2_000)]);
+    let mut seen = 0;
+    while seen < 2_000 {
+        let delivered = pump(&mut delivery, &logs);
+        assert!(!delivered.is_empty() && delivered.len() <= 512);
+        seen = delivered.last().unwrap().1;
+        assert!(delivery.poll_read().is_none());
+        delivery.acknowledge(LOG, seen);
+    }
+    assert!(delivery.poll_caught_up());
+}
+
+#[test]
+fn an_own_entry_at_the_end_is_not_read_back() {
+    let mut delivery = resumed(&[state(LOG, 4, 4)]);
+    assert!(pump(&mut delivery, &HashMap::new()).is_empty());
+    delivery.handle_own(LOG, 5);
+    delivery.handle_hint(LOG, Some(5));
+    assert_eq!(delivery.poll_read(), None);
+    // Another one got in between: both are read, the own one without content.
+    delivery.handle_own(LOG, 7);
+    let request = delivery.poll_read().unwrap();
+    assert_eq!(request.after, 5);
+    let mut sizes = Vec::new();
+    delivery.handle_read(request, &[entry(6, PEER), entry(7, ME)], Extent::Open, |envelope| {
+        sizes.push(envelope.payload.len());
+    });
+    assert_eq!(sizes, [100, 0]);
+}
+
+#[test]
+fn a_hint_during_a_read_leads_to_another() {
+    let mut delivery = resumed(&[state(LOG, 0, 0)]);
+    let request = delivery.poll_read().unwrap();
+    delivery.handle_hint(LOG, None);
+    assert_eq!(delivery.poll_read(), None);
+    delivery.handle_read(request, &[], Extent::Open, |_| {});
+    assert!(delivery.poll_read().is_some());
+}
+
+#[test]
+fn the_mailbox_comes_first_and_a_welcome_is_acknowledged_before_its_log() {
+    let logs = HashMap::from([
+        (ME.mailbox(), vec![welcome(1, LOG, 3)]),
+        (LOG, (1..=6).map(|seq| entry(seq, PEER)).collect()),
+    ]);
+    let mut delivery = resumed(&[state(LOG, 3, 6), state(ME.mailbox(), 0, 1)]);
+    assert_eq!(pump(&mut delivery, &logs), [(ME.mailbox(), 1)]);
+    assert!(!delivery.poll_caught_up());
+    assert_eq!(delivery.acknowledge(ME.mailbox(), 1), Some(1));
+    assert_eq!(pump(&mut delivery, &logs), [(LOG, 4), (LOG, 5), (LOG, 6)]);
+    assert!(delivery.poll_caught_up());
+}
+
+#[test]
+fn a_log_opened_while_live_begins_after_its_welcome() {
+    let mut logs = HashMap::from([(LOG, (1..=6).map(|seq| entry(seq, PEER)).collect::<Vec<_>>())]);
+    let mut delivery = resumed(&[state(ME.mailbox(), 0, 0)]);
+    assert!(pump(&mut delivery, &logs).is_empty());
+    logs.insert(ME.mailbox(), vec![welcome(1, LOG, 4)]);
+    delivery.handle_hint(ME.mailbox(), None);
+    assert_eq!(pump(&mut delivery, &logs), [(ME.mailbox(), 1)]);
+    delivery.handle_hint(LOG, None);
+    assert!(pump(&mut delivery, &logs).is_empty());
+    delivery.acknowledge(ME.mailbox(), 1);
+    assert_eq!(pump(&mut delivery, &logs), [(LOG, 5), (LOG, 6)]);
+}
+
+#[test]
+fn a_removed_device_reads_up_to_its_removal() {
+    let mut delivery = resumed(&[state(LOG, 0, 2)]);
+    let request = delivery.poll_read().unwrap();
+    let entries: Vec<_> = (1..=9).map(|seq| entry(seq, PEER)).collect();
+    let mut seen = Vec::new();
+    delivery.handle_read(request, &entries, Extent::Until(4), |envelope| seen.push(envelope.seq));
+    assert_eq!(seen, [1, 2, 3, 4]);
+    assert_eq!(delivery.poll_read(), None);
+    delivery.acknowledge(LOG, 4);
+    assert!(!delivery.has(LOG));
+    // Back again: the time between stays closed.
+    delivery.begin(LOG, 12, ());
+    assert_eq!(delivery.poll_read().map(|request| request.after), Some(12));
+}
+
+#[test]
+fn a_head_whose_entries_expired_is_reached() {
+    let mut delivery = resumed(&[state(LOG, 5, 9)]);
+    assert!(pump(&mut delivery, &HashMap::new()).is_empty());
+    assert!(delivery.poll_caught_up());
+}
+
+#[test]
+fn going_back_makes_no_hole() {
+    let logs = HashMap::from([(LOG, (1..=9).map(|seq| entry(seq, PEER)).collect())]);
+    let mut delivery = resumed(&[state(LOG, 0, 9)]);
+    assert_eq!(pump(&mut delivery, &logs).len(), 9);
+    delivery.handle_hint(LOG, None);
+    let old = delivery.poll_read().unwrap();
+    delivery.handle_state(&state(LOG, 0, 9), Some(2), ());
+    delivery.handle_read(old, &[entry(10, PEER)], Extent::Open, |_| panic!("a hole"));
+    assert_eq!(pump(&mut delivery, &logs), (3..=9).map(|seq| (LOG, seq)).collect::<Vec<_>>());
+}
+
+proptest! {
+    /// Whatever the order of hints, own entries, failures and acknowledgements:
+    /// each foreign entry is delivered once, in order, and nothing else.
+    #[test]
+    fn each_foreign_entry_once_and_in_order(steps in prop::collection::vec((0u8..6, 0u64..8), 1..200)) {
+        let mut log = Vec::new();
+        let mut delivery = resumed(&[state(LOG, 0, 0)]);
+        let mut under_way: Vec<(ReadRequest, Vec<StoredEnvelope>)> = Vec::new();
+        let mut seen = Vec::new();
+        for (step, number) in steps {
+            let head = log.len() as u64;
+            match step {
+                0 => {
+                    log.push(entry(head + 1, PEER));
+                    delivery.handle_hint(LOG, (number > 3).then_some(head + 1));
+                }
+                1 => {
+                    log.push(entry(head + 1, ME));
+                    delivery.handle_own(LOG, head + 1);
+                }
+                2 => if let Some(request) = delivery.poll_read() {
+                    let entries = log.iter().filter(|e: &&StoredEnvelope| e.seq > request.after);
+                    under_way.push((request, entries.take(3).cloned().collect()));
+                },
+                3 => if !under_way.is_empty() {
+                    let (request, entries) = under_way.remove(0);
+                    delivery.handle_read(request, &entries, Extent::Open, |e| seen.push(e.seq));
+                },
+                4 => if !under_way.is_empty() {
+                    let (request, _) = under_way.remove(0);
+                    delivery.handle_read_failed(request.conversation);
+                },
+                _ => { delivery.acknowledge(LOG, number); }
+            }
+        }
+        for (request, entries) in under_way {
+            delivery.handle_read(request, &entries, Extent::Open, |e| seen.push(e.seq));
+        }
+        delivery.acknowledge(LOG, u64::MAX);
+        let logs = HashMap::from([(LOG, log.clone())]);
+        seen.extend(pump(&mut delivery, &logs).into_iter().map(|(_, seq)| seq));
+        prop_assert!(seen.windows(2).all(|pair| pair[0] < pair[1]));
+        let foreign: Vec<_> = log.iter().filter(|e| e.sender_device == PEER).map(|e| e.seq).collect();
+        let foreign_seen: Vec<_> = seen.into_iter().filter(|seq| foreign.contains(seq)).collect();
+        prop_assert_eq!(foreign_seen, foreign);
+    }
+}

@@ -1,0 +1,85 @@
+//! What is counted, with units, declared once. Labels come from closed enums:
+//! no metric ever names a person, an address or a conversation.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use sotto_protocol::ErrorCode;
+
+/// Which refusals are counted together.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Refused {
+    /// The error code's name.
+    code: String,
+}
+
+/// All counters of a process.
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) connections: Gauge,
+    pub(crate) sessions: Gauge,
+    pub(crate) connections_accepted: Counter,
+    pub(crate) connections_refused: Counter,
+    pub(crate) handshakes_failed: Counter,
+    pub(crate) logins: Counter,
+    pub(crate) password_checks: Counter,
+    pub(crate) appends: Counter,
+    pub(crate) envelopes_delivered: Counter,
+    pub(crate) slow_readers_dropped: Counter,
+    pub(crate) peers_lost: Counter,
+    pub(crate) draining: Gauge,
+    refused: Family<Refused, Counter>,
+}
+
+impl Metrics {
+    /// Every counter at zero.
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("sotto_server");
+        let metrics = Self {
+            connections: gauge(&mut registry, "connections", "TCP connections held now"),
+            sessions: gauge(&mut registry, "sessions", "Logged-in sessions held now"),
+            draining: gauge(&mut registry, "draining", "1 while the server is about to stop"),
+            connections_accepted: counter(&mut registry, "connections_accepted", "TCP connections accepted"),
+            connections_refused: counter(&mut registry, "connections_refused", "TCP connections closed at once for a limit"),
+            handshakes_failed: counter(&mut registry, "handshakes_failed", "Connections that ended before TLS was up"),
+            logins: counter(&mut registry, "logins", "Successful logins"),
+            password_checks: counter(&mut registry, "password_checks", "bcrypt runs"),
+            appends: counter(&mut registry, "appends", "Entries stored and acknowledged"),
+            envelopes_delivered: counter(&mut registry, "envelopes_delivered", "Envelopes handed to sessions"),
+            slow_readers_dropped: counter(&mut registry, "slow_readers_dropped", "Sessions ended because the peer took nothing for 45 s"),
+            peers_lost: counter(&mut registry, "peers_lost", "Sessions ended because the peer said nothing for 45 s"),
+            refused: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("requests_refused", "Requests refused, by error code", metrics.refused.clone());
+        Self { registry, ..metrics }
+    }
+
+    /// Counts a refused request.
+    pub(crate) fn count_refused(&self, code: ErrorCode) {
+        let code = code.name().to_owned();
+        self.refused.get_or_create(&Refused { code }).inc();
+    }
+
+    /// Everything in the format that Prometheus reads.
+    pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    let counter = Counter::default();
+    registry.register(name, help, counter.clone());
+    counter
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}
