@@ -9,6 +9,7 @@ use super::config::{self, BalancerConfig, Ports, ServerConfig, Settings};
 use super::database::Database;
 use super::layout::Layout;
 use super::managed::{self, Managed, Spec};
+use super::ports::Lease;
 use super::state::{Kind, Phase};
 use super::{BALANCER, Deployment, DeploymentError, Options, PublicPort, SERVERS_MAX, ports};
 use crate::certs::Certificates;
@@ -40,7 +41,7 @@ impl Deployment {
         // Scripts wait for this file; an earlier run's must not answer for this one.
         remove_if_there(&layout.env())?;
         let mut settings = Settings::load(&layout.settings())?;
-        choose_ports(&options, &mut settings)?;
+        let leases = choose_ports(&options, &mut settings)?;
 
         progress("starting Postgres");
         let database = Database::start(&options.database, &layout, &mut settings)?;
@@ -59,6 +60,7 @@ impl Deployment {
             postgres_restarts: 0,
             postgres_start_at: None,
             phase: Phase::Starting,
+            _leases: leases,
             _lock: lock,
         };
         deployment.launch(progress)?;
@@ -235,8 +237,9 @@ fn take(layout: &Layout) -> Result<File, DeploymentError> {
     }
 }
 
-/// Keeps the ports of the last time where they are still free.
-fn choose_ports(options: &Options, settings: &mut Settings) -> Result<(), DeploymentError> {
+/// Keeps the ports of the last time where they are still free. The leases keep other launchers
+/// away from them.
+fn choose_ports(options: &Options, settings: &mut Settings) -> Result<Vec<Lease>, DeploymentError> {
     let no_port = |wish: String| DeploymentError::NoPort { wish };
     let last = settings.ports.get(BALANCER).map(|ports| ports.listen);
     let wish = match options.port {
@@ -245,26 +248,25 @@ fn choose_ports(options: &Options, settings: &mut Settings) -> Result<(), Deploy
     };
     let public = ports::choose_public(options.port, last).ok_or_else(|| no_port(wish))?;
 
-    let mut taken = vec![public];
+    let mut leases = vec![public];
     for name in server_names(options.servers).chain([BALANCER.to_owned()]) {
         let last = settings.ports.get(&name).copied();
         let mut choose = |last: Option<u16>| {
-            let port = last
-                .filter(|port| !taken.contains(port) && ports::is_free(*port))
-                .or_else(|| ports::choose_private(&taken))
+            let lease = ports::choose_private(last)
                 .ok_or_else(|| no_port("every port that was tried is in use".to_owned()))?;
-            taken.push(port);
+            let port = lease.port();
+            leases.push(lease);
             Ok::<u16, DeploymentError>(port)
         };
+        let admin = choose(last.map(|ports| ports.admin))?;
         let listen = if name == BALANCER {
-            public
+            leases[0].port()
         } else {
             choose(last.map(|ports| ports.listen))?
         };
-        let admin = choose(last.map(|ports| ports.admin))?;
         settings.ports.insert(name, Ports { listen, admin });
     }
-    Ok(())
+    Ok(leases)
 }
 
 /// The ports that were chosen for a process.
@@ -330,7 +332,9 @@ mod tests {
             cancel: super::super::Cancel::default(),
         };
         let mut settings = Settings::default();
-        choose_ports(&options, &mut settings).unwrap();
+        let leases = choose_ports(&options, &mut settings).unwrap();
+        assert_eq!(leases.len(), 8);
+        drop(leases);
         let mut all: Vec<u16> = settings
             .ports
             .values()
@@ -340,7 +344,7 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), 8);
         let first = settings.clone();
-        choose_ports(&options, &mut settings).unwrap();
+        drop(choose_ports(&options, &mut settings).unwrap());
         assert_eq!(settings, first);
     }
 }

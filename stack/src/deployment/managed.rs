@@ -21,6 +21,9 @@ const RESTART_DELAY_MAX: Duration = Duration::from_secs(30);
 /// Running this long makes the next end count as the first.
 const STEADY: Duration = Duration::from_secs(60);
 
+/// A log beyond this length is emptied at the next start.
+const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// The last lines of a log that are shown when something fails.
 const TAIL_LINES: usize = 15;
 
@@ -163,6 +166,9 @@ pub(crate) fn command(program: &Path, args: &[String], log: &Path) -> io::Result
         .append(true)
         .open(log)
         .map_err(|error| crate::files::naming(log, error))?;
+    if file.metadata()?.len() > LOG_BYTES_MAX {
+        file.set_len(0)?;
+    }
     writeln!(file, "---- {} {}", program.display(), args.join(" "))?;
     let mut command = process::bound_command(program, DeathSignal::Terminate);
     command

@@ -144,6 +144,8 @@ pub struct Deployment {
     /// When a Postgres that did not come back is tried again.
     postgres_start_at: Option<Instant>,
     phase: Phase,
+    /// Held so that no other launcher takes a port while its owner is being started again.
+    _leases: Vec<ports::Lease>,
     /// Held until everything has stopped.
     _lock: File,
 }
