@@ -51,7 +51,12 @@ pub fn main(args: Args) -> ExitCode {
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(&args, config)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(&args, config));
+            // A name lookup that hangs must not hold up the exit.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(error.to_string()),
     };
     match outcome {

@@ -138,8 +138,10 @@ pub struct Timeouts {
     pub hello_ms: u64,
     /// For a backend to accept a connection.
     pub connect_ms: u64,
-    /// For a backend to send its first byte after the ClientHello.
+    /// For a backend to send its first byte, before the next is asked too.
     pub first_byte_ms: u64,
+    /// For any backend that was asked to answer, when none is left to ask.
+    pub last_answer_ms: u64,
     /// For the other direction after one side has finished sending.
     pub half_close_ms: u64,
     /// For clients to leave after SIGTERM.
@@ -152,8 +154,10 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             hello_ms: 5_000,
-            connect_ms: 1_000,
+            // Longer than a lost SYN takes to be sent again, and again.
+            connect_ms: 3_500,
             first_byte_ms: 1_000,
+            last_answer_ms: 3_000,
             half_close_ms: 30_000,
             drain_ms: 10_000,
             backend_drain_ms: 300_000,
@@ -340,6 +344,7 @@ impl Config {
             ("timeouts.hello_ms", timeouts.hello_ms),
             ("timeouts.connect_ms", timeouts.connect_ms),
             ("timeouts.first_byte_ms", timeouts.first_byte_ms),
+            ("timeouts.last_answer_ms", timeouts.last_answer_ms),
             ("timeouts.half_close_ms", timeouts.half_close_ms),
             ("health.interval_ms", health.interval_ms),
             ("health.timeout_ms", health.timeout_ms),

@@ -2,23 +2,27 @@
 //!
 //! The client's hello is read whole and kept; it is sent, behind a PROXY v2 header, to one
 //! backend after the other until one sends its first byte. Until then no byte has gone back
-//! to the client, so a backend that refuses, closes or stays silent costs it time only. This
-//! phase is a task of its own: the relay that follows stays small.
+//! to the client, so a backend that refuses, closes or stays silent costs it time only. A
+//! silent one is not hung up on while others are asked: in a storm of clients every server is
+//! slow, and the first answer counts, whoever gives it. This phase is a task of its own: the
+//! relay that follows stays small.
 
 use crate::config::{Endpoint, Timeouts};
 use crate::core::{Admission, Attempt, Core, Lease};
 use crate::hello::{self, HELLO_BYTES_MAX, NotAHello, Progress};
 use crate::metrics::{AttemptFailure, Refusal};
-use crate::pool::PickError;
+use crate::pool::{PickError, Serial};
 use crate::relay;
 use crate::sockets;
 use sotto_protocol::proxy_v2;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Backends that one client is tried at.
 const TRIES_MAX: usize = 3;
@@ -133,85 +137,131 @@ async fn find_server(
     timeouts: &Timeouts,
 ) -> Result<Established, ServeError> {
     let mut tried = Vec::new();
-    while tried.len() < TRIES_MAX {
+    let mut waiting = Vec::new();
+    let first_byte = Duration::from_millis(timeouts.first_byte_ms);
+    let stopped = loop {
+        if tried.len() == TRIES_MAX {
+            break ServeError::NoAnswer;
+        }
         if !tried.is_empty() {
-            core.spend_retry().ok_or(ServeError::Budget)?;
+            if core.spend_retry().is_none() {
+                break ServeError::Budget;
+            }
             core.metrics.retries.inc();
         }
         let (pick, attempt) = match core.attempt(admission.key, &tried) {
-            Err(PickError::Exhausted) if !tried.is_empty() => break,
-            picked => picked?,
+            Ok(picked) => picked,
+            Err(PickError::Exhausted) if !tried.is_empty() => break ServeError::NoAnswer,
+            Err(error) => break error.into(),
         };
         tried.push(pick.serial);
-        if let Some(established) =
-            try_backend(core, &pick.address, attempt, opening, timeouts).await
-        {
+        let answer = Box::pin(ask(pick.address, opening, timeouts.connect_ms));
+        waiting.push(Waiting { attempt, answer });
+        if let Some(established) = await_answer(core, &mut waiting, first_byte).await {
             return Ok(established);
         }
-    }
-    Err(ServeError::NoAnswer)
+    };
+    // Nobody is left to ask; who is only slow may still answer.
+    let patience = Duration::from_millis(timeouts.last_answer_ms);
+    let last = timeout(patience, async {
+        while !waiting.is_empty() {
+            if let Event::Answered(established) = next_event(core, &mut waiting).await {
+                return Some(established);
+            }
+        }
+        None
+    });
+    last.await.ok().flatten().ok_or(stopped)
 }
 
-async fn try_backend(
-    core: &Core,
-    address: &Endpoint,
+/// What a backend gives in the end: its connection and its first bytes.
+type Answer = Result<(TcpStream, Vec<u8>), AttemptFailure>;
+
+/// A backend that was asked and has not answered yet.
+struct Waiting<'a> {
     attempt: Attempt,
-    opening: &[u8],
-    timeouts: &Timeouts,
+    answer: Pin<Box<dyn Future<Output = Answer> + Send + 'a>>,
+}
+
+enum Event {
+    Answered(Established),
+    Failed(Serial),
+}
+
+/// Gives the backend that was asked last, and those before it, time for a first byte.
+/// `None`: it failed or stays silent, so ask the next.
+async fn await_answer(
+    core: &Core,
+    waiting: &mut Vec<Waiting<'_>>,
+    patience: Duration,
 ) -> Option<Established> {
-    match ask(address, opening, timeouts).await {
-        Ok((server, first)) => Some(Established {
+    let last = waiting.last()?.attempt.serial();
+    let deadline = Instant::now() + patience;
+    loop {
+        match timeout_at(deadline, next_event(core, waiting)).await {
+            Ok(Event::Answered(established)) => return Some(established),
+            Ok(Event::Failed(failed)) if failed == last => return None,
+            Ok(Event::Failed(_)) => {}
+            Err(_) => break,
+        }
+    }
+    // It stays among the waiting: slow is not dead, and hanging up would waste its work.
+    if let Some(silent) = waiting.last_mut() {
+        silent.attempt.stayed_silent();
+        core.metrics.fail(AttemptFailure::Silent);
+    }
+    None
+}
+
+/// Waits until one of the waiting backends answers or fails, and takes it out. Never ends
+/// while there is none.
+async fn next_event(core: &Core, waiting: &mut Vec<Waiting<'_>>) -> Event {
+    let (index, answer) = poll_fn(|cx| {
+        for (index, one) in waiting.iter_mut().enumerate() {
+            if let Poll::Ready(answer) = one.answer.as_mut().poll(cx) {
+                return Poll::Ready((index, answer));
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    // In order, so that the last one is the one that was asked last.
+    let attempt = waiting.remove(index).attempt;
+    match answer {
+        Ok((server, first)) => Event::Answered(Established {
             server,
             first,
             lease: attempt.answered(),
         }),
         Err(failure) => {
+            let serial = attempt.serial();
             attempt.failed();
             core.metrics.fail(failure);
-            tracing::debug!(failure = failure.as_str(), "an attempt failed");
-            None
+            Event::Failed(serial)
         }
     }
 }
 
-async fn ask(
-    address: &Endpoint,
-    opening: &[u8],
-    timeouts: &Timeouts,
-) -> Result<(TcpStream, Vec<u8>), AttemptFailure> {
-    let server = within(
-        timeouts.connect_ms,
-        AttemptFailure::Refused,
-        address.connect(),
-    )
-    .await?;
-    let first = within(timeouts.first_byte_ms, AttemptFailure::Closed, async {
-        sockets::tune(&server)?;
-        write_all(&server, opening).await?;
-        let mut first = Vec::new();
-        read_some(&server, &mut first, relay::SCRATCH_BYTES).await?;
-        Ok(first)
-    })
-    .await?;
-    if first.is_empty() {
-        return Err(AttemptFailure::Closed);
-    }
-    Ok((server, first))
-}
-
-/// Bounds one step of an attempt; running out of time is silence.
-async fn within<T>(
-    span_ms: u64,
-    failure: AttemptFailure,
-    step: impl Future<Output = io::Result<T>>,
-) -> Result<T, AttemptFailure> {
-    match timeout(Duration::from_millis(span_ms), step).await {
-        Ok(done) => done.map_err(|_| failure),
-        Err(_) => Err(AttemptFailure::Silent),
+/// Connects, sends header and hello, and waits for the first bytes; whoever calls it bounds
+/// the whole.
+async fn ask(address: Endpoint, opening: &[u8], connect_ms: u64) -> Answer {
+    let connect = timeout(Duration::from_millis(connect_ms), address.connect());
+    let server = connect
+        .await
+        .map_err(|_| AttemptFailure::Silent)?
+        .map_err(|_| AttemptFailure::Refused)?;
+    let closed = |_: io::Error| AttemptFailure::Closed;
+    sockets::tune(&server).map_err(closed)?;
+    write_all(&server, opening).await.map_err(closed)?;
+    let mut first = Vec::new();
+    match read_some(&server, &mut first, relay::SCRATCH_BYTES).await {
+        Ok(1..) => Ok((server, first)),
+        Ok(0) | Err(_) => Err(AttemptFailure::Closed),
     }
 }
 
-/// Appends what is there, at most `room` bytes; 0 means that the peer has finished.
+/// Waits for bytes and appends what is there, at most `room`; 0 means that the peer has
+/// finished.
 async fn read_some(socket: &TcpStream, into: &mut Vec<u8>, room: usize) -> io::Result<usize> {
     loop {
         socket.readable().await?;

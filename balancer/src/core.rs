@@ -180,10 +180,12 @@ impl Drop for Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Settled {
     No,
+    /// Its failure is counted; the connection may still answer.
+    Silent,
     Yes,
 }
 
-/// A client's attempt at one backend; dropped unsettled, it counts as abandoned.
+/// A client's attempt at one backend, counted out when it is dropped without an answer.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     core: Arc<Core>,
@@ -204,11 +206,19 @@ impl Attempt {
         }
     }
 
-    /// It was refused, closed or met silence.
+    /// It was refused or closed.
     pub(crate) fn failed(mut self) {
-        self.settled = Settled::Yes;
+        self.stayed_silent();
+    }
+
+    /// It met silence: a failure, once. The attempt goes on.
+    pub(crate) fn stayed_silent(&mut self) {
+        if self.settled != Settled::No {
+            return;
+        }
+        self.settled = Settled::Silent;
         let now = self.core.now();
-        let ejected = self.core.pool().handle_attempt_failed(self.serial, now);
+        let ejected = self.core.pool().handle_failure(self.serial, now);
         if let Some((backend, span)) = ejected {
             self.core.metrics.ejections.inc();
             let seconds = span.as_secs_f32();
@@ -219,13 +229,17 @@ impl Attempt {
             );
         }
     }
+
+    pub(crate) fn serial(&self) -> Serial {
+        self.serial
+    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if self.settled == Settled::No {
+        if self.settled != Settled::Yes {
             let now = self.core.now();
-            self.core.pool().handle_abandoned(self.serial, now);
+            self.core.pool().handle_ended(self.serial, now);
         }
     }
 }

@@ -6,9 +6,9 @@
 //! refusal would cost the client. Counts are this balancer's own; two balancers with the same
 //! configuration and like health place a client alike as long as no bound bites.
 //!
-//! Pure: no sockets, no clock. Whoever picks reports back by exactly one of
-//! [`Pool::handle_answered`], [`Pool::handle_attempt_failed`], [`Pool::handle_abandoned`], and
-//! after an answer by [`Pool::handle_closed`] when the connection ends.
+//! Pure: no sockets, no clock. Whoever picks reports failures by [`Pool::handle_failure`] and
+//! the attempt's end by one of [`Pool::handle_answered`] and [`Pool::handle_ended`]; after an
+//! answer, [`Pool::handle_closed`] says that the connection is over.
 
 use crate::affinity::AffinityKey;
 use crate::config::{BackendConfig, Endpoint};
@@ -225,9 +225,10 @@ impl Pool {
         }
     }
 
-    /// The backend refused, closed or stayed silent. Returns its id and for how long it is
-    /// ejected, if this was one failure too many.
-    pub(crate) fn handle_attempt_failed(
+    /// The backend refused, closed or stayed silent; the attempt is over only with
+    /// [`Pool::handle_ended`]. Returns the backend's id and for how long it is ejected, if
+    /// this was one failure too many.
+    pub(crate) fn handle_failure(
         &mut self,
         serial: Serial,
         now: Duration,
@@ -235,16 +236,13 @@ impl Pool {
         let room = self.ejection_room(serial, now);
         let settings = self.settings.health;
         let backend = self.find(serial)?;
-        backend.handshakes = backend.handshakes.saturating_sub(1);
         backend.failures += 1;
-        let span = backend.health.handle_attempt_failed(now, room, &settings);
-        let ejected = span.map(|span| (backend.config.id.clone(), span));
-        self.handle_closed(serial);
-        ejected
+        let span = backend.health.handle_attempt_failed(now, room, &settings)?;
+        Some((backend.config.id.clone(), span))
     }
 
-    /// The attempt ended without an answer (the client's task was cut short).
-    pub(crate) fn handle_abandoned(&mut self, serial: Serial, now: Duration) {
+    /// The attempt ended without an answer, failed or not.
+    pub(crate) fn handle_ended(&mut self, serial: Serial, now: Duration) {
         if let Some(backend) = self.find(serial) {
             backend.handshakes = backend.handshakes.saturating_sub(1);
             backend.health.handle_abandoned(now);

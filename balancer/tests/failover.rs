@@ -222,3 +222,54 @@ async fn a_storm_of_clients_meets_a_stopped_and_a_dead_server() {
     }
     assert_eq!(status(&balancer).await["totals"]["connections"], 600);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_balancers_send_a_client_to_the_same_server() {
+    let backends = three().await;
+    let [a, b, c] = &backends;
+    let here = start_ready(&[a, b, c], "").await;
+    let there = start_ready(&[c, a, b], "").await;
+    for n in 1..=20 {
+        let (socket, home) = client(&here, [127, 0, 10, n]).await;
+        assert!(home.is_some());
+        drop(socket);
+        assert_eq!(client(&there, [127, 0, 10, n]).await.1, home);
+        until_connections(&here, 0).await;
+        until_connections(&there, 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_are_only_slow_fail_no_client() {
+    // Each answers long after the next one is asked.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let table = format!(
+        "[[backend]]\nid = \"slow\"\naddress = \"{}\"\n",
+        listener.local_addr().unwrap()
+    );
+    let dead = Backend::start("dead").await;
+    dead.stop();
+    let more = "[timeouts]\nfirst_byte_ms = 50\nlast_answer_ms = 20000\n";
+    let balancer = start(&[table, dead.bare_table()], more);
+    let mut socket = tokio::net::TcpStream::connect(front(&balancer))
+        .await
+        .unwrap();
+    socket.write_all(&hello()).await.unwrap();
+    let (mut server, _) = within("the attempt", listener.accept()).await.unwrap();
+    // The other one has been asked, in vain, before this one says its first byte.
+    until("both failures", || async {
+        status(&balancer).await["totals"]["failures"] == 2
+    })
+    .await;
+    server.write_all(b"!").await.unwrap();
+    assert_eq!(within("a byte", socket.read_u8()).await.unwrap(), b'!');
+    drop((socket, server));
+    until_connections(&balancer, 0).await;
+    let status = status(&balancer).await;
+    for backend in status["backends"].as_array().unwrap() {
+        assert_eq!(
+            (&backend["connections"], &backend["handshakes"]),
+            (&0.into(), &0.into())
+        );
+    }
+}

@@ -10,8 +10,9 @@ mod support;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use support::*;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -179,4 +180,38 @@ async fn an_idle_connection_costs_at_most_three_kilobytes() {
     }
     let each = (resident_bytes(&child) - before) / CLIENTS as u64;
     assert!(each <= 3 * 1024, "{each} bytes for each idle connection");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_slow_handshakes_costs_little_and_is_gone_in_time() {
+    const CROWD: usize = 2_000;
+    let a = Backend::start("s1").await;
+    let directory = tempfile::tempdir().unwrap();
+    // With the default time for a hello: five seconds.
+    write_config(directory.path(), &[&a], QUICK);
+    let child = command(directory.path()).spawn().unwrap();
+    let (front, admin) = ready(directory.path()).await;
+    until_states_at(admin, "up", 1).await;
+    let before = resident_bytes(&child);
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let mut socket = TcpStream::connect(front).await.unwrap();
+        socket.write_all(&hello()[..7]).await.unwrap();
+        crowd.push(socket);
+    }
+    until("all of them", || async {
+        status_at(admin).await["totals"]["accepted"] == CROWD
+    })
+    .await;
+    let growth = resident_bytes(&child) - before;
+    assert!(growth < 24 * 1024 * 1024, "{growth} bytes for {CROWD}");
+    let mut honest = TcpStream::connect(front).await.unwrap();
+    assert_eq!(greet(&mut honest).await.as_deref(), Some("s1"));
+    let started = tokio::time::Instant::now();
+    for socket in &mut crowd {
+        until_closed(socket).await;
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(status_at(admin).await["totals"]["connections"], 1);
 }

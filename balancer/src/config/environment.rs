@@ -22,6 +22,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("timeouts", "hello_ms"),
     ("timeouts", "connect_ms"),
     ("timeouts", "first_byte_ms"),
+    ("timeouts", "last_answer_ms"),
     ("timeouts", "half_close_ms"),
     ("timeouts", "drain_ms"),
     ("timeouts", "backend_drain_ms"),

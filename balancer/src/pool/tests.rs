@@ -56,6 +56,13 @@ fn id(pool: &Pool, serial: Serial) -> String {
         .clone()
 }
 
+/// An attempt that fails and ends.
+fn fail(pool: &mut Pool, serial: Serial, now: Duration) -> Option<(String, Duration)> {
+    let ejected = pool.handle_failure(serial, now);
+    pool.handle_ended(serial, now);
+    ejected
+}
+
 /// Where a client lands that comes alone and leaves again.
 fn lone(pool: &mut Pool, key: AffinityKey) -> String {
     let serial = serve(pool, key);
@@ -143,8 +150,8 @@ proptest! {
         for (client, end) in steps {
             let Ok(pick) = pool.pick(key(client), NOW, &[]) else { continue };
             match end {
-                0 => { pool.handle_attempt_failed(pick.serial, NOW); }
-                1 => pool.handle_abandoned(pick.serial, NOW),
+                0 => { fail(&mut pool, pick.serial, NOW); }
+                1 => pool.handle_ended(pick.serial, NOW),
                 _ => { pool.handle_answered(pick.serial); open.push(pick.serial); }
             }
         }
@@ -165,7 +172,7 @@ fn never_ejects_more_than_half() {
     let mut ejected = 0;
     for serial in serials {
         for _ in 0..10 {
-            ejected += usize::from(pool.handle_attempt_failed(serial, NOW).is_some());
+            ejected += usize::from(pool.handle_failure(serial, NOW).is_some());
         }
     }
     assert_eq!(ejected, 2);
@@ -177,7 +184,7 @@ fn an_ejected_backend_returns_by_one_trial() {
     let mut pool = Pool::new(settings(), &backends(&[1, 1]));
     let pick = pool.pick(key(1), NOW, &[]).unwrap();
     for _ in 0..3 {
-        pool.handle_attempt_failed(pick.serial, NOW);
+        fail(&mut pool, pick.serial, NOW);
     }
     assert_ne!(serve(&mut pool, key(1)), pick.serial);
     let later = NOW + Duration::from_secs(2);

@@ -61,7 +61,9 @@ pub struct Backend {
 
 impl Backend {
     pub async fn start(id: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(4_096).unwrap();
         let health = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut backend = Self {
             id: id.to_owned(),
