@@ -88,7 +88,7 @@ pub enum OpenError {
         /// Which rule.
         reason: Denied,
         /// The device that made it, where it is a member.
-        offender: Option<DeviceCertificate>,
+        offender: Option<Box<DeviceCertificate>>,
     },
     /// It opened, but holds nothing of ours.
     #[error(transparent)]
@@ -190,7 +190,9 @@ impl Group {
         .map_err(GroupError::from)?;
         let authorized = authorize(&self.roster, &change).map_err(|reason| OpenError::Denied {
             reason,
-            offender: self.member(sender).map(|(_, certificate)| certificate),
+            offender: self
+                .member(sender)
+                .map(|(_, certificate)| Box::new(certificate)),
         })?;
         let summary = self.merge_authorized(authorized, payload, |mls| {
             mls.merge_staged_commit(store, staged)
