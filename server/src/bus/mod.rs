@@ -1,28 +1,61 @@
 //! Hints between servers: "this log has grown". They carry no data and may be lost.
+//!
+//! A hint wakes by key whoever waits for that log, on this server at once, on others by one
+//! `NOTIFY` for many hints, outside the transactions that append (Postgres serialises commits
+//! that notify). What may be lost is found otherwise: a lost or lagging LISTEN connection wakes
+//! everybody, and every few seconds the heads of the logs that somebody waits for are compared.
 
+mod postgres;
 mod subscriptions;
+
+use std::sync::Arc;
+
+use sotto_protocol::ConversationId;
+use tokio_postgres::Config;
+
+use crate::store::connect::Task;
+use postgres::Outbox;
+use subscriptions::Subscriptions;
 
 pub use subscriptions::{Subscription, Wake};
 
-use sotto_protocol::ConversationId;
-use std::sync::Arc;
-
-/// Hints between servers. Cheap to clone.
+/// Hints between servers. Cheap to clone; its tasks end with the last clone.
 #[derive(Clone)]
 pub struct Bus {
-    subscriptions: Arc<subscriptions::Subscriptions>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    subscriptions: Arc<Subscriptions>,
+    outbox: Arc<Outbox>,
+    _task: Task,
 }
 
 impl Bus {
+    /// Starts publishing, listening and polling, over a connection that is opened again whenever
+    /// it is lost.
+    pub(crate) fn start(config: Arc<Config>) -> Self {
+        let subscriptions = Arc::new(Subscriptions::new());
+        let outbox = Arc::new(Outbox::new());
+        let work = postgres::run(config, Arc::clone(&subscriptions), Arc::clone(&outbox));
+        Self {
+            inner: Arc::new(Inner {
+                subscriptions,
+                outbox,
+                _task: Task::spawn(work),
+            }),
+        }
+    }
+
     /// Wakes `wake` whenever the log may have grown, until the guard is dropped.
-    /// Subscribe first, then read: a hint between the two is then not lost.
-    #[must_use]
+    /// Subscribe first, then read: so a hint between the two is not lost.
     pub fn subscribe(&self, conversation: ConversationId, wake: Arc<dyn Wake>) -> Subscription {
-        subscriptions::Subscriptions::subscribe(&self.subscriptions, conversation, wake)
+        Subscriptions::subscribe(&self.inner.subscriptions, conversation, wake)
     }
 
     /// Tells all servers that a log has grown. Never waits. The store calls it after each commit.
     pub fn publish(&self, conversation: ConversationId) {
-        self.subscriptions.wake(conversation);
+        self.inner.subscriptions.wake(conversation);
+        self.inner.outbox.put(conversation);
     }
 }

@@ -104,7 +104,11 @@ impl Subscriptions {
     pub(super) fn wake(&self, conversation: ConversationId) {
         let wakers: Vec<_> = match self.shard(conversation).logs.get(&conversation) {
             None => return,
-            Some(entry) => entry.wakers.iter().map(|(_, wake)| Arc::clone(wake)).collect(),
+            Some(entry) => entry
+                .wakers
+                .iter()
+                .map(|(_, wake)| Arc::clone(wake))
+                .collect(),
         };
         for wake in wakers {
             wake.wake(conversation);

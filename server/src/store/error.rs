@@ -120,3 +120,52 @@ pub enum CommitError {
     #[error("conversation id taken")]
     IdTaken,
 }
+
+impl StoreError {
+    /// What an error of the driver means for a statement that changed nothing, or for one whose
+    /// transaction is thereby rolled back.
+    pub(crate) fn from_db(error: tokio_postgres::Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            let io = std::error::Error::source(&error)
+                .is_some_and(|source| source.downcast_ref::<std::io::Error>().is_some());
+            if error.is_closed() || io {
+                return Self::Unavailable("connection lost".into());
+            }
+            // The driver's own words only: they hold types and columns, never values.
+            return if error.to_string().contains("connect") || error.to_string().contains("timeout")
+            {
+                Self::Unavailable(error.to_string())
+            } else {
+                Self::Corrupt(error.to_string())
+            };
+        };
+        let code = db.code().code();
+        let temporary = matches!(
+            code.get(..2),
+            Some("08" | "25" | "40" | "53" | "55" | "57" | "58")
+        );
+        // Only codes and names of the schema: messages of the server may hold values.
+        let place = db.constraint().or(db.table()).unwrap_or("");
+        if temporary || code == "3D000" {
+            Self::Unavailable(format!("sqlstate {code} {place}"))
+        } else {
+            Self::Corrupt(format!("sqlstate {code} {place}"))
+        }
+    }
+
+    /// What an error in answer to COMMIT means.
+    pub(crate) fn from_commit(error: &tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(db) if was_rolled_back(db) => {
+                Self::Unavailable(format!("sqlstate {}", db.code().code()))
+            }
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Whether an error of the server says that the transaction is undone. FATAL and PANIC say only
+/// that the connection ends.
+pub(crate) fn was_rolled_back(db: &tokio_postgres::error::DbError) -> bool {
+    db.parsed_severity() == Some(tokio_postgres::error::Severity::Error)
+}

@@ -3,11 +3,295 @@
 //! There is one implementation and no twin for tests: what a transaction guarantees is the point.
 //! Refuses to build SQL from values (all are parameters), to open or judge payloads (callers
 //! verified and authorized them), and to acknowledge a commit whose outcome it does not know.
+//!
+//! Ordinary verbs use a pool. What is frequent has tasks with a connection each and shares
+//! transactions: writers (`log`, `commit`), readers (`read`), the flusher (`flush`: cursors and
+//! presence). `sweep` deletes what everybody has.
 
+mod accounts;
+mod commit;
+pub(crate) mod connect;
+mod cursors;
 mod error;
-mod signatures;
+mod flush;
+mod key_packages;
+mod limit;
+mod listing;
+mod log;
+mod members;
+mod presence;
+mod read;
+mod sweep;
 mod types;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use deadpool_postgres::{Client, Manager, ManagerConfig, Pool, Runtime, Timeouts, Transaction};
+use sotto_protocol::DeploymentId;
+use tokio::task::JoinHandle;
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
+
+use crate::bus::Bus;
+use crate::migrate;
+use connect::{Profile, Task};
+use cursors::Cursors;
+use presence::Presence;
 
 pub use error::{AccountError, AppendError, ClaimError, CommitError, StoreError};
-pub use signatures::{OnlineGuard, Store, StoreConfig};
+pub use presence::OnlineGuard;
 pub use types::*;
+
+/// How long a verb waits for a connection of the pool.
+const POOL_WAIT: Duration = Duration::from_secs(5);
+
+/// How long readiness waits for an answer.
+const PING_LIMIT: Duration = Duration::from_secs(2);
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// A Postgres URL.
+    pub database_url: String,
+    /// The server's name in the table of nodes.
+    pub node_name: String,
+    /// Where clients or balancers reach this server; for the table of nodes.
+    pub node_address: String,
+    /// Connections for ordinary verbs; eight more are for writers, readers, the flusher and hints.
+    pub pool_connections: usize,
+    /// How long an undelivered envelope is kept.
+    pub retention: Duration,
+}
+
+impl StoreConfig {
+    /// Usual values for a database.
+    #[must_use]
+    pub fn new(database_url: impl Into<String>) -> Self {
+        Self {
+            database_url: database_url.into(),
+            node_name: "sotto".into(),
+            node_address: String::new(),
+            pool_connections: 8,
+            retention: Duration::from_secs(14 * 24 * 3600),
+        }
+    }
+}
+
+/// The database. Cheap to clone; its tasks end when the last clone is dropped.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    /// Warnings seen on any connection of the pool.
+    pool_warnings: Arc<AtomicU64>,
+    bus: Bus,
+    deployment: DeploymentId,
+    cursors: Arc<Cursors>,
+    presence: Arc<Presence>,
+    writers: writer::Writers,
+    readers: read::Readers,
+    flusher: flush::Flusher,
+    _tasks: Vec<Task>,
+}
+
+impl Store {
+    /// Connects, checks the schema version, and starts the tasks.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database does not answer now (call again for a bounded wait at
+    /// start), `SchemaVersion` when it was not migrated to this server's version.
+    pub async fn open(config: StoreConfig) -> Result<Self, StoreError> {
+        let pg_config = Arc::new(connect::parse(&config.database_url)?);
+        let link = connect::open(&pg_config, Profile::Log).await?;
+        let found = migrate::version(link.client()).await?;
+        if found != migrate::SCHEMA_VERSION {
+            return Err(StoreError::SchemaVersion {
+                found,
+                needed: migrate::SCHEMA_VERSION,
+            });
+        }
+        let deployment = deployment(link.client()).await?;
+        drop(link);
+        let pool_warnings = Arc::new(AtomicU64::new(0));
+        let pool = pool(
+            &pg_config,
+            config.pool_connections,
+            Arc::clone(&pool_warnings),
+        )?;
+        let bus = Bus::start(Arc::clone(&pg_config));
+        let cursors = Arc::new(Cursors::default());
+        let presence = Arc::new(Presence::new(&config));
+        let flusher = flush::Flusher::start(&pg_config, &cursors, &presence);
+        presence.wake_with(flusher.nudge());
+        cursors.wake_with(flusher.nudge());
+        let sweeper = sweep::start(pool.clone(), Arc::clone(&cursors), config.retention);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                writers: writer::Writers::start(&pg_config, &bus),
+                readers: read::Readers::start(&pg_config),
+                pool,
+                pool_warnings,
+                bus,
+                deployment,
+                cursors,
+                presence,
+                flusher,
+                _tasks: vec![sweeper],
+            }),
+        })
+    }
+
+    /// Hints between servers. The store publishes after each commit; sessions only subscribe.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.inner.bus
+    }
+
+    /// The deployment that the database belongs to.
+    #[must_use]
+    pub fn deployment_id(&self) -> DeploymentId {
+        self.inner.deployment
+    }
+
+    /// Asks the database for an answer: for readiness. Takes at most 2 s.
+    ///
+    /// # Errors
+    /// `Unavailable` without an answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let answer = async {
+            let client = self.pooled().await?;
+            client
+                .query_one("SELECT 1", &[])
+                .await
+                .map_err(StoreError::from_db)
+        };
+        match tokio::time::timeout(PING_LIMIT, answer).await {
+            Ok(answer) => answer.map(drop),
+            Err(_) => Err(StoreError::Unavailable("no answer".into())),
+        }
+    }
+
+    /// Writes what is buffered and takes this server out of the table of nodes: for the end of a
+    /// drain. What is appended afterwards is still stored.
+    ///
+    /// # Errors
+    /// `Unavailable` when it could not be written; only redelivery is lost.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.inner.flusher.close().await
+    }
+
+    pub(crate) async fn pooled(&self) -> Result<Client, StoreError> {
+        self.inner
+            .pool
+            .get()
+            .await
+            .map_err(|error| StoreError::Unavailable(format!("pool: {error}")))
+    }
+
+    /// Ends a transaction; `Unknown` unless it is certain that it is durable or undone.
+    pub(crate) async fn commit(&self, transaction: Transaction<'_>) -> Result<(), StoreError> {
+        // One count for the whole pool: a warning of another connection makes this outcome
+        // unknown too, which is safe.
+        let before = self.inner.pool_warnings.load(Ordering::Acquire);
+        transaction
+            .commit()
+            .await
+            .map_err(|error| StoreError::from_commit(&error))?;
+        if self.inner.pool_warnings.load(Ordering::Acquire) == before {
+            Ok(())
+        } else {
+            Err(StoreError::Unknown)
+        }
+    }
+}
+
+/// A column of a row.
+pub(crate) fn column<'a, T: FromSql<'a>>(row: &'a Row, place: usize) -> Result<T, StoreError> {
+    row.try_get(place).map_err(StoreError::from_db)
+}
+
+/// A non-negative column.
+pub(crate) fn unsigned(row: &Row, place: usize) -> Result<u64, StoreError> {
+    let value: i64 = column(row, place)?;
+    u64::try_from(value).map_err(|_| StoreError::Corrupt("negative number".into()))
+}
+
+/// A seq, epoch or limit as the database holds it; what does not fit matches nothing.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(-1)
+}
+
+/// A generation as the database holds it; what does not fit matches nothing.
+pub(crate) fn signed_generation(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(-1)
+}
+
+/// Bytes that have to be of one length.
+pub(crate) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
+    bytes
+        .try_into()
+        .map_err(|_| StoreError::Corrupt("bytes of a wrong length".into()))
+}
+
+async fn deployment(client: &tokio_postgres::Client) -> Result<DeploymentId, StoreError> {
+    let fresh: [u8; 16] = rand::random();
+    client
+        .execute(
+            "INSERT INTO deployment (id) VALUES ($1) ON CONFLICT DO NOTHING",
+            &[&fresh.as_slice()],
+        )
+        .await
+        .map_err(StoreError::from_db)?;
+    let row = client
+        .query_one("SELECT id FROM deployment", &[])
+        .await
+        .map_err(StoreError::from_db)?;
+    Ok(DeploymentId::from_bytes(fixed(column(&row, 0)?)?))
+}
+
+fn pool(
+    config: &tokio_postgres::Config,
+    connections: usize,
+    warnings: Arc<AtomicU64>,
+) -> Result<Pool, StoreError> {
+    let manager = Manager::from_connect(
+        config.clone(),
+        PoolConnect { warnings },
+        ManagerConfig::default(),
+    );
+    Pool::builder(manager)
+        .max_size(connections.max(2))
+        .timeouts(Timeouts {
+            wait: Some(POOL_WAIT),
+            create: Some(POOL_WAIT),
+            recycle: Some(POOL_WAIT),
+        })
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| StoreError::Unavailable(format!("pool: {error}")))
+}
+
+/// Connections of the pool, set up and watched like all others.
+struct PoolConnect {
+    warnings: Arc<AtomicU64>,
+}
+
+type Connected = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>;
+
+impl deadpool_postgres::Connect for PoolConnect {
+    fn connect(
+        &self,
+        config: &tokio_postgres::Config,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
+        let config = config.clone();
+        Box::pin(async move {
+            connect::connect(&config, Profile::Pool, Arc::clone(&self.warnings), None).await
+        })
+    }
+}

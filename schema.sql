@@ -1,0 +1,176 @@
+-- The whole schema, for a fresh database and for reading. A test keeps it equal to what
+-- `sotto-server migrate` builds from server/migrations; change it together with them.
+
+CREATE TABLE schema_version (
+    version integer PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+INSERT INTO schema_version (version) VALUES (1);
+
+-- Ids of devices, conversations and messages are 16 random bytes chosen by their owners.
+-- Times are the database's. What may be lost with a crash of Postgres is UNLOGGED.
+
+CREATE TABLE deployment (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    id bytea NOT NULL CHECK (octet_length(id) = 16)
+);
+
+CREATE TABLE account (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    username text COLLATE "C" NOT NULL,
+    -- What the name looks like: two accounts of one skeleton cannot both exist.
+    skeleton text COLLATE "C" NOT NULL,
+    -- bcrypt of the authentication key that the client derives from the password.
+    authentication_hash text NOT NULL,
+    identity_key bytea NOT NULL CHECK (octet_length(identity_key) = 32),
+    disabled boolean NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT account_username UNIQUE (username),
+    CONSTRAINT account_skeleton UNIQUE (skeleton)
+);
+
+CREATE TABLE device (
+    id bytea PRIMARY KEY CHECK (octet_length(id) = 16),
+    account_id bigint NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    certificate bytea NOT NULL,
+    device_key bytea NOT NULL CHECK (octet_length(device_key) = 32),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- A date, not a time: enough to find abandoned devices.
+    last_seen date NOT NULL DEFAULT current_date
+);
+
+CREATE INDEX device_account ON device (account_id);
+
+CREATE TABLE key_package (
+    reference bytea PRIMARY KEY,
+    device_id bytea NOT NULL REFERENCES device (id) ON DELETE CASCADE,
+    ciphersuite integer NOT NULL,
+    data bytea NOT NULL,
+    last_resort boolean NOT NULL,
+    not_after timestamptz NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+ALTER TABLE key_package ALTER COLUMN data SET STORAGE EXTERNAL;
+
+CREATE INDEX key_package_one_time ON key_package (device_id, ciphersuite, created_at)
+    WHERE NOT last_resort;
+
+CREATE UNIQUE INDEX key_package_last_resort ON key_package (device_id, ciphersuite)
+    WHERE last_resort;
+
+CREATE INDEX key_package_not_after ON key_package (not_after);
+
+-- One row a log: a conversation (kind 1) or the mailbox of a device (kind 2, the device's id).
+-- Nothing that changes with each append is indexed, so that those updates stay within the page.
+CREATE TABLE conversation (
+    id bytea PRIMARY KEY CHECK (octet_length(id) = 16),
+    kind smallint NOT NULL CHECK (kind IN (1, 2)),
+    generation integer NOT NULL,
+    epoch bigint NOT NULL,
+    -- The highest seq of the log; seqs are dense from 1.
+    head bigint NOT NULL,
+    -- The accounts of a two-person conversation, the smaller first.
+    pair_low bigint REFERENCES account (id),
+    pair_high bigint REFERENCES account (id),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((pair_low IS NULL) = (pair_high IS NULL)),
+    CHECK (pair_low <= pair_high)
+) WITH (fillfactor = 70);
+
+CREATE UNIQUE INDEX conversation_pair ON conversation (pair_low, pair_high)
+    WHERE pair_low IS NOT NULL;
+
+-- The public MLS state, apart from the row that each append rewrites.
+CREATE TABLE group_state (
+    conversation_id bytea PRIMARY KEY REFERENCES conversation (id) ON DELETE CASCADE,
+    group_state bytea NOT NULL,
+    group_info bytea NOT NULL,
+    -- The commit that led to it.
+    seq bigint NOT NULL
+);
+
+ALTER TABLE group_state ALTER COLUMN group_state SET STORAGE EXTERNAL;
+ALTER TABLE group_state ALTER COLUMN group_info SET STORAGE EXTERNAL;
+
+CREATE TABLE member (
+    conversation_id bytea NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+    -- No reference: a device that logged out has a leaf until a commit removes it.
+    device_id bytea NOT NULL,
+    account_id bigint NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    -- Every entry up to here is in the device's own store.
+    cursor bigint NOT NULL,
+    joined_at_seq bigint NOT NULL,
+    -- The commit that removed the device; it may read up to it.
+    left_at_seq bigint,
+    -- The device no longer exists, though its leaf is still in the group.
+    gone boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (conversation_id, device_id)
+) WITH (fillfactor = 70);
+
+CREATE INDEX member_device ON member (device_id, conversation_id);
+
+CREATE INDEX member_left ON member (conversation_id) WHERE left_at_seq IS NOT NULL;
+
+-- The logs. No reference to conversation: its row is locked by whoever inserts, and checking it
+-- again for each entry would write to it.
+CREATE TABLE envelope (
+    conversation_id bytea NOT NULL,
+    seq bigint NOT NULL,
+    generation integer NOT NULL,
+    epoch bigint NOT NULL,
+    -- As EnvelopeKind in the protocol.
+    kind smallint NOT NULL,
+    sender_device bytea NOT NULL,
+    client_id bytea NOT NULL,
+    payload bytea NOT NULL,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (conversation_id, seq),
+    CONSTRAINT envelope_once UNIQUE (conversation_id, sender_device, client_id)
+) WITH (
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 20000,
+    autovacuum_vacuum_insert_scale_factor = 0.2,
+    autovacuum_analyze_scale_factor = 0.1,
+    autovacuum_vacuum_cost_delay = 0
+);
+
+-- Sealed bytes do not compress.
+ALTER TABLE envelope ALTER COLUMN payload SET STORAGE EXTERNAL;
+
+CREATE INDEX envelope_stored_at ON envelope USING brin (stored_at) WITH (pages_per_range = 32);
+
+CREATE UNLOGGED TABLE node (
+    id bytea PRIMARY KEY CHECK (octet_length(id) = 16),
+    name text NOT NULL,
+    address text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    heartbeat_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+
+CREATE UNLOGGED TABLE session (
+    device_id bytea NOT NULL,
+    node_id bytea NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (device_id, node_id)
+);
+
+CREATE INDEX session_node ON session (node_id);
+
+-- Keys are SHA-256 values: who was limited cannot be read from here.
+CREATE UNLOGGED TABLE rate_limit (
+    key bytea PRIMARY KEY,
+    used integer NOT NULL,
+    resets_at timestamptz NOT NULL
+) WITH (fillfactor = 70);
+
+CREATE INDEX rate_limit_resets_at ON rate_limit USING brin (resets_at);
+
+CREATE TABLE invite (
+    -- SHA-256 of the code.
+    code_hash bytea PRIMARY KEY,
+    uses_left integer NOT NULL CHECK (uses_left >= 0),
+    expires_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
