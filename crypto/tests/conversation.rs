@@ -1,4 +1,9 @@
 //! The life of a conversation between two people, with a server following it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops where it fails"
+)]
 
 mod common;
 
@@ -233,7 +238,7 @@ fn a_last_resort_package_serves_twice_and_a_one_time_package_once() {
                     &alice.store(),
                     &alice.me,
                     &id(1),
-                    &[package.clone()],
+                    std::slice::from_ref(&package),
                     None,
                     now_ms(),
                 )

@@ -1,5 +1,10 @@
 //! Members and strangers who use the MLS library without our rules. Servers
 //! and honest members refuse what they make, and stay where they were.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops where it fails"
+)]
 
 mod common;
 
