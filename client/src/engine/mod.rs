@@ -2,46 +2,323 @@
 //! a frame and an event. No sockets, no terminal, no clock, no threads: input
 //! enters through `handle_*` with the time, output leaves through `poll_*`.
 //!
-//! ```text
-//! impl Engine {
-//!     pub fn new(profile: Profile, login: Login, seed: [u8; 32], now: Now) -> Result<Engine, EngineError>
-//!     pub fn handle_connected(&mut self, info: ConnectionInfo, now: Now) -> Result<(), EngineError>
-//!     pub fn handle_frame(&mut self, frame: wire::ServerFrame, now: Now) -> Result<(), EngineError>
-//!     pub fn handle_disconnected(&mut self, now: Now) -> Result<(), EngineError>
-//!     pub fn handle_timeout(&mut self, now: Now) -> Result<(), EngineError>
-//!     pub fn handle_command(&mut self, command: Command, now: Now) -> Result<CommandId, EngineError>
-//!     pub fn poll_frame(&mut self) -> Option<wire::ClientFrame>
-//!     pub fn poll_event(&mut self) -> Option<Event>
-//!     pub fn poll_timeout(&self) -> Option<u64>                      // monotonic_ms deadline
-//!     // what is stored; no server needed
-//!     pub fn who_am_i(&self) -> Result<WhoAmI, EngineError>
-//!     pub fn history(&self, peer: &Username, last: u32) -> Result<Vec<Message>, EngineError>   // oldest first
-//!     pub fn chats(&self) -> Result<Vec<Chat>, EngineError>
-//!     pub fn requests(&self) -> Result<Vec<Request>, EngineError>
-//!     pub fn queued(&self) -> Result<u64, EngineError>               // outbox length
-//!     pub fn safety_number(&self, peer: &Username) -> Result<Option<SafetyNumber>, EngineError> // None: LookUp first
-//!     pub fn verify(&mut self, peer: &Username, digits: &str, now: Now) -> Result<Verification, EngineError>
-//!     pub fn into_profile(self) -> Profile                           // then Profile::wipe / lock
-//! }
-//! enum Verification { Confirmed, Differs, Unknown }   // Confirmed also accepts a changed identity
-//! EngineError is fatal: stop, print; it tells an exit code by `kind()`.
-//! ```
-//! The shell speaks Hello and passes what HelloOk said; it answers Ping; it
+//! Each `handle_*` is one transaction of the local store; frames, events and
+//! acknowledgements leave only after it is durable. So ratchet state, message
+//! and cursor never part, and nothing is acknowledged that could be lost.
+//!
+//! The shell speaks Hello and passes on what HelloOk said; it answers Ping; it
 //! raises its frame limit when it sees `LoggedIn`. Everything else is here.
 //!
-//! ```text
-//! mod profile:
-//! pub struct Location { pub home: PathBuf, pub name: String, pub runtime: PathBuf }  // runtime: profile::default_runtime()
-//! Location::exists(&self) -> bool
-//! Profile::create(&Location, &NewAccount { username, deployment }, password: &str, now: Now)
-//!         -> Result<(Profile, AuthenticationKey), ProfileError>      // slow: Argon2id
-//! Profile::open(&Location, Unlock::Session | Unlock::Password(&str)) -> Result<Profile, ProfileError>
-//! Profile::authentication_key(&self, password: &str) -> Result<AuthenticationKey, ProfileError>  // slow; for Login::*
-//! Profile::username(), deployment(), account_state()
-//! Profile::keep_unlocked(&self) -> Result<(), ProfileError>          // session file, after register and login
-//! Profile::lock(&self)                                               // removes it, at logout
-//! Profile::wipe(self) -> Result<(), ProfileError>                    // removes everything (logout --wipe, failed registration)
-//! ProfileError::{Missing, Exists, InUse, PasswordNeeded, WrongPassword, Corrupted, NewerSchema, ...}
-//! ```
+//! | session   | begins with       | what may leave                               |
+//! |-----------|-------------------|----------------------------------------------|
+//! | offline   | new, disconnected | nothing                                      |
+//! | logging in| connected         | the login                                    |
+//! | syncing   | `LoggedIn`        | key packages, commands, `GetSync`            |
+//! | catching up | all of `Sync`   | also acknowledgements; nothing is sealed yet |
+//! | live      | `CaughtUp`        | everything                                   |
 
 pub mod api;
+
+mod commands;
+mod commits;
+mod error;
+mod flight;
+mod inbox;
+mod mailbox;
+mod members;
+mod opening;
+mod outbox;
+mod people;
+mod queries;
+mod receipts;
+mod recovery;
+mod session;
+mod work;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use sotto_crypto::{Group, KeyStore};
+use sotto_protocol::wire;
+use sotto_protocol::{ConversationId, Username};
+
+use api::{Command, CommandId, ConnectionInfo, Event, Login, Message, Now};
+use commands::ServerCommand;
+use flight::{Flight, Purpose, Room};
+use session::Session;
+use work::PeerWork;
+
+pub use error::EngineError;
+pub use people::Verification;
+
+use crate::history::History;
+use crate::profile::Profile;
+
+/// Groups kept in memory; others are loaded when they are needed.
+const GROUPS_CACHED_MAX: usize = 64;
+
+/// The engine of one profile.
+pub struct Engine {
+    profile: Profile,
+    login: Login,
+    rng: StdRng,
+    now: Now,
+    session: Session,
+    flight: Flight,
+    /// What leaves, once durable.
+    ready: Outputs,
+    /// What the present call wants to leave.
+    staged: Outputs,
+    groups: BTreeMap<ConversationId, Group>,
+    work: BTreeMap<Username, PeerWork>,
+    commands: VecDeque<(CommandId, ServerCommand)>,
+    last_command: u64,
+    listening: Listening,
+    /// Messages handed to the interface, to be noted as shown.
+    shown: Vec<(ConversationId, u64)>,
+    /// Messages of unsaved conversations.
+    unsaved: BTreeMap<ConversationId, VecDeque<Message>>,
+    acknowledge: BTreeMap<ConversationId, u64>,
+    /// Entries of this session that nobody decided about yet.
+    held: usize,
+    receipts: receipts::Due,
+    housekeeping_at: u64,
+    outbox_reported_empty: Reported,
+}
+
+/// Frames and events, in order.
+#[derive(Default)]
+struct Outputs {
+    frames: VecDeque<wire::ClientFrame>,
+    events: VecDeque<Event>,
+}
+
+/// Whether an interface shows messages as they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listening {
+    No,
+    Yes,
+}
+
+/// Whether the interface knows that the outbox is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reported {
+    No,
+    Yes,
+}
+
+impl Engine {
+    /// An engine over an open profile. `seed` feeds ids and jitter; keys come
+    /// from the operating system.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn new(
+        profile: Profile,
+        login: Login,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Result<Self, EngineError> {
+        profile.history().account()?;
+        Ok(Self {
+            profile,
+            login,
+            rng: StdRng::from_seed(seed),
+            now,
+            session: Session::Offline,
+            flight: Flight::default(),
+            ready: Outputs::default(),
+            staged: Outputs::default(),
+            groups: BTreeMap::new(),
+            work: BTreeMap::new(),
+            commands: VecDeque::new(),
+            last_command: 0,
+            listening: Listening::No,
+            shown: Vec::new(),
+            unsaved: BTreeMap::new(),
+            acknowledge: BTreeMap::new(),
+            held: 0,
+            receipts: receipts::Due::default(),
+            housekeeping_at: now.monotonic_ms,
+            outbox_reported_empty: Reported::No,
+        })
+    }
+
+    /// A connection stands and Hello was answered: logs in.
+    ///
+    /// # Errors
+    /// When the local store fails; as for every `handle_*`, the engine is over then.
+    pub fn handle_connected(&mut self, info: ConnectionInfo, now: Now) -> Result<(), EngineError> {
+        self.transact(now, |engine| engine.connected(info))
+    }
+
+    /// A frame arrived.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn handle_frame(
+        &mut self,
+        frame: wire::ServerFrame,
+        now: Now,
+    ) -> Result<(), EngineError> {
+        self.transact(now, |engine| engine.frame(frame))
+    }
+
+    /// The connection is gone.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn handle_disconnected(&mut self, now: Now) -> Result<(), EngineError> {
+        self.transact(now, |engine| {
+            engine.disconnected();
+            Ok(())
+        })
+    }
+
+    /// The time of [`Self::poll_timeout`] came.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn handle_timeout(&mut self, now: Now) -> Result<(), EngineError> {
+        self.transact(now, Self::timeout)
+    }
+
+    /// Somebody wants something; works offline too, as far as that makes sense.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn handle_command(
+        &mut self,
+        command: Command,
+        now: Now,
+    ) -> Result<CommandId, EngineError> {
+        self.last_command += 1;
+        let id = CommandId(self.last_command);
+        self.transact(now, |engine| engine.command(id, command))?;
+        Ok(id)
+    }
+
+    /// From now on messages are shown as they come; first all that were
+    /// stored and not shown yet, at most 10,000. Without this call messages
+    /// are stored only, and those of unsaved conversations stay at the server.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn listen(&mut self, now: Now) -> Result<(), EngineError> {
+        self.transact(now, |engine| {
+            if engine.listening == Listening::No {
+                engine.listening = Listening::Yes;
+                engine.stage_unshown()?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The next frame to send.
+    pub fn poll_frame(&mut self) -> Option<wire::ClientFrame> {
+        self.ready.frames.pop_front()
+    }
+
+    /// The next event. A message counts as shown when the events after it
+    /// were polled down to `None`.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.ready.events.pop_front();
+        match &event {
+            Some(Event::Message(message)) => self.note_shown(message),
+            Some(_) => {}
+            // A failure shows at the next transaction; then the note is made again.
+            None => {
+                let _ = self.write_shown();
+            }
+        }
+        event
+    }
+
+    /// When to call [`Self::handle_timeout`], as `Now::monotonic_ms`.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let waiting = self.work.values().filter_map(PeerWork::wakes_at);
+        [self.flight.deadline(), self.receipts.at(), Some(self.housekeeping_at)]
+            .into_iter()
+            .flatten()
+            .chain(waiting)
+            .min()
+    }
+
+    /// Ends the engine; the profile can be locked or wiped then.
+    #[must_use]
+    pub fn into_profile(self) -> Profile {
+        self.profile
+    }
+
+    /// Runs one call as one transaction. What it staged leaves only when
+    /// everything is durable.
+    fn transact(
+        &mut self,
+        now: Now,
+        work: impl FnOnce(&mut Self) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        self.now = now;
+        self.store().begin()?;
+        let outcome = work(self)
+            .and_then(|()| self.pump())
+            .and_then(|()| Ok(self.store().commit()?));
+        match outcome {
+            Ok(()) => {
+                self.stage_acknowledgements();
+                self.ready.frames.append(&mut self.staged.frames);
+                self.ready.events.append(&mut self.staged.events);
+                Ok(())
+            }
+            Err(error) => {
+                self.store().rollback();
+                // Memory may be ahead of the store now.
+                self.groups.clear();
+                self.acknowledge.clear();
+                self.staged = Outputs::default();
+                Err(error)
+            }
+        }
+    }
+
+    fn store(&self) -> &History {
+        self.profile.history()
+    }
+
+    fn key_store(&self) -> KeyStore<'_> {
+        KeyStore::new(self.store().connection())
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.staged.events.push_back(event);
+    }
+
+    /// Sends a request.
+    fn request(&mut self, purpose: Purpose, body: wire::client_frame::Body) {
+        let request_id = self.flight.launch(purpose, self.now.monotonic_ms);
+        self.staged.frames.push_back(wire::ClientFrame {
+            request_id,
+            body: Some(body),
+        });
+    }
+
+    fn room(&self) -> Room {
+        self.flight.room()
+    }
+
+    /// Keeps a group in memory for the next use.
+    fn keep_group(&mut self, group: Group) {
+        if self.groups.len() >= GROUPS_CACHED_MAX {
+            self.groups.pop_first();
+        }
+        self.groups.insert(group.address().conversation, group);
+    }
+
+    fn my_name(&self) -> &Username {
+        self.profile.username()
+    }
+}
+
+#[cfg(test)]
+mod tests;

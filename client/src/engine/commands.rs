@@ -1,0 +1,390 @@
+//! What a person asks for: done here at once, or with the server's help when
+//! a session stands. Bounded; a command lost with a connection is asked again.
+
+use sotto_crypto::content::TEXT_BYTES_MAX;
+use sotto_protocol::wire::client_frame::Body as Ask;
+use sotto_protocol::wire::server_frame::Body as Answer;
+use sotto_protocol::{ClientMessageId, ErrorCode, Username, limits, wire};
+use sotto_roster::DeviceCertificate;
+use zeroize::Zeroizing;
+
+use super::api::{
+    AccountState, Command, CommandId, Connection, Device, Event, Failure, Keep, ThisDevice, User,
+    UserFilter,
+};
+use super::flight::{Purpose, Room};
+use super::session::{Session, failure};
+use super::work::people_changed;
+use super::{Engine, EngineError};
+use crate::history::{ConversationState, OutboxKind, OutboxRow, Relation};
+use crate::profile::ProfileError;
+
+/// Commands that wait for a session.
+const COMMANDS_MAX: usize = 64;
+/// Accounts that one list gathers.
+const USERS_MAX: usize = 10_000;
+
+/// A command that needs the server.
+pub(super) enum ServerCommand {
+    LookUp(Username),
+    ListUsers { prefix: String, filter: UserFilter, found: Vec<User> },
+    ChangePassword { current: Zeroizing<String>, new: Zeroizing<String> },
+    ListDevices,
+    Logout,
+}
+
+impl Engine {
+    pub(super) fn command(&mut self, id: CommandId, command: Command) -> Result<(), EngineError> {
+        match command {
+            Command::Send { to, text, client_id } => self.send(id, &to, text, client_id),
+            Command::Accept { name, keep } => self.accept(id, &name, keep),
+            Command::Decline { name } => self.decline(id, &name),
+            Command::Block { name } => self.block(id, &name),
+            Command::Unblock { name } => self.unblock(id, &name),
+            Command::LookUp { name } => {
+                self.ask_later(id, ServerCommand::LookUp(name));
+                Ok(())
+            }
+            Command::ListUsers { prefix, filter } => {
+                let found = Vec::new();
+                self.ask_later(id, ServerCommand::ListUsers { prefix, filter, found });
+                Ok(())
+            }
+            Command::ChangePassword { current, new } => {
+                self.ask_later(id, ServerCommand::ChangePassword { current, new });
+                Ok(())
+            }
+            Command::ListDevices => {
+                self.ask_later(id, ServerCommand::ListDevices);
+                Ok(())
+            }
+            Command::Logout => {
+                self.ask_later(id, ServerCommand::Logout);
+                Ok(())
+            }
+        }
+    }
+
+    fn done(&mut self, command: CommandId) {
+        self.emit(Event::Done { command });
+    }
+
+    fn failed(&mut self, command: CommandId, code: &'static str, message: &str) {
+        self.emit(Event::Failed {
+            command: Some(command),
+            failure: Failure {
+                code,
+                message: message.to_owned(),
+                retry_after_ms: None,
+            },
+        });
+    }
+
+    fn ask_later(&mut self, id: CommandId, command: ServerCommand) {
+        if self.commands.len() >= COMMANDS_MAX {
+            self.failed(id, "too_many_commands", "too many commands wait already");
+        } else {
+            self.commands.push_back((id, command));
+        }
+    }
+
+    fn send(
+        &mut self,
+        id: CommandId,
+        to: &Username,
+        text: String,
+        client_id: ClientMessageId,
+    ) -> Result<(), EngineError> {
+        if to == self.my_name() {
+            self.failed(id, "self", "you cannot write to yourself");
+            return Ok(());
+        }
+        if text.len() > TEXT_BYTES_MAX {
+            self.failed(id, "too_large", "a message has at most 65,536 bytes");
+            return Ok(());
+        }
+        let mut person = self.person(to)?;
+        if person.relation == Relation::Blocked {
+            self.failed(id, "blocked", "you blocked this person; `unblock` first");
+            return Ok(());
+        }
+        if person.changed_identity.is_some() {
+            let failure = people_changed(to);
+            self.emit(Event::Failed { command: Some(id), failure });
+            return Ok(());
+        }
+        let device = *self.profile.device().certificate().device_id();
+        if let Some((conversation, seq)) = self.store().sent_message(&device, &client_id)? {
+            self.emit(Event::Sent { id: client_id, to: to.clone(), conversation, seq });
+            self.done(id);
+            return Ok(());
+        }
+        person.relation = Relation::Contact;
+        self.store().put_peer(&person)?;
+        self.store().push_outbox(&OutboxRow {
+            client_id,
+            peer: to.clone(),
+            kind: OutboxKind::Message,
+            body: text.into_bytes(),
+            created_at_ms: self.now.unix_ms,
+            counter: None,
+            sealed: None,
+        })?;
+        self.wake(to);
+        if let Some(request) = self.store().request(to)? {
+            // Writing to somebody who asked is an answer.
+            self.enter_request(request, Keep::Saved)?;
+        }
+        self.done(id);
+        Ok(())
+    }
+
+    /// A person did something: whoever rested for good is tried again.
+    fn wake(&mut self, peer: &Username) {
+        let work = self.work_of(peer);
+        if work.step == super::work::Step::Resting {
+            *work = super::work::PeerWork::default();
+        }
+    }
+
+    fn accept(&mut self, id: CommandId, name: &Username, keep: Keep) -> Result<(), EngineError> {
+        let mut person = self.person(name)?;
+        let changed = person.changed_identity.is_some();
+        let request = self.store().request(name)?;
+        if !changed && request.is_none() {
+            self.failed(id, "not_a_request", "there is no request of this person");
+            return Ok(());
+        }
+        if changed {
+            self.accept_identity(&mut person)?;
+        }
+        if let Some(request) = request {
+            self.enter_request(request, keep)?;
+        }
+        self.done(id);
+        Ok(())
+    }
+
+    /// Forgets a request with everything that came with it.
+    fn forget_request(&mut self, name: &Username) -> Result<Forgotten, EngineError> {
+        let Some(request) = self.store().request(name)? else {
+            return Ok(Forgotten::Nothing);
+        };
+        self.store().remove_request(name)?;
+        self.store().take_request_entries(&request.conversation)?;
+        Ok(Forgotten::Request)
+    }
+
+    fn decline(&mut self, id: CommandId, name: &Username) -> Result<(), EngineError> {
+        match self.forget_request(name)? {
+            Forgotten::Request => self.done(id),
+            Forgotten::Nothing => {
+                self.failed(id, "not_a_request", "there is no request of this person");
+            }
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, id: CommandId, name: &Username) -> Result<(), EngineError> {
+        let mut person = self.person(name)?;
+        person.relation = Relation::Blocked;
+        self.store().put_peer(&person)?;
+        self.forget_request(name)?;
+        self.drop_queue(
+            name,
+            &Failure {
+                code: "blocked",
+                message: "you blocked this person; the message was not sent".to_owned(),
+                retry_after_ms: None,
+            },
+        )?;
+        self.done(id);
+        Ok(())
+    }
+
+    fn unblock(&mut self, id: CommandId, name: &Username) -> Result<(), EngineError> {
+        let mut person = self.person(name)?;
+        if person.relation == Relation::Blocked {
+            let talked = self.store().conversation_with(name)?.is_some();
+            person.relation = if talked { Relation::Contact } else { Relation::Known };
+            self.store().put_peer(&person)?;
+            self.work.remove(name);
+        }
+        self.done(id);
+        Ok(())
+    }
+
+    /// Sends what waits for the server, when there is one.
+    pub(super) fn pump_commands(&mut self) {
+        if matches!(self.session, Session::Offline | Session::LoggingIn(_)) {
+            return;
+        }
+        while self.room() == Room::Some {
+            let Some((id, command)) = self.commands.pop_front() else {
+                return;
+            };
+            match self.ask_for(&command) {
+                Ok(body) => self.request(Purpose::Command(id, command), body),
+                Err(failure) => self.emit(Event::Failed { command: Some(id), failure }),
+            }
+        }
+    }
+
+    fn ask_for(&self, command: &ServerCommand) -> Result<Ask, Failure> {
+        Ok(match command {
+            ServerCommand::LookUp(name) => Ask::GetAccount(wire::GetAccount {
+                username: name.as_str().to_owned(),
+            }),
+            ServerCommand::ListDevices => Ask::GetAccount(wire::GetAccount {
+                username: self.my_name().as_str().to_owned(),
+            }),
+            ServerCommand::ListUsers { prefix, filter, found } => Ask::ListUsers(wire::ListUsers {
+                prefix: prefix.clone(),
+                after: found.last().map(|user| user.name.to_string()).unwrap_or_default(),
+                limit: u32::try_from(limits::USERS_PAGE_MAX).unwrap_or(u32::MAX),
+                filter: match filter {
+                    UserFilter::All => wire::UserFilter::All,
+                    UserFilter::Online => wire::UserFilter::Online,
+                }
+                .into(),
+            }),
+            ServerCommand::ChangePassword { current, new } => {
+                let (old, next) = self
+                    .profile
+                    .begin_password_change(current, new)
+                    .map_err(|error| password_failure(&error))?;
+                Ask::ChangePassword(wire::ChangePassword {
+                    current_authentication_key: old.to_text(),
+                    new_authentication_key: next.to_text(),
+                })
+            }
+            ServerCommand::Logout => Ask::Logout(wire::Logout {}),
+        })
+    }
+
+    pub(super) fn command_answered(
+        &mut self,
+        id: CommandId,
+        command: ServerCommand,
+        answer: Answer,
+    ) -> Result<(), EngineError> {
+        match (command, answer) {
+            (ServerCommand::ChangePassword { .. }, Answer::Error(error)) => {
+                // Only a clear refusal means that the old one still counts.
+                if ErrorCode::from_number(error.code) == ErrorCode::WrongCredentials {
+                    self.profile.abandon_password_change()?;
+                }
+                self.emit(Event::Failed { command: Some(id), failure: failure(&error) });
+            }
+            (_, Answer::Error(error)) => {
+                self.emit(Event::Failed { command: Some(id), failure: failure(&error) });
+            }
+            (ServerCommand::LookUp(name), Answer::Account(account)) => {
+                match self.account_identity(&name, &account) {
+                    Some(identity) => {
+                        self.identity_shown(&name, &identity)?;
+                        self.done(id);
+                    }
+                    None => self.failed(
+                        id,
+                        ErrorCode::CertificateInvalid.name(),
+                        "the server's answer about this person does not verify",
+                    ),
+                }
+            }
+            (ServerCommand::ListDevices, Answer::Account(account)) => {
+                let devices = self.devices(&account);
+                self.emit(Event::Devices { command: id, devices });
+            }
+            (ServerCommand::ListUsers { prefix, filter, found }, Answer::Users(users)) => {
+                self.users_answered(id, (prefix, filter, found), users);
+            }
+            (ServerCommand::ChangePassword { .. }, Answer::Done(_)) => {
+                self.profile.finish_password_change()?;
+                self.done(id);
+            }
+            (ServerCommand::Logout, Answer::Done(_)) => {
+                self.store().set_account_state(AccountState::LoggedOut)?;
+                self.leave_conversations()?;
+                self.profile.lock();
+                self.session = Session::Offline;
+                self.done(id);
+                self.emit(Event::Connection(Connection::Refused));
+            }
+            _ => self.failed(
+                id,
+                ErrorCode::Malformed.name(),
+                "the server gave an answer that makes no sense",
+            ),
+        }
+        Ok(())
+    }
+
+    fn users_answered(
+        &mut self,
+        id: CommandId,
+        (prefix, filter, mut found): (String, UserFilter, Vec<User>),
+        users: wire::Users,
+    ) {
+        let before = found.len();
+        found.extend(users.users.into_iter().take(limits::USERS_PAGE_MAX).filter_map(|user| {
+            let name = Username::parse(&user.username).ok()?;
+            Some(User { name, online: user.online })
+        }));
+        let grew = found.len() > before;
+        if users.more && grew && found.len() < USERS_MAX {
+            self.commands
+                .push_front((id, ServerCommand::ListUsers { prefix, filter, found }));
+        } else {
+            self.emit(Event::Users { command: id, users: found });
+        }
+    }
+
+    fn devices(&self, account: &wire::Account) -> Vec<Device> {
+        let me = self.profile.device().certificate();
+        account
+            .certificates
+            .iter()
+            .take(limits::DEVICES_PER_ACCOUNT_MAX)
+            .filter_map(|bytes| DeviceCertificate::verify(bytes, me.deployment()).ok())
+            .map(|certificate| Device {
+                id: *certificate.device_id(),
+                issued_at_ms: certificate.issued_at_ms(),
+                this: match certificate.device_id() == me.device_id() {
+                    true => ThisDevice::Yes,
+                    false => ThisDevice::No,
+                },
+            })
+            .collect()
+    }
+
+    /// The server counts this device out of every conversation: when it comes
+    /// back it enters each anew.
+    fn leave_conversations(&mut self) -> Result<(), EngineError> {
+        for mut row in self.store().conversations()? {
+            self.delete_group(&row)?;
+            self.store().remove_pending(&row.id)?;
+            row.state = ConversationState::Broken;
+            self.store().put_conversation(&row)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forgotten {
+    Request,
+    Nothing,
+}
+
+fn password_failure(error: &ProfileError) -> Failure {
+    let code = match error {
+        ProfileError::WrongPassword => ErrorCode::WrongCredentials.name(),
+        _ => ErrorCode::Internal.name(),
+    };
+    Failure {
+        code,
+        message: error.to_string(),
+        retry_after_ms: None,
+    }
+}

@@ -1,0 +1,449 @@
+//! Reading logs in their order. An entry is opened, stored and passed in one
+//! transaction; what breaks a rule is passed with an event and never shown.
+
+use bytes::Bytes;
+use prost::Message as _;
+use sotto_crypto::{Body, OpenError, Opened, Sealed};
+use sotto_protocol::wire::EnvelopeKind;
+use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, wire};
+
+use super::api::{Direction, Event, Keep, Receipt, SecurityEvent, SecurityKind};
+use super::error::open_failure;
+use super::outbox::to_message;
+use super::session::Session;
+use super::work::Step;
+use super::{Engine, EngineError, Listening};
+use crate::history::{
+    Baseline, ConversationRow, ConversationState, MessageRow, OwnEntry, Relation,
+};
+
+/// Entries that may stay unacknowledged in a session because nobody decided
+/// about them yet; further ones are passed, so that one stranger cannot hold
+/// up what others write.
+const HELD_MAX: usize = 128;
+
+/// An entry of a log with its fields checked for size.
+pub(super) struct Entry {
+    pub(super) conversation: ConversationId,
+    pub(super) generation: u32,
+    pub(super) seq: u64,
+    pub(super) kind: i32,
+    pub(super) sender: DeviceId,
+    pub(super) client_id: ClientMessageId,
+    pub(super) payload: Bytes,
+    pub(super) stored_at_ms: u64,
+}
+
+impl Entry {
+    fn read(envelope: wire::Envelope) -> Option<Self> {
+        Some(Self {
+            conversation: ConversationId::from_slice(&envelope.conversation_id).ok()?,
+            generation: envelope.generation,
+            seq: envelope.seq,
+            kind: envelope.kind,
+            sender: DeviceId::from_slice(&envelope.sender_device_id).ok()?,
+            client_id: ClientMessageId::from_slice(&envelope.client_id).ok()?,
+            payload: envelope.payload.into(),
+            stored_at_ms: envelope.stored_at_ms,
+        })
+    }
+}
+
+/// Whether the reading of a log goes on after an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The entry is dealt with.
+    Pass,
+    /// It cannot be dealt with now; it stays at the server.
+    Hold,
+}
+
+impl Engine {
+    pub(super) fn deliver(&mut self, deliver: wire::Deliver) -> Result<(), EngineError> {
+        if !matches!(self.session, Session::CatchingUp | Session::Live) {
+            return Ok(());
+        }
+        for envelope in deliver.envelopes {
+            self.envelope(envelope)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn envelope(&mut self, envelope: wire::Envelope) -> Result<(), EngineError> {
+        let sealed_bytes = envelope.encode_to_vec();
+        let Some(entry) = Entry::read(envelope) else {
+            return Ok(());
+        };
+        let mailbox = self.profile.device().certificate().device_id().mailbox();
+        if entry.conversation == mailbox {
+            return self.mailbox_entry(&entry);
+        }
+        let Some(row) = self.store().conversation(&entry.conversation)? else {
+            return self.entry_of_stranger(&entry, &sealed_bytes);
+        };
+        if entry.seq <= row.cursor {
+            // Delivered again because an acknowledgement was lost.
+            self.acknowledge_at_least(&row.id, row.cursor);
+            return Ok(());
+        }
+        match self.entry(row, &entry)? {
+            Next::Pass => Ok(()),
+            Next::Hold => {
+                self.hold(&entry);
+                Ok(())
+            }
+        }
+    }
+
+    /// A log that this device has no conversation for: one that waits for
+    /// consent is kept sealed, any other was turned away.
+    fn entry_of_stranger(&mut self, entry: &Entry, envelope: &[u8]) -> Result<(), EngineError> {
+        if self.store().request_for(&entry.conversation)?.is_some() {
+            self.store()
+                .put_request_entry(&entry.conversation, entry.seq, envelope)?;
+            self.hold(entry);
+        } else {
+            self.acknowledge_at_least(&entry.conversation, entry.seq);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, entry: &Entry) {
+        self.held += 1;
+        if self.held > HELD_MAX {
+            self.acknowledge_at_least(&entry.conversation, entry.seq);
+        }
+    }
+
+    pub(super) fn acknowledge_at_least(&mut self, conversation: &ConversationId, seq: u64) {
+        let passed = self.acknowledge.entry(*conversation).or_default();
+        *passed = (*passed).max(seq);
+    }
+
+    fn entry(&mut self, mut row: ConversationRow, entry: &Entry) -> Result<Next, EngineError> {
+        if self.is_own(entry) {
+            return self.own_entry(row, entry);
+        }
+        match row.state {
+            ConversationState::Active if entry.generation <= row.generation => {}
+            // A newer generation's welcome is in the mailbox; the rest cannot be opened.
+            _ => return Ok(Next::Hold),
+        }
+        let unread = row.keep == Keep::Unsaved
+            && self.listening == Listening::No
+            && self.store().first_for(&row.peer)?.is_none();
+        if unread {
+            return Ok(Next::Hold);
+        }
+        if entry.seq > row.cursor + 1 {
+            self.entries_missing(&row, row.cursor + 1, entry.seq - row.cursor - 1)?;
+        }
+        if entry.generation < row.generation {
+            return self.pass(row, entry);
+        }
+        let kind = match EnvelopeKind::try_from(entry.kind) {
+            Ok(kind @ (EnvelopeKind::Application | EnvelopeKind::Commit)) => kind,
+            // A kind that this version does not know.
+            _ => return self.pass(row, entry),
+        };
+        let Some(mut group) = self.take_group(&row)? else {
+            self.break_conversation(row, "its keys are not here")?;
+            return Ok(Next::Hold);
+        };
+        let sealed = Sealed {
+            kind,
+            client_id: &entry.client_id,
+            payload: &entry.payload,
+        };
+        self.store().mark()?;
+        let opened = group.open(&self.key_store(), &sealed, self.now.unix_ms);
+        match opened {
+            Ok(opened) => {
+                self.store().keep_mark()?;
+                self.keep_group(group);
+                self.opened(&mut row, entry, opened)?;
+                self.pass(row, entry)
+            }
+            Err(error) => {
+                // What the attempt left in memory is not what the store has.
+                drop(group);
+                let error = open_failure(error)?;
+                self.store().undo_mark()?;
+                self.not_opened(row, entry, &error)
+            }
+        }
+    }
+
+    fn is_own(&self, entry: &Entry) -> bool {
+        entry.sender == *self.profile.device().certificate().device_id()
+    }
+
+    fn pass(&mut self, mut row: ConversationRow, entry: &Entry) -> Result<Next, EngineError> {
+        row.cursor = entry.seq;
+        self.store().put_conversation(&row)?;
+        self.acknowledge_at_least(&row.id, entry.seq);
+        Ok(Next::Pass)
+    }
+
+    /// An entry of this very device, shown without its payload.
+    fn own_entry(&mut self, row: ConversationRow, entry: &Entry) -> Result<Next, EngineError> {
+        let pending = self.store().pending(&row.id)?;
+        if let Some(pending) = pending.filter(|pending| pending.client_id == entry.client_id) {
+            self.settle(row, &pending, entry.seq)?;
+            return Ok(Next::Pass);
+        }
+        if row.state != ConversationState::Active {
+            return Ok(Next::Hold);
+        }
+        let device = *self.profile.device().certificate().device_id();
+        let known = self.store().take_own_sent(&row.id, &entry.client_id)? == OwnEntry::Known
+            || self
+                .store()
+                .message_seq(&row.id, &device, &entry.client_id)?
+                .is_some();
+        if entry.seq > row.cursor + 1 {
+            self.entries_missing(&row, row.cursor + 1, entry.seq - row.cursor - 1)?;
+        }
+        if known {
+            return self.pass(row, entry);
+        }
+        let queued = self.store().outbox_row(&entry.client_id)?;
+        if queued.is_some_and(|queued| queued.counter.is_some()) {
+            // Its acknowledgement was lost, or is on its way.
+            let appended = wire::Appended {
+                seq: entry.seq,
+                epoch: 0,
+                stored_at_ms: entry.stored_at_ms,
+            };
+            let peer = row.peer.clone();
+            let mut row = row;
+            row.cursor = entry.seq.saturating_sub(1);
+            self.stored(row, &entry.client_id, &appended)?;
+            if self.work_of(&peer).step == Step::Busy {
+                return Ok(Next::Pass);
+            }
+            self.set_step(&peer, Step::Idle);
+            return Ok(Next::Pass);
+        }
+        self.rolled_back(row)?;
+        Ok(Next::Hold)
+    }
+
+    fn opened(
+        &mut self,
+        row: &mut ConversationRow,
+        entry: &Entry,
+        opened: Opened,
+    ) -> Result<(), EngineError> {
+        row.updated_at_ms = self.now.unix_ms;
+        match opened {
+            Opened::Message(message) => self.message_opened(row, entry, *message),
+            Opened::Commit(summary) => {
+                row.last_commit = summary.hash.to_vec();
+                // A commit of ours for the epoch that is over means nothing now.
+                self.store().remove_pending(&row.id)?;
+                self.store().unseal_for(&row.peer)?;
+                self.tell_members(row, &summary)?;
+                let work = self.work_of(&row.peer);
+                if work.behind.is_some_and(|behind| summary.epoch >= behind) {
+                    work.behind = None;
+                    work.step = Step::Idle;
+                }
+                if summary.removed_me {
+                    self.break_conversation(row.clone(), "this device was removed from it")?;
+                    row.state = ConversationState::Broken;
+                    row.baseline = Baseline::FirstSeen;
+                }
+                Ok(())
+            }
+            Opened::OwnCommit => Ok(()),
+        }
+    }
+
+    fn message_opened(
+        &mut self,
+        row: &ConversationRow,
+        entry: &Entry,
+        message: sotto_crypto::Message,
+    ) -> Result<(), EngineError> {
+        let sender = message.sender.username().clone();
+        let device = *message.sender.device_id();
+        if device != entry.sender {
+            self.reject(row, entry, "the server named another sender than the one who sealed it");
+            return Ok(());
+        }
+        if self
+            .store()
+            .message_seq(&row.id, &device, &entry.client_id)?
+            .is_some()
+        {
+            self.security(
+                SecurityKind::Replay,
+                Some(row.id),
+                Some(&sender),
+                "a message came a second time and was not shown again",
+            );
+            return Ok(());
+        }
+        self.count_sender(row, &sender, &device, message.content.sender_counter)?;
+        if message.content.highest_seq_seen >= entry.seq {
+            self.security(
+                SecurityKind::Fork,
+                Some(row.id),
+                Some(&sender),
+                "the sender saw more of this conversation than this device was shown",
+            );
+        }
+        let blocked = self.person(&row.peer)?.relation == Relation::Blocked;
+        if blocked {
+            return Ok(());
+        }
+        let (content, text) = match message.content.body {
+            Body::Text(text) => (Vec::new(), Some(text)),
+            Body::Unknown(bytes) => (bytes, None),
+            Body::Receipt { delivered_up_to, read_up_to } => {
+                if sender == row.peer {
+                    self.emit(Event::Receipt(Receipt {
+                        conversation: row.id,
+                        by: sender,
+                        delivered_up_to,
+                        read_up_to,
+                    }));
+                }
+                return Ok(());
+            }
+        };
+        let direction = match sender == *self.my_name() {
+            true => Direction::Outgoing,
+            false => Direction::Incoming,
+        };
+        let message = MessageRow {
+            conversation: row.id,
+            seq: entry.seq,
+            client_id: entry.client_id,
+            sender,
+            device,
+            epoch: message.epoch,
+            direction,
+            sent_at_ms: message.content.sent_at_ms,
+            stored_at_ms: entry.stored_at_ms,
+            content,
+            text,
+        };
+        self.keep_message(row, message.clone())?;
+        if self.listening == Listening::Yes || row.keep == Keep::Unsaved {
+            self.emit(Event::Message(to_message(&row.peer, message)));
+        }
+        if direction == Direction::Incoming {
+            self.receipts.note(row.id, entry.seq, self.now.monotonic_ms);
+        }
+        Ok(())
+    }
+
+    /// Each device counts its messages without a hole, inside the seal.
+    fn count_sender(
+        &mut self,
+        row: &ConversationRow,
+        sender: &sotto_protocol::Username,
+        device: &DeviceId,
+        counter: u64,
+    ) -> Result<(), EngineError> {
+        let seen = self.store().sender_counter(&row.id, device)?;
+        let expected = match (seen, row.baseline) {
+            (Some(seen), _) => Some(seen + 1),
+            (None, Baseline::FromStart) => Some(1),
+            (None, Baseline::FirstSeen) => None,
+        };
+        match expected {
+            Some(expected) if counter > expected => {
+                let missing = counter - expected;
+                self.store().insert_gap(
+                    &row.id,
+                    Some(device),
+                    (expected, missing),
+                    self.now.unix_ms,
+                )?;
+                self.emit(Event::Security(SecurityEvent {
+                    kind: SecurityKind::Gap,
+                    conversation: Some(row.id),
+                    subject: Some(sender.clone()),
+                    action: "messages of this person did not arrive".to_owned(),
+                    count: missing,
+                }));
+            }
+            Some(expected) if counter < expected => self.security(
+                SecurityKind::Clone,
+                Some(row.id),
+                Some(sender),
+                "a device of this person counts its messages anew; perhaps a copy of it is in use",
+            ),
+            _ => {}
+        }
+        let highest = seen.map_or(counter, |seen| seen.max(counter));
+        Ok(self
+            .store()
+            .set_sender_counter(&row.id, device, highest)?)
+    }
+
+    fn not_opened(
+        &mut self,
+        row: ConversationRow,
+        entry: &Entry,
+        error: &OpenError,
+    ) -> Result<Next, EngineError> {
+        match error {
+            OpenError::FutureEpoch => {
+                self.break_conversation(row, "commits are missing here")?;
+                return Ok(Next::Hold);
+            }
+            OpenError::Group(_) => {
+                self.break_conversation(row, "its keys cannot be used")?;
+                return Ok(Next::Hold);
+            }
+            OpenError::Replayed => {
+                let peer = row.peer.clone();
+                self.security(
+                    SecurityKind::Replay,
+                    Some(row.id),
+                    Some(&peer),
+                    "a message came a second time and was not shown again",
+                );
+            }
+            OpenError::TooFarAhead => self.entries_missing(&row, entry.seq, 1)?,
+            OpenError::Denied { offender: Some(offender), .. } => {
+                let offender = offender.username().clone();
+                self.security(
+                    SecurityKind::PolicyRejected,
+                    Some(row.id),
+                    Some(&offender),
+                    "a change of members that the rules do not allow was refused",
+                );
+            }
+            OpenError::Denied { .. } | OpenError::BadCommit => self.reject(
+                &row,
+                entry,
+                "a change that the rules or the protocol do not allow was refused",
+            ),
+            OpenError::Malformed
+            | OpenError::Misplaced
+            | OpenError::PastEpoch
+            | OpenError::Unverified
+            | OpenError::Own
+            | OpenError::Content(_) => self.reject(
+                &row,
+                entry,
+                "an entry that does not belong there or does not verify was not shown",
+            ),
+        }
+        self.pass(row, entry)
+    }
+
+    fn reject(&mut self, row: &ConversationRow, _entry: &Entry, action: &str) {
+        self.security(
+            SecurityKind::PolicyRejected,
+            Some(row.id),
+            Some(&row.peer),
+            action,
+        );
+    }
+}

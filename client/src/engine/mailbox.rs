@@ -1,0 +1,299 @@
+//! Welcomes: a stranger's is a request that waits for consent and tells the
+//! stranger nothing; a contact's is followed at once.
+
+use prost::Message as _;
+use sotto_crypto::{Address, Group, WelcomeError, WelcomeSummary, inspect_welcome};
+use sotto_protocol::wire::EnvelopeKind;
+use sotto_protocol::{ConversationId, Username, wire};
+
+use super::api::{Event, Keep, Request, SecurityKind};
+use super::error::welcome_failure;
+use super::inbox::Entry;
+use super::people::{Mismatch, Trust};
+use super::work::Step;
+use super::{Engine, EngineError};
+use crate::history::{
+    Baseline, ConversationRow, ConversationState, REQUESTS_MAX, Relation, RequestRow,
+};
+
+impl Engine {
+    /// An entry of the mailbox. Whatever it is, it is passed.
+    pub(super) fn mailbox_entry(&mut self, entry: &Entry) -> Result<(), EngineError> {
+        let cursor = self.store().account()?.mailbox_cursor;
+        if entry.seq > cursor {
+            if entry.kind == i32::from(EnvelopeKind::Welcome) {
+                self.welcome(entry)?;
+            }
+            self.store().set_mailbox_cursor(entry.seq)?;
+        }
+        self.acknowledge_at_least(&entry.conversation, entry.seq.max(cursor));
+        Ok(())
+    }
+
+    fn welcome(&mut self, entry: &Entry) -> Result<(), EngineError> {
+        let Ok(sent) = wire::MailboxWelcome::decode(entry.payload.clone()) else {
+            return Ok(());
+        };
+        let (Ok(conversation), Ok(inviter)) = (
+            ConversationId::from_slice(&sent.conversation_id),
+            Username::parse(&sent.inviter),
+        ) else {
+            return Ok(());
+        };
+        let person = self.person(&inviter)?;
+        let known = self.store().request(&inviter)?.is_some();
+        let full = !known && self.store().requests_len()? >= REQUESTS_MAX;
+        if person.relation == Relation::Blocked || (full && person.relation == Relation::Known) {
+            return Ok(());
+        }
+        let request = RequestRow {
+            inviter,
+            conversation,
+            generation: sent.generation,
+            seq: sent.seq,
+            identity: [0; 32],
+            welcome: sent.welcome.to_vec(),
+            received_at_ms: entry.stored_at_ms,
+        };
+        let looked = inspect_welcome(
+            &self.key_store(),
+            self.profile.device(),
+            &request.welcome,
+        );
+        match looked {
+            Ok(summary) => self.welcome_read(request, &summary),
+            Err(error) => {
+                let error = welcome_failure(error)?;
+                self.welcome_unusable(&request, person.relation, &error)
+            }
+        }
+    }
+
+    /// A welcome that leads nowhere. From a contact the conversation is then
+    /// entered by external commit; from a stranger it is forgotten.
+    fn welcome_unusable(
+        &mut self,
+        request: &RequestRow,
+        relation: Relation,
+        error: &WelcomeError,
+    ) -> Result<(), EngineError> {
+        if matches!(error, WelcomeError::AlreadyIn) {
+            return Ok(());
+        }
+        self.security(
+            SecurityKind::PolicyRejected,
+            Some(request.conversation),
+            Some(&request.inviter),
+            "an invitation that does not verify, or that was made with a used key, was not followed",
+        );
+        if relation != Relation::Contact {
+            return Ok(());
+        }
+        match self.store().conversation_with(&request.inviter)? {
+            Some(row) if row.id == request.conversation && row.generation < request.generation => {
+                self.break_conversation(row, "its invitation cannot be used")
+            }
+            Some(_) => Ok(()),
+            None => {
+                let mut row = self.new_row(
+                    request.conversation,
+                    &request.inviter,
+                    request.generation,
+                    ConversationState::Active,
+                );
+                row.cursor = request.seq;
+                self.break_conversation(row, "its invitation cannot be used")
+            }
+        }
+    }
+
+    fn welcome_read(
+        &mut self,
+        mut request: RequestRow,
+        summary: &WelcomeSummary,
+    ) -> Result<(), EngineError> {
+        let address = Address {
+            conversation: request.conversation,
+            generation: request.generation,
+        };
+        let me = self.my_name().clone();
+        let fits = summary.address == address
+            && *summary.inviter.username() == request.inviter
+            && summary.roster.policy.peer_of(&me) == Some(&request.inviter);
+        if !fits {
+            self.security(
+                SecurityKind::PolicyRejected,
+                Some(request.conversation),
+                Some(&request.inviter),
+                "an invitation was not from whom the server said, or not to a conversation of two",
+            );
+            return Ok(());
+        }
+        request.identity = *summary.inviter.identity_key();
+        let inviter = request.inviter.clone();
+        let trust = self.identity_compared(&inviter, &request.identity)?;
+        let wanted = self.person(&inviter)?.relation == Relation::Contact;
+        if trust == Trust::Pinned && wanted {
+            return self.enter_request(request, Keep::Saved);
+        }
+        let event = Event::Request(Request {
+            conversation: request.conversation,
+            from: inviter.clone(),
+            received_at_ms: request.received_at_ms,
+        });
+        let repeated = self.store().request(&inviter)?.is_some();
+        self.store().put_request(&request)?;
+        if !repeated {
+            self.emit(event);
+        }
+        Ok(())
+    }
+
+    /// As for an identity that the server shows, but a stranger's is not
+    /// pinned before there is consent.
+    fn identity_compared(
+        &mut self,
+        name: &Username,
+        identity: &[u8; 32],
+    ) -> Result<Trust, EngineError> {
+        match self.store().peer(name)?.and_then(|person| person.identity) {
+            None => Ok(Trust::Pinned),
+            Some(_) => self.identity_shown(name, identity),
+        }
+    }
+
+    /// Follows an invitation, with consent: joins, reads what was kept of the
+    /// log and the rest of it.
+    pub(super) fn enter_request(
+        &mut self,
+        request: RequestRow,
+        keep: Keep,
+    ) -> Result<(), EngineError> {
+        let inviter = request.inviter.clone();
+        self.store().remove_request(&inviter)?;
+        self.set_step(&inviter, Step::Idle);
+        if self.identity_shown(&inviter, &request.identity)? == Trust::Changed {
+            self.store().put_request(&request)?;
+            return Ok(());
+        }
+        let mut person = self.person(&inviter)?;
+        person.relation = Relation::Contact;
+        self.store().put_peer(&person)?;
+        let Some(mut row) = self.row_for(&request, keep)? else {
+            return Ok(());
+        };
+        let address = Address {
+            conversation: request.conversation,
+            generation: request.generation,
+        };
+        let joined = Group::join(
+            &self.key_store(),
+            self.profile.device(),
+            address,
+            &request.welcome,
+        );
+        match joined {
+            Ok((group, summary)) => match self.check_members(&summary.roster, &person) {
+                Ok(()) => {
+                    row.baseline = match summary.roster.epoch {
+                        1 if row.generation == 0 => Baseline::FromStart,
+                        _ => Baseline::FirstSeen,
+                    };
+                    self.keep_group(group);
+                    self.entered(row, &request)
+                }
+                Err(Mismatch::Identity(_) | Mismatch::Members) => {
+                    group.delete(&self.key_store())?;
+                    self.break_conversation(row, "its members are not the two people")
+                }
+            },
+            Err(error) => {
+                let error = welcome_failure(error)?;
+                self.welcome_unusable(&request, Relation::Known, &error)?;
+                self.break_conversation(row, "its invitation cannot be used")
+            }
+        }
+    }
+
+    /// The conversation that an invitation is for, ready to be entered anew;
+    /// `None` when the invitation is older than what is here.
+    fn row_for(
+        &mut self,
+        request: &RequestRow,
+        keep: Keep,
+    ) -> Result<Option<ConversationRow>, EngineError> {
+        match self.store().conversation_with(&request.inviter)? {
+            Some(row) if row.id == request.conversation => {
+                let newer = request.generation > row.generation
+                    || row.state == ConversationState::Creating;
+                if !newer {
+                    return Ok(None);
+                }
+                self.delete_group(&row)?;
+                self.store().remove_pending(&row.id)?;
+                let mut row = row;
+                row.generation = request.generation;
+                Ok(Some(row))
+            }
+            Some(row) if row.state == ConversationState::Creating && row.generation == 0 => {
+                // Both began at once; the server took theirs.
+                self.delete_group(&row)?;
+                self.store().delete_conversation(&row.id)?;
+                Ok(Some(self.row_of_request(request, keep)))
+            }
+            Some(row) => {
+                self.security(
+                    SecurityKind::PolicyRejected,
+                    Some(row.id),
+                    Some(&request.inviter),
+                    "a second conversation with this person was not entered",
+                );
+                Ok(None)
+            }
+            None => Ok(Some(self.row_of_request(request, keep))),
+        }
+    }
+
+    fn row_of_request(&self, request: &RequestRow, keep: Keep) -> ConversationRow {
+        let mut row = self.new_row(
+            request.conversation,
+            &request.inviter,
+            request.generation,
+            ConversationState::Active,
+        );
+        row.keep = keep;
+        row
+    }
+
+    fn entered(
+        &mut self,
+        mut row: ConversationRow,
+        request: &RequestRow,
+    ) -> Result<(), EngineError> {
+        if row.cursor > 0 && request.seq > row.cursor + 1 {
+            self.entries_missing(&row, row.cursor + 1, request.seq - row.cursor - 1)?;
+        }
+        row.state = ConversationState::Active;
+        row.cursor = row.cursor.max(request.seq);
+        row.last_commit = Vec::new();
+        row.own_since_update = 0;
+        row.update_due_ms = self.update_after_join();
+        row.updated_at_ms = self.now.unix_ms;
+        self.store().put_conversation(&row)?;
+        self.store().unseal_for(&row.peer)?;
+        self.forget_old_generations(&row)?;
+        self.succeeded(&row.peer);
+        self.replace_key_package()?;
+        for bytes in self.store().take_request_entries(&row.id)? {
+            if let Ok(envelope) = wire::Envelope::decode(bytes.as_slice()) {
+                self.envelope(envelope)?;
+            }
+        }
+        let cursor = self
+            .store()
+            .conversation(&row.id)?
+            .map_or(row.cursor, |row| row.cursor);
+        self.resume(&row.id, cursor);
+        Ok(())
+    }
+}

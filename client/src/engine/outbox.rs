@@ -1,0 +1,310 @@
+//! Sending in a conversation that stands: one message at a time for each
+//! person, so that no refusal can turn their order around.
+
+use sotto_crypto::{Body, Content};
+use sotto_protocol::wire::client_frame::Body as Ask;
+use sotto_protocol::wire::server_frame::Body as Answer;
+use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
+
+use super::api::{Direction, Event, Keep, Message, MessageBody};
+use super::commits::UPDATE_MESSAGES;
+use super::error::group_failure;
+use super::flight::Purpose;
+use super::people::Mismatch;
+use super::session::failure;
+use super::work::Step;
+use super::{Engine, EngineError};
+use crate::history::{
+    ConversationRow, ConversationState, MessageRow, OutboxKind, OutboxRow, Sealed,
+};
+
+impl Engine {
+    /// Takes the next step in a conversation that is known here.
+    pub(super) fn drive_conversation(&mut self, row: ConversationRow) -> Result<(), EngineError> {
+        match row.state {
+            ConversationState::Creating | ConversationState::Rejoining => self.send_pending(&row),
+            ConversationState::Broken => {
+                self.drive_broken(&row);
+                Ok(())
+            }
+            ConversationState::Active => self.drive_active(row),
+        }
+    }
+
+    fn drive_active(&mut self, row: ConversationRow) -> Result<(), EngineError> {
+        let Some(group) = self.take_group(&row)? else {
+            return self.break_conversation(row, "its keys are not here");
+        };
+        let epoch = group.epoch();
+        let roster = group.roster().clone();
+        self.keep_group(group);
+        let person = self.person(&row.peer)?;
+        match self.check_members(&roster, &person) {
+            Ok(()) => {}
+            Err(Mismatch::Identity(_)) => {
+                // The person's new identity was accepted: only a new
+                // generation can have it in the old one's place.
+                self.claim(&row.peer, row.generation + 1);
+                return Ok(());
+            }
+            Err(Mismatch::Members) => {
+                return self.break_conversation(row, "somebody is in it who does not belong");
+            }
+        }
+        if self.work_of(&row.peer).behind.is_some_and(|behind| epoch < behind) {
+            return self.break_conversation(row, "the log does not bring the newest commit");
+        }
+        self.work_of(&row.peer).behind = None;
+        if self.store().pending(&row.id)?.is_some() {
+            return self.send_pending(&row);
+        }
+        if row.update_due_ms <= self.now.unix_ms || row.own_since_update >= UPDATE_MESSAGES {
+            return self.stage_update(row);
+        }
+        match self.store().first_for(&row.peer)? {
+            Some(message) => self.append(row, message, epoch),
+            None => Ok(()),
+        }
+    }
+
+    fn append(
+        &mut self,
+        row: ConversationRow,
+        message: OutboxRow,
+        epoch: u64,
+    ) -> Result<(), EngineError> {
+        let fits = message
+            .sealed
+            .as_ref()
+            .is_some_and(|sealed| sealed.generation == row.generation && sealed.epoch == epoch);
+        let sealed = match message.sealed.filter(|_| fits) {
+            Some(sealed) => sealed,
+            None => match self.seal(&row, &message.client_id)? {
+                Some(sealed) => sealed,
+                None => return Ok(()),
+            },
+        };
+        self.set_step(&row.peer, Step::Busy);
+        let purpose = Purpose::Append {
+            peer: row.peer.clone(),
+            client_id: message.client_id,
+        };
+        self.request(
+            purpose,
+            Ask::Append(wire::Append {
+                conversation_id: row.id.to_vec(),
+                generation: sealed.generation,
+                epoch: sealed.epoch,
+                client_id: message.client_id.to_vec(),
+                payload: sealed.payload.into(),
+            }),
+        );
+        Ok(())
+    }
+
+    /// Seals a queued message. Sealed bytes, ratchet state and counter are
+    /// stored in the transaction that this call is part of, before the frame leaves.
+    fn seal(
+        &mut self,
+        row: &ConversationRow,
+        client_id: &ClientMessageId,
+    ) -> Result<Option<Sealed>, EngineError> {
+        let Some(message) = self.store().outbox_row(client_id)? else {
+            return Ok(None);
+        };
+        let Some(mut group) = self.take_group(row)? else {
+            self.break_conversation(row.clone(), "its keys are not here")?;
+            return Ok(None);
+        };
+        let counter = message.counter.unwrap_or(row.own_counter + 1);
+        let content = Content {
+            sender_counter: counter,
+            highest_seq_seen: row.cursor,
+            last_commit_hash: row.last_commit.as_slice().try_into().ok(),
+            sent_at_ms: message.created_at_ms,
+            body: read_body(&message),
+        };
+        let sealed = group.seal(
+            &self.key_store(),
+            self.profile.device(),
+            client_id,
+            &content,
+        );
+        let payload = match sealed {
+            Ok(payload) => payload,
+            Err(error) => {
+                group_failure(error)?;
+                self.break_conversation(row.clone(), "its keys cannot seal")?;
+                return Ok(None);
+            }
+        };
+        let sealed = Sealed {
+            generation: row.generation,
+            epoch: group.epoch(),
+            payload,
+        };
+        self.keep_group(group);
+        self.store().set_sealed(client_id, counter, &sealed)?;
+        let mut row = row.clone();
+        row.own_counter = row.own_counter.max(counter);
+        row.own_since_update += 1;
+        self.store().put_conversation(&row)?;
+        Ok(Some(sealed))
+    }
+
+    pub(super) fn append_answered(
+        &mut self,
+        peer: &Username,
+        client_id: &ClientMessageId,
+        answer: Answer,
+    ) -> Result<(), EngineError> {
+        let Some(row) = self.store().conversation_with(peer)? else {
+            self.set_step(peer, Step::Idle);
+            return Ok(());
+        };
+        match answer {
+            Answer::Appended(appended) => {
+                self.succeeded(peer);
+                self.stored(row, client_id, &appended)
+            }
+            Answer::Error(error) => self.append_refused(row, client_id, &error),
+            _ => {
+                self.rest(peer, 0);
+                Ok(())
+            }
+        }
+    }
+
+    /// The server has a message of this device, durably.
+    pub(super) fn stored(
+        &mut self,
+        mut row: ConversationRow,
+        client_id: &ClientMessageId,
+        appended: &wire::Appended,
+    ) -> Result<(), EngineError> {
+        if appended.seq == row.cursor + 1 {
+            // Nothing lies between: the server does not show it again.
+            row.cursor = appended.seq;
+            self.acknowledge.insert(row.id, row.cursor);
+        } else if appended.seq > row.cursor {
+            self.store()
+                .insert_own_sent(&row.id, client_id, appended.seq)?;
+        }
+        row.updated_at_ms = self.now.unix_ms;
+        self.store().put_conversation(&row)?;
+        let Some(message) = self.store().outbox_row(client_id)? else {
+            return Ok(());
+        };
+        self.store().remove_outbox(client_id)?;
+        if message.kind == OutboxKind::Receipt {
+            return Ok(());
+        }
+        let device = *self.profile.device().certificate().device_id();
+        let body = read_body(&message);
+        let message = MessageRow {
+            conversation: row.id,
+            seq: appended.seq,
+            client_id: *client_id,
+            sender: self.my_name().clone(),
+            device,
+            epoch: message.sealed.map_or(appended.epoch, |sealed| sealed.epoch),
+            direction: Direction::Outgoing,
+            sent_at_ms: message.created_at_ms,
+            stored_at_ms: appended.stored_at_ms,
+            content: Vec::new(),
+            text: match body {
+                Body::Text(text) => Some(text),
+                _ => None,
+            },
+        };
+        self.keep_message(&row, message)?;
+        self.emit(Event::Sent {
+            id: *client_id,
+            to: row.peer.clone(),
+            conversation: row.id,
+            seq: appended.seq,
+        });
+        Ok(())
+    }
+
+    /// Writes a message down, or only remembers it, as the person chose.
+    pub(super) fn keep_message(
+        &mut self,
+        row: &ConversationRow,
+        message: MessageRow,
+    ) -> Result<(), EngineError> {
+        match row.keep {
+            Keep::Saved => Ok(self.store().insert_message(&message)?),
+            Keep::Unsaved => {
+                let shown = to_message(&row.peer, message);
+                let kept = self.unsaved.entry(row.id).or_default();
+                if kept.len() >= UNSAVED_MAX {
+                    kept.pop_front();
+                }
+                kept.push_back(shown);
+                Ok(())
+            }
+        }
+    }
+
+    fn append_refused(
+        &mut self,
+        row: ConversationRow,
+        client_id: &ClientMessageId,
+        error: &wire::Error,
+    ) -> Result<(), EngineError> {
+        match ErrorCode::from_number(error.code) {
+            ErrorCode::StaleEpoch => self.epoch_is_stale(row, error.current_epoch),
+            ErrorCode::StaleGeneration
+            | ErrorCode::UnknownConversation
+            | ErrorCode::NotAllowed => {
+                self.set_step(&row.peer, Step::Idle);
+                self.break_conversation(row, "the server does not take messages of this generation")
+            }
+            ErrorCode::TooLarge | ErrorCode::Malformed => {
+                self.store().remove_outbox(client_id)?;
+                self.emit(Event::SendFailed {
+                    id: *client_id,
+                    to: row.peer.clone(),
+                    failure: failure(error),
+                });
+                self.set_step(&row.peer, Step::Idle);
+                Ok(())
+            }
+            _ => {
+                self.server_refused(&row.peer, error);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Messages of an unsaved conversation kept in memory.
+const UNSAVED_MAX: usize = 1_000;
+
+pub(super) fn to_message(peer: &Username, row: MessageRow) -> Message {
+    Message {
+        conversation: row.conversation,
+        peer: peer.clone(),
+        id: row.client_id,
+        seq: row.seq,
+        sender: row.sender,
+        device: row.device,
+        epoch: row.epoch,
+        direction: row.direction,
+        body: row.text.map_or(MessageBody::Unknown, MessageBody::Text),
+        sent_at_ms: row.sent_at_ms,
+        stored_at_ms: row.stored_at_ms,
+    }
+}
+
+/// A receipt is stored as two numbers, a message as its text.
+pub(super) fn read_body(message: &OutboxRow) -> Body {
+    match (message.kind, message.body.split_first_chunk::<8>()) {
+        (OutboxKind::Receipt, Some((delivered, read))) => Body::Receipt {
+            delivered_up_to: u64::from_be_bytes(*delivered),
+            read_up_to: read.try_into().map_or(0, u64::from_be_bytes),
+        },
+        _ => Body::Text(String::from_utf8_lossy(&message.body).into_owned()),
+    }
+}

@@ -1,0 +1,274 @@
+//! Whose identity is whose: pinning on first use, noticing changes, and the
+//! person's consent to them. A changed identity is never taken by itself.
+
+use sotto_crypto::safety_number;
+use sotto_protocol::wire::client_frame::Body as Ask;
+use sotto_protocol::wire::server_frame::Body as Answer;
+use sotto_protocol::{ErrorCode, Username, wire};
+use sotto_roster::{DeviceCertificate, Roster};
+
+use super::api::{Event, Failure, Now, Pin, SafetyNumber, SecurityKind};
+use super::flight::Purpose;
+use super::session::failure;
+use super::work::{Asked, Step};
+use super::{Engine, EngineError};
+use crate::history::{PeerRow, Relation};
+
+/// What comparing a safety number came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verification {
+    /// The digits are right; the identity is noted as verified, and a changed one as accepted.
+    Confirmed,
+    /// The digits are wrong: perhaps mistyped, perhaps somebody stands between.
+    Differs,
+    /// The person's identity is not known here; look it up first.
+    Unknown,
+}
+
+/// How a shown identity stands to the pinned one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It is the pinned one, perhaps since now.
+    Pinned,
+    /// It is another.
+    Changed,
+}
+
+/// Why a group is not the one that two people should be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mismatch {
+    /// The person is in under this other identity.
+    Identity([u8; 32]),
+    /// Somebody else is in, or the rules are others.
+    Members,
+}
+
+impl Engine {
+    /// Somebody as stored, or as new.
+    pub(super) fn person(&self, name: &Username) -> Result<PeerRow, EngineError> {
+        Ok(self.store().peer(name)?.unwrap_or(PeerRow {
+            name: name.clone(),
+            identity: None,
+            changed_identity: None,
+            verified_at_ms: None,
+            relation: Relation::Known,
+        }))
+    }
+
+    pub(super) fn ask_identity(&mut self, peer: &Username) {
+        self.set_step(peer, Step::Busy);
+        let username = peer.as_str().to_owned();
+        self.request(
+            Purpose::Account(peer.clone()),
+            Ask::GetAccount(wire::GetAccount { username }),
+        );
+    }
+
+    pub(super) fn account_answered(
+        &mut self,
+        peer: &Username,
+        answer: Answer,
+    ) -> Result<(), EngineError> {
+        match answer {
+            Answer::Account(account) => match self.account_identity(peer, &account) {
+                Some(identity) => {
+                    self.identity_shown(peer, &identity)?;
+                    self.work_of(peer).identity = Asked::Yes;
+                    self.succeeded(peer);
+                }
+                None => self.rest(peer, 0),
+            },
+            Answer::Error(error)
+                if ErrorCode::from_number(error.code) == ErrorCode::UnknownUser =>
+            {
+                self.drop_queue(peer, &failure(&error))?;
+                self.set_step(peer, Step::Resting);
+            }
+            Answer::Error(error) => self.server_refused(peer, &error),
+            _ => self.rest(peer, 0),
+        }
+        Ok(())
+    }
+
+    /// The identity in an answer, if the answer is about this person and every
+    /// certificate in it is sound and of that identity.
+    pub(super) fn account_identity(
+        &mut self,
+        peer: &Username,
+        account: &wire::Account,
+    ) -> Option<[u8; 32]> {
+        let identity = <[u8; 32]>::try_from(account.identity_key.as_slice()).ok()?;
+        let deployment = *self.profile.deployment();
+        let sound = account.username == peer.as_str()
+            && account.certificates.iter().all(|bytes| {
+                DeviceCertificate::verify(bytes, &deployment).is_ok_and(|certificate| {
+                    certificate.username() == peer && *certificate.identity_key() == identity
+                })
+            });
+        if !sound {
+            self.security(
+                SecurityKind::PolicyRejected,
+                None,
+                Some(peer),
+                "the server showed a device whose certificate does not fit its account; nothing is sent to it",
+            );
+        }
+        sound.then_some(identity)
+    }
+
+    /// Pins an identity on first use; notes and announces another.
+    pub(super) fn identity_shown(
+        &mut self,
+        name: &Username,
+        identity: &[u8; 32],
+    ) -> Result<Trust, EngineError> {
+        let mut person = self.person(name)?;
+        match person.identity {
+            None => {
+                person.identity = Some(*identity);
+                self.store().put_peer(&person)?;
+                Ok(Trust::Pinned)
+            }
+            Some(pinned) if pinned == *identity => {
+                if person.changed_identity.take().is_some() {
+                    // The server shows the old identity again: nothing to consent to.
+                    self.store().put_peer(&person)?;
+                }
+                Ok(Trust::Pinned)
+            }
+            Some(_) => {
+                if person.changed_identity != Some(*identity) {
+                    person.changed_identity = Some(*identity);
+                    self.store().put_peer(&person)?;
+                    self.security(
+                        SecurityKind::KeyChanged,
+                        None,
+                        Some(name),
+                        "nothing is sent to this person until you compare safety numbers (`verify`) or `accept`",
+                    );
+                }
+                Ok(Trust::Changed)
+            }
+        }
+    }
+
+    /// Takes a changed identity as the person's.
+    pub(super) fn accept_identity(&mut self, person: &mut PeerRow) -> Result<(), EngineError> {
+        if let Some(changed) = person.changed_identity.take() {
+            person.identity = Some(changed);
+            person.verified_at_ms = None;
+            // What was sealed was for the old identity.
+            self.store().unseal_for(&person.name)?;
+        }
+        self.store().put_peer(person)?;
+        self.work.remove(&person.name);
+        Ok(())
+    }
+
+    /// Whether a group has exactly the people that a conversation with a
+    /// person has, each under the pinned identity.
+    pub(super) fn check_members(
+        &self,
+        roster: &Roster,
+        peer: &PeerRow,
+    ) -> Result<(), Mismatch> {
+        let me = self.profile.device().certificate();
+        if roster.policy.peer_of(me.username()) != Some(&peer.name) {
+            return Err(Mismatch::Members);
+        }
+        for leaf in roster.leaves.values() {
+            if leaf.username() == &peer.name {
+                if Some(*leaf.identity_key()) != peer.identity {
+                    return Err(Mismatch::Identity(*leaf.identity_key()));
+                }
+            } else if !leaf.same_account(me) {
+                return Err(Mismatch::Members);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number to compare with a person; `None` while the identity is not known.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn safety_number(&self, peer: &Username) -> Result<Option<SafetyNumber>, EngineError> {
+        let Some(person) = self.store().peer(peer)? else {
+            return Ok(None);
+        };
+        let (identity, pin) = match (person.changed_identity, person.identity) {
+            (Some(changed), _) => (changed, Pin::Changed),
+            (None, Some(pinned)) => (pinned, Pin::Same),
+            (None, None) => return Ok(None),
+        };
+        let digits = safety_number(
+            self.profile.deployment(),
+            (self.my_name(), self.profile.identity()),
+            (peer, &identity),
+        );
+        Ok(Some(SafetyNumber {
+            digits,
+            verified_at_ms: match pin {
+                Pin::Same => person.verified_at_ms,
+                Pin::Changed => None,
+            },
+            pin,
+        }))
+    }
+
+    /// Compares digits that the person got from the other person by another
+    /// way; spaces do not count.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn verify(
+        &mut self,
+        peer: &Username,
+        digits: &str,
+        now: Now,
+    ) -> Result<Verification, EngineError> {
+        let Some(number) = self.safety_number(peer)? else {
+            return Ok(Verification::Unknown);
+        };
+        let bare = |text: &str| -> String { text.chars().filter(|c| !c.is_whitespace()).collect() };
+        if bare(digits) != bare(&number.digits) {
+            return Ok(Verification::Differs);
+        }
+        self.transact(now, |engine| {
+            let mut person = engine.person(peer)?;
+            engine.accept_identity(&mut person)?;
+            person.verified_at_ms = Some(now.unix_ms);
+            Ok(engine.store().put_peer(&person)?)
+        })?;
+        Ok(Verification::Confirmed)
+    }
+
+    /// Tells of each queued message that it waits for the person here.
+    pub(super) fn refuse_queue(
+        &mut self,
+        peer: &Username,
+        failure: &Failure,
+    ) -> Result<(), EngineError> {
+        for row in self.store().queued_for(peer)? {
+            self.emit(Event::SendFailed {
+                id: row.client_id,
+                to: peer.clone(),
+                failure: failure.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives up what is queued for a person, and says so.
+    pub(super) fn drop_queue(
+        &mut self,
+        peer: &Username,
+        failure: &Failure,
+    ) -> Result<(), EngineError> {
+        self.refuse_queue(peer, failure)?;
+        while let Some(row) = self.store().first_for(peer)? {
+            self.store().remove_outbox(&row.client_id)?;
+        }
+        Ok(())
+    }
+}

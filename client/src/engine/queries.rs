@@ -1,0 +1,195 @@
+//! What is stored, for an interface to show without waiting for anybody.
+
+use sotto_protocol::{ConversationId, Username};
+
+use super::api::{
+    Chat, Direction, Event, Keep, Message, MessageBody, Request, WhoAmI,
+};
+use super::outbox::to_message;
+use super::{Engine, EngineError};
+use crate::history::{ConversationRow, MessageRow};
+
+/// Messages handed over at the beginning of listening.
+const UNSHOWN_MAX: u32 = 10_000;
+
+impl Engine {
+    /// Who this profile is.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn who_am_i(&self) -> Result<WhoAmI, EngineError> {
+        let account = self.store().account()?;
+        Ok(WhoAmI {
+            username: account.username,
+            device: account.device,
+            deployment: account.deployment,
+            identity_key: *self.profile.identity(),
+            state: account.state,
+        })
+    }
+
+    /// The last messages with a person, oldest first, and after them what is
+    /// queued (with seq 0). Empty for somebody never written with.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn history(&self, peer: &Username, last: u32) -> Result<Vec<Message>, EngineError> {
+        let row = self.store().conversation_with(peer)?;
+        let mut messages = match &row {
+            Some(row) => self.last_messages(row, last)?,
+            None => Vec::new(),
+        };
+        messages.extend(self.queued_messages(peer, row.as_ref())?);
+        let skip = messages.len().saturating_sub(last as usize);
+        Ok(messages.split_off(skip))
+    }
+
+    fn last_messages(
+        &self,
+        row: &ConversationRow,
+        last: u32,
+    ) -> Result<Vec<Message>, EngineError> {
+        if row.keep == Keep::Unsaved {
+            let kept = self.unsaved.get(&row.id);
+            return Ok(kept.into_iter().flatten().cloned().collect());
+        }
+        let rows = self.store().last_messages(&row.id, last)?;
+        Ok(rows
+            .into_iter()
+            .map(|message| to_message(&row.peer, message))
+            .collect())
+    }
+
+    fn queued_messages(
+        &self,
+        peer: &Username,
+        row: Option<&ConversationRow>,
+    ) -> Result<Vec<Message>, EngineError> {
+        let me = self.profile.device().certificate();
+        let conversation = row.map_or(ConversationId::from_bytes([0; 16]), |row| row.id);
+        let queued = self.store().queued_for(peer)?;
+        Ok(queued
+            .into_iter()
+            .map(|message| Message {
+                conversation,
+                peer: peer.clone(),
+                id: message.client_id,
+                seq: 0,
+                sender: me.username().clone(),
+                device: *me.device_id(),
+                epoch: 0,
+                direction: Direction::Outgoing,
+                body: MessageBody::Text(String::from_utf8_lossy(&message.body).into_owned()),
+                sent_at_ms: message.created_at_ms,
+                stored_at_ms: 0,
+            })
+            .collect())
+    }
+
+    /// All conversations, the latest active first, and people for whom
+    /// something is queued without a conversation yet.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn chats(&self) -> Result<Vec<Chat>, EngineError> {
+        let rows = self.store().conversations()?;
+        let mut chats = Vec::new();
+        for peer in self.store().awaited_peers()? {
+            if rows.iter().all(|row| row.peer != peer) {
+                let queued = self.queued_messages(&peer, None)?;
+                chats.push(Chat {
+                    conversation: None,
+                    updated_at_ms: queued.last().map_or(0, |message| message.sent_at_ms),
+                    queued: queued.len() as u64,
+                    last: queued.into_iter().next_back(),
+                    keep: Keep::Saved,
+                    peer,
+                });
+            }
+        }
+        for row in rows {
+            let queued = self.queued_messages(&row.peer, Some(&row))?;
+            let stored = self.last_messages(&row, 1)?;
+            chats.push(Chat {
+                conversation: Some(row.id),
+                keep: row.keep,
+                queued: queued.len() as u64,
+                last: queued.into_iter().next_back().or(stored.into_iter().next_back()),
+                updated_at_ms: row.updated_at_ms,
+                peer: row.peer,
+            });
+        }
+        Ok(chats)
+    }
+
+    /// The requests that wait for an answer, oldest first.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn requests(&self) -> Result<Vec<Request>, EngineError> {
+        let rows = self.store().requests()?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Request {
+                conversation: row.conversation,
+                from: row.inviter,
+                received_at_ms: row.received_at_ms,
+            })
+            .collect())
+    }
+
+    /// How many messages wait to be sent.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn queued(&self) -> Result<u64, EngineError> {
+        Ok(self.store().outbox_len()?)
+    }
+
+    pub(super) fn stage_unshown(&mut self) -> Result<(), EngineError> {
+        let first = (ConversationId::from_bytes([0; 16]), 0);
+        let mut rows: Vec<MessageRow> = self.store().unshown(first, UNSHOWN_MAX)?;
+        // Within a conversation the log's order, between them the server's clock.
+        rows.sort_by_key(|row| (row.stored_at_ms, row.conversation, row.seq));
+        for row in rows {
+            let Some(conversation) = self.store().conversation(&row.conversation)? else {
+                continue;
+            };
+            let message = to_message(&conversation.peer, row);
+            self.emit(Event::Message(message));
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_shown(&mut self, message: &Message) {
+        if message.direction == Direction::Incoming {
+            self.shown.push((message.conversation, message.seq));
+        }
+    }
+
+    /// Notes what was shown so far, for an interface that stops while events are left.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn keep_shown(&mut self) -> Result<(), EngineError> {
+        self.write_shown()
+    }
+
+    pub(super) fn write_shown(&mut self) -> Result<(), EngineError> {
+        if self.shown.is_empty() {
+            return Ok(());
+        }
+        self.store().begin()?;
+        let written = self
+            .shown
+            .iter()
+            .try_for_each(|(conversation, seq)| self.store().mark_shown(conversation, *seq))
+            .and_then(|()| self.store().commit());
+        if written.is_err() {
+            self.store().rollback();
+        } else {
+            self.shown.clear();
+        }
+        Ok(written?)
+    }
+}

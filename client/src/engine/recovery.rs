@@ -1,0 +1,239 @@
+//! Repairing a conversation without anybody's help: entering it again from
+//! outside, and if that cannot be, building a new generation of it.
+
+use prost::Message as _;
+use sotto_crypto::{Address, Group, Rejoin};
+use sotto_protocol::wire::client_frame::Body as Ask;
+use sotto_protocol::wire::server_frame::Body as Answer;
+use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
+
+use super::api::{Event, SecurityEvent, SecurityKind};
+use super::error::group_failure;
+use super::flight::Purpose;
+use super::people::Mismatch;
+use super::work::Step;
+use super::{Engine, EngineError};
+use crate::history::{
+    Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind,
+};
+
+/// External commits tried in a row before a new generation is built.
+const REJOINS_MAX: u32 = 3;
+
+impl Engine {
+    /// A conversation cannot go on as it is. Its keys here are not used again.
+    pub(super) fn break_conversation(
+        &mut self,
+        mut row: ConversationRow,
+        why: &str,
+    ) -> Result<(), EngineError> {
+        self.groups.remove(&row.id);
+        self.store().remove_pending(&row.id)?;
+        self.store().unseal_for(&row.peer)?;
+        let announced = row.state == ConversationState::Broken;
+        row.state = ConversationState::Broken;
+        row.baseline = Baseline::FirstSeen;
+        self.store().put_conversation(&row)?;
+        let work = self.work_of(&row.peer);
+        work.behind = None;
+        if work.step == Step::Busy {
+            work.step = Step::Idle;
+        }
+        if !announced {
+            self.security(
+                SecurityKind::RecoveryStarted,
+                Some(row.id),
+                Some(&row.peer.clone()),
+                &format!("repairing the conversation: {why}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// The local store is older than what this device did: its keys may have
+    /// been used for other messages, so none of them seals again.
+    pub(super) fn rolled_back(&mut self, row: ConversationRow) -> Result<(), EngineError> {
+        self.security(
+            SecurityKind::Rollback,
+            Some(row.id),
+            Some(&row.peer.clone()),
+            "the local store was put back to an older state, or a copy of it is in use; \
+             the keys are replaced and queued messages are sealed anew",
+        );
+        self.delete_group(&row)?;
+        self.break_conversation(row, "its keys were older than its log")
+    }
+
+    /// The next step for a conversation without usable keys.
+    pub(super) fn drive_broken(&mut self, row: &ConversationRow) {
+        if let Some(generation) = self.work_of(&row.peer).rebuild {
+            self.claim(&row.peer, generation);
+            return;
+        }
+        self.set_step(&row.peer, Step::Busy);
+        self.request(
+            Purpose::GroupInfo(row.peer.clone()),
+            Ask::GetGroupInfo(wire::GetGroupInfo { conversation_id: row.id.to_vec() }),
+        );
+    }
+
+    pub(super) fn group_info_answered(
+        &mut self,
+        peer: &Username,
+        answer: Answer,
+    ) -> Result<(), EngineError> {
+        let row = self.store().conversation_with(peer)?;
+        let Some(row) = row.filter(|row| row.state == ConversationState::Broken) else {
+            self.set_step(peer, Step::Idle);
+            return Ok(());
+        };
+        match answer {
+            Answer::GroupInfo(info) => self.rejoin(row, &info),
+            Answer::Error(error) => {
+                match ErrorCode::from_number(error.code) {
+                    ErrorCode::UnknownConversation | ErrorCode::NotAllowed => {
+                        self.rebuild(&row, row.generation + 1);
+                    }
+                    _ => self.server_refused(peer, &error),
+                }
+                Ok(())
+            }
+            _ => {
+                self.rest(peer, 0);
+                Ok(())
+            }
+        }
+    }
+
+    fn rebuild(&mut self, row: &ConversationRow, generation: u32) {
+        self.rest(&row.peer, 0);
+        let work = self.work_of(&row.peer);
+        work.rebuild = Some(generation);
+        if work.failures <= 1 {
+            work.step = Step::Idle;
+        }
+    }
+
+    /// Enters the group that the server describes, if the right people are in it.
+    fn rejoin(&mut self, mut row: ConversationRow, info: &wire::GroupInfo) -> Result<(), EngineError> {
+        let work = self.work_of(&row.peer);
+        work.rejoins += 1;
+        if work.rejoins > REJOINS_MAX {
+            self.rebuild(&row, info.generation + 1);
+            return Ok(());
+        }
+        self.delete_group(&row)?;
+        let client_id = ClientMessageId::from_bytes(self.random_id());
+        let address = Address { conversation: row.id, generation: info.generation };
+        let entered = Group::rejoin(
+            &self.key_store(),
+            self.profile.device(),
+            address,
+            &info.group_info,
+            &client_id,
+        );
+        let Rejoin { group, commit } = match entered {
+            Ok(entered) => entered,
+            Err(error) => {
+                group_failure(error)?;
+                self.rebuild(&row, info.generation + 1);
+                return Ok(());
+            }
+        };
+        let person = self.person(&row.peer)?;
+        if let Err(mismatch) = self.check_members(group.roster(), &person) {
+            group.delete(&self.key_store())?;
+            return self.wrong_members(&row, mismatch, info.generation + 1);
+        }
+        let epoch = group.epoch().saturating_sub(1);
+        self.keep_group(group);
+        row.state = ConversationState::Rejoining;
+        row.generation = info.generation;
+        self.store().put_conversation(&row)?;
+        let request = wire::ClientFrame {
+            request_id: 0,
+            body: Some(Ask::AppendCommit(wire::AppendCommit {
+                conversation_id: row.id.to_vec(),
+                generation: info.generation,
+                epoch,
+                client_id: client_id.to_vec(),
+                commit: commit.commit.clone(),
+                group_info: commit.group_info,
+                welcomes: Vec::new(),
+            })),
+        };
+        self.store().put_pending(&PendingCommitRow {
+            conversation: row.id,
+            client_id,
+            kind: PendingKind::Rejoin,
+            generation: info.generation,
+            epoch,
+            commit_hash: sotto_crypto::commit_hash(&commit.commit),
+            request: request.encode_to_vec(),
+        })?;
+        self.send_pending(&row)
+    }
+
+    /// The server's group has somebody in it who does not belong.
+    fn wrong_members(
+        &mut self,
+        row: &ConversationRow,
+        mismatch: Mismatch,
+        generation: u32,
+    ) -> Result<(), EngineError> {
+        match mismatch {
+            // The person's identity as the account shows it decides, not the
+            // group: it was asked for and is the pinned one, so the group is old.
+            Mismatch::Identity(_) => {}
+            Mismatch::Members => self.security(
+                SecurityKind::PolicyRejected,
+                Some(row.id),
+                Some(&row.peer),
+                "the server's group has members who do not belong there; it was not entered",
+            ),
+        }
+        self.rebuild(row, generation);
+        Ok(())
+    }
+
+    pub(super) fn rejoin_refused(
+        &mut self,
+        mut row: ConversationRow,
+        code: ErrorCode,
+        error: &wire::Error,
+    ) -> Result<(), EngineError> {
+        // The library merged the commit at once; that state never came to be.
+        self.delete_group(&row)?;
+        self.store().remove_pending(&row.id)?;
+        row.state = ConversationState::Broken;
+        self.store().put_conversation(&row)?;
+        match code {
+            ErrorCode::StaleEpoch => self.set_step(&row.peer, Step::Idle),
+            ErrorCode::NotAllowed | ErrorCode::UnknownConversation => {
+                let generation = row.generation + 1;
+                self.rebuild(&row, generation);
+            }
+            _ => self.rest(&row.peer, error.retry_after_ms),
+        }
+        Ok(())
+    }
+
+    /// Entries of the log itself are missing.
+    pub(super) fn entries_missing(
+        &mut self,
+        row: &ConversationRow,
+        first: u64,
+        missing: u64,
+    ) -> Result<(), EngineError> {
+        self.store()
+            .insert_gap(&row.id, None, (first, missing), self.now.unix_ms)?;
+        self.emit(Event::Security(SecurityEvent {
+            kind: SecurityKind::Gap,
+            conversation: Some(row.id),
+            subject: Some(row.peer.clone()),
+            action: "entries of the conversation did not arrive or can no longer be opened".to_owned(),
+            count: missing,
+        }));
+        Ok(())
+    }
+}

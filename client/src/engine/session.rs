@@ -1,0 +1,491 @@
+//! One connection's life: login, key packages, comparing notes with the
+//! server, and reading the logs up to the present.
+
+use std::collections::BTreeMap;
+
+use sotto_crypto::{KeyPackageUse, LoginChallenge, Suite, forget_key_package, make_key_package};
+use sotto_protocol::wire::client_frame::Body as Ask;
+use sotto_protocol::wire::server_frame::Body as Answer;
+use sotto_protocol::{ConversationId, ErrorCode, limits, wire};
+
+use super::api::{
+    AccountState, Connection, ConnectionInfo, Event, Failure, IdentityChange, Login, SecurityEvent,
+    SecurityKind,
+};
+use super::flight::{LoginStep, Purpose};
+use super::work::Step;
+use super::{Engine, EngineError, Reported};
+use crate::history::{ConversationRow, ConversationState, MadeFor};
+
+/// One-time key packages that the server should hold.
+const ONE_TIME_WANTED: u32 = 20;
+/// Below this many, more are made.
+const ONE_TIME_MIN: u32 = 10;
+/// A last-resort package serves this long, in milliseconds: a day.
+const LAST_RESORT_MS: u64 = 24 * 3_600_000;
+/// Mailboxes keep welcomes 14 days; keys of a replaced package stay a day longer.
+const RETIRED_MS: u64 = 15 * 24 * 3_600_000;
+
+/// Where the session stands; see the table in the module above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Session {
+    Offline,
+    LoggingIn(Challenge),
+    Syncing(Vec<(ConversationId, Remote)>),
+    CatchingUp,
+    Live,
+}
+
+/// What a login on this connection signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Challenge {
+    nonce: [u8; 32],
+    exporter: [u8; 32],
+    node: String,
+}
+
+/// A conversation as the server has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Remote {
+    pub(super) cursor: u64,
+}
+
+impl Engine {
+    pub(super) fn connected(&mut self, info: ConnectionInfo) -> Result<(), EngineError> {
+        self.disconnected();
+        if info.deployment != *self.profile.deployment() {
+            self.security(
+                SecurityKind::PinMismatch,
+                None,
+                None,
+                "this server belongs to another deployment than the profile; nothing was sent",
+            );
+            self.refuse_session(Failure {
+                code: "wrong_deployment",
+                message: "this server belongs to another deployment than the profile".to_owned(),
+                retry_after_ms: None,
+            });
+            return Ok(());
+        }
+        let Ok(nonce) = <[u8; 32]>::try_from(info.nonce.as_slice()) else {
+            self.lose_session(ErrorCode::Malformed, 0);
+            return Ok(());
+        };
+        self.session = Session::LoggingIn(Challenge {
+            nonce,
+            exporter: info.exporter,
+            node: info.node,
+        });
+        self.log_in()
+    }
+
+    fn log_in(&mut self) -> Result<(), EngineError> {
+        let account = self.store().account()?;
+        let certificate = account.certificate.clone();
+        let username = account.username.as_str().to_owned();
+        let (step, body) = match &self.login {
+            Login::Device if account.state == AccountState::LoggedOut => {
+                self.refuse_session(Failure {
+                    code: "not_logged_in",
+                    message: "this profile is logged out; use `login`".to_owned(),
+                    retry_after_ms: None,
+                });
+                return Ok(());
+            }
+            Login::Device => return self.log_in_by_device(LoginStep::Device),
+            Login::Register { authentication_key, invite } => (
+                LoginStep::Register,
+                Ask::Register(wire::Register {
+                    username,
+                    authentication_key: authentication_key.to_text(),
+                    certificate,
+                    invite_code: invite.clone().unwrap_or_default(),
+                }),
+            ),
+            Login::Password { authentication_key, identity } => (
+                LoginStep::Password,
+                Ask::PasswordLogin(wire::PasswordLogin {
+                    username,
+                    authentication_key: authentication_key.to_text(),
+                    certificate,
+                    identity_change: match identity {
+                        IdentityChange::Refuse => wire::IdentityChange::Refuse,
+                        IdentityChange::Replace => wire::IdentityChange::Replace,
+                    }
+                    .into(),
+                }),
+            ),
+        };
+        self.request(Purpose::Login(step), body);
+        Ok(())
+    }
+
+    fn log_in_by_device(&mut self, step: LoginStep) -> Result<(), EngineError> {
+        let Session::LoggingIn(challenge) = &self.session else {
+            return Ok(());
+        };
+        let device = self.profile.device();
+        let signature = device.sign_login(&LoginChallenge {
+            nonce: challenge.nonce,
+            exporter: challenge.exporter,
+        });
+        let body = Ask::DeviceLogin(wire::DeviceLogin {
+            username: self.my_name().as_str().to_owned(),
+            device_id: device.certificate().device_id().to_vec(),
+            signature: signature.to_vec(),
+        });
+        self.request(Purpose::Login(step), body);
+        Ok(())
+    }
+
+    /// Everything volatile goes; what matters is in the store.
+    pub(super) fn disconnected(&mut self) {
+        self.session = Session::Offline;
+        self.work.clear();
+        self.acknowledge.clear();
+        self.held = 0;
+        self.outbox_reported_empty = Reported::No;
+        // Frames for the old connection mean nothing on the next one.
+        self.ready.frames.clear();
+        for purpose in self.flight.clear().into_iter().rev() {
+            if let Purpose::Command(id, command) = purpose {
+                self.commands.push_front((id, command));
+            }
+        }
+    }
+
+    pub(super) fn frame(&mut self, frame: wire::ServerFrame) -> Result<(), EngineError> {
+        match (frame.request_id, frame.body) {
+            (0, Some(Answer::Deliver(deliver))) => self.deliver(deliver),
+            (0, Some(Answer::CaughtUp(_))) => self.caught_up(),
+            (0, Some(Answer::Move(wish))) => {
+                self.emit(Event::Connection(Connection::MoveWithin(wish.within_ms)));
+                Ok(())
+            }
+            (0, Some(Answer::Error(error))) => {
+                let code = ErrorCode::from_number(error.code);
+                self.lose_session(code, error.retry_after_ms);
+                Ok(())
+            }
+            (0, _) => Ok(()),
+            (id, Some(answer)) => match self.flight.land(id) {
+                Some(purpose) => self.answered(purpose, answer),
+                None => Ok(()),
+            },
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn answered(&mut self, purpose: Purpose, answer: Answer) -> Result<(), EngineError> {
+        match (purpose, answer) {
+            (Purpose::Login(step), Answer::LoggedIn(answer)) => self.logged_in(step, &answer),
+            (Purpose::Login(step), Answer::Error(error)) => self.login_refused(step, &error),
+            (Purpose::Sync, Answer::Sync(sync)) => self.synced(sync),
+            (Purpose::Publish | Purpose::Resume, _) => Ok(()),
+            (Purpose::Account(peer), answer) => self.account_answered(&peer, answer),
+            (Purpose::Pair(peer), answer) => self.pair_answered(&peer, answer),
+            (Purpose::Claim { peer, generation }, answer) => {
+                self.claim_answered(&peer, generation, answer)
+            }
+            (Purpose::GroupInfo(peer), answer) => self.group_info_answered(&peer, answer),
+            (Purpose::Commit { peer, conversation, client_id }, answer) => {
+                self.commit_answered(&peer, &conversation, &client_id, answer)
+            }
+            (Purpose::Append { peer, client_id }, answer) => {
+                self.append_answered(&peer, &client_id, answer)
+            }
+            (Purpose::Command(id, command), answer) => self.command_answered(id, command, answer),
+            (Purpose::Login(_) | Purpose::Sync, _) => {
+                self.lose_session(ErrorCode::Malformed, 0);
+                Ok(())
+            }
+        }
+    }
+
+    fn logged_in(&mut self, step: LoginStep, answer: &wire::LoggedIn) -> Result<(), EngineError> {
+        let Session::LoggingIn(challenge) = &self.session else {
+            return Ok(());
+        };
+        let node = challenge.node.clone();
+        self.store().set_account_state(AccountState::Active)?;
+        if step == LoginStep::Password {
+            // A login by password after a logout: the server forgot this
+            // device's mailbox, whose log begins anew.
+            self.store().set_mailbox_cursor(0)?;
+        }
+        self.login = Login::Device;
+        self.session = Session::Syncing(Vec::new());
+        self.emit(Event::Connection(Connection::LoggedIn(node)));
+        self.publish_key_packages(answer)?;
+        self.request(Purpose::Sync, Ask::GetSync(wire::GetSync { after: Vec::new() }));
+        Ok(())
+    }
+
+    fn login_refused(&mut self, step: LoginStep, error: &wire::Error) -> Result<(), EngineError> {
+        let code = ErrorCode::from_number(error.code);
+        match (step, code) {
+            (LoginStep::Register, ErrorCode::NameTaken) => {
+                return self.log_in_by_device(LoginStep::DeviceAfterRegister);
+            }
+            (LoginStep::DeviceAfterRegister, _) => self.refuse_session(Failure {
+                code: ErrorCode::NameTaken.name(),
+                message: "this name is taken, or looks like one that is; choose another".to_owned(),
+                retry_after_ms: None,
+            }),
+            (
+                _,
+                ErrorCode::Internal
+                | ErrorCode::Unavailable
+                | ErrorCode::RateLimited
+                | ErrorCode::Malformed
+                | ErrorCode::NotLoggedIn,
+            ) => self.lose_session(code, error.retry_after_ms),
+            _ => self.refuse_session(failure(error)),
+        }
+        Ok(())
+    }
+
+    /// The login makes no sense as it is: an interface stops reconnecting.
+    fn refuse_session(&mut self, failure: Failure) {
+        self.session = Session::Offline;
+        self.emit(Event::Failed { command: None, failure });
+        self.emit(Event::Connection(Connection::Refused));
+    }
+
+    /// This connection is of no use: an interface connects again.
+    pub(super) fn lose_session(&mut self, code: ErrorCode, retry_after_ms: u64) {
+        self.session = Session::Offline;
+        self.emit(Event::Failed {
+            command: None,
+            failure: Failure {
+                code: code.name(),
+                message: "the server ended the session; connecting again".to_owned(),
+                retry_after_ms: (retry_after_ms > 0).then_some(retry_after_ms),
+            },
+        });
+        self.emit(Event::Connection(Connection::Lost));
+    }
+
+    pub(super) fn answer_never_came(&mut self) {
+        let _ = self.disconnected_commands();
+        self.lose_session(ErrorCode::Unavailable, 0);
+    }
+
+    /// Gives up waiting on this connection; commands are tried on the next.
+    fn disconnected_commands(&mut self) -> usize {
+        let purposes = self.flight.clear();
+        let given_up = purposes.len();
+        for purpose in purposes.into_iter().rev() {
+            if let Purpose::Command(id, command) = purpose {
+                self.commands.push_front((id, command));
+            }
+        }
+        given_up
+    }
+
+    fn publish_key_packages(&mut self, answer: &wire::LoggedIn) -> Result<(), EngineError> {
+        let due = self.store().account()?.last_resort_at_ms + LAST_RESORT_MS;
+        let stale = !answer.last_resort_present || due <= self.now.unix_ms;
+        let count = match answer.key_packages_left {
+            left if left < ONE_TIME_MIN => ONE_TIME_WANTED - left,
+            _ => 0,
+        };
+        let last_resort = if stale { LastResort::Replace } else { LastResort::Keep };
+        self.make_key_packages(count, last_resort)
+    }
+
+    fn make_key_packages(
+        &mut self,
+        one_time: u32,
+        last_resort: LastResort,
+    ) -> Result<(), EngineError> {
+        if one_time == 0 && last_resort == LastResort::Keep {
+            return Ok(());
+        }
+        let now_ms = self.now.unix_ms;
+        let mut publish = wire::PublishKeyPackages::default();
+        let device = self.profile.device();
+        let store = self.key_store();
+        let make = |purpose| make_key_package(&store, device, Suite::Hybrid, purpose, now_ms);
+        for _ in 0..one_time {
+            let made = make(KeyPackageUse::OneTime)?;
+            let forget_at_ms = made.expires_at_ms + RETIRED_MS;
+            self.store()
+                .insert_key_package(&made.reference, MadeFor::OneTime, forget_at_ms)?;
+            publish.one_time.push(made.bytes);
+        }
+        if last_resort == LastResort::Replace {
+            self.store().retire_last_resort(now_ms + RETIRED_MS)?;
+            let made = make(KeyPackageUse::LastResort)?;
+            let forget_at_ms = made.expires_at_ms + RETIRED_MS;
+            self.store()
+                .insert_key_package(&made.reference, MadeFor::LastResort, forget_at_ms)?;
+            self.store().set_last_resort_at(now_ms)?;
+            publish.last_resort = made.bytes;
+        }
+        drop(store);
+        self.request(Purpose::Publish, Ask::PublishKeyPackages(publish));
+        Ok(())
+    }
+
+    /// A welcome used a key package up: another takes its place, and the
+    /// last-resort package too, for it may have been the one.
+    pub(super) fn replace_key_package(&mut self) -> Result<(), EngineError> {
+        match self.session {
+            Session::Live | Session::CatchingUp => self.make_key_packages(1, LastResort::Replace),
+            _ => Ok(()),
+        }
+    }
+
+    /// What has no deadline of its own: rotation, forgetting.
+    pub(super) fn keep_house(&mut self) -> Result<(), EngineError> {
+        let now_ms = self.now.unix_ms;
+        for reference in self.store().take_due_key_packages(now_ms)? {
+            forget_key_package(&self.key_store(), &reference)?;
+        }
+        let due = self.store().account()?.last_resort_at_ms + LAST_RESORT_MS;
+        if due <= now_ms && matches!(self.session, Session::Live) {
+            self.make_key_packages(0, LastResort::Replace)?;
+        }
+        Ok(())
+    }
+
+    fn synced(&mut self, sync: wire::Sync) -> Result<(), EngineError> {
+        let Session::Syncing(states) = &mut self.session else {
+            return Ok(());
+        };
+        let last = sync.conversations.last().map(|state| state.conversation_id.clone());
+        for state in sync.conversations.into_iter().take(limits::SYNC_PAGE_MAX) {
+            if let Ok(id) = ConversationId::from_slice(&state.conversation_id) {
+                states.push((id, Remote { cursor: state.cursor }));
+            }
+        }
+        if let (true, Some(after)) = (sync.more, last) {
+            self.request(Purpose::Sync, Ask::GetSync(wire::GetSync { after }));
+            return Ok(());
+        }
+        let states: BTreeMap<_, _> = std::mem::take(states).into_iter().collect();
+        self.session = Session::CatchingUp;
+        let cursors = self.compare_notes(&states)?;
+        self.request(Purpose::Resume, Ask::Resume(wire::Resume { cursors }));
+        Ok(())
+    }
+
+    /// Compares the server's account of this device with the local one. The
+    /// server can never have more acknowledged than is stored here, unless the
+    /// store was put back to an older state.
+    fn compare_notes(
+        &mut self,
+        states: &BTreeMap<ConversationId, Remote>,
+    ) -> Result<Vec<wire::Cursor>, EngineError> {
+        let mailbox = self.profile.device().certificate().device_id().mailbox();
+        let mut cursors = Vec::new();
+        let mut mailbox_cursor = self.store().account()?.mailbox_cursor;
+        if let Some(remote) = states.get(&mailbox).filter(|state| state.cursor > mailbox_cursor) {
+            mailbox_cursor = remote.cursor;
+            self.store().set_mailbox_cursor(mailbox_cursor)?;
+        }
+        cursors.push(cursor(&mailbox, mailbox_cursor));
+        for row in self.store().conversations()? {
+            match states.get(&row.id) {
+                Some(remote) if remote.cursor > row.cursor && settled(&row) => {
+                    self.rolled_back(row)?;
+                }
+                Some(_) => cursors.push(cursor(&row.id, row.cursor)),
+                None if row.state == ConversationState::Active => {
+                    self.break_conversation(row, "the server no longer counts this device in")?;
+                }
+                None => {}
+            }
+        }
+        Ok(cursors)
+    }
+
+    fn caught_up(&mut self) -> Result<(), EngineError> {
+        if self.session == Session::CatchingUp {
+            self.session = Session::Live;
+            self.emit(Event::CaughtUp);
+            self.housekeeping_at = self.now.monotonic_ms;
+            self.receipts.set_live(self.now.monotonic_ms);
+        }
+        Ok(())
+    }
+
+    /// Reads a log again from a place: after joining, whatever came before the
+    /// welcome was passed over.
+    pub(super) fn resume(&mut self, conversation: &ConversationId, seq: u64) {
+        if matches!(self.session, Session::Live | Session::CatchingUp) {
+            let cursors = vec![cursor(conversation, seq)];
+            self.request(Purpose::Resume, Ask::Resume(wire::Resume { cursors }));
+        }
+    }
+
+    /// Everything durable is acknowledged in one go.
+    pub(super) fn stage_acknowledgements(&mut self) {
+        let passed: Vec<_> = std::mem::take(&mut self.acknowledge)
+            .iter()
+            .map(|(id, seq)| cursor(id, *seq))
+            .collect();
+        if !matches!(self.session, Session::Live | Session::CatchingUp) {
+            return;
+        }
+        for cursors in passed.chunks(limits::CURSORS_AT_ONCE_MAX) {
+            self.staged.frames.push_back(wire::ClientFrame {
+                request_id: 0,
+                body: Some(Ask::Acknowledge(wire::Acknowledge { cursors: cursors.to_vec() })),
+            });
+        }
+    }
+
+    pub(super) fn security(
+        &mut self,
+        kind: SecurityKind,
+        conversation: Option<ConversationId>,
+        subject: Option<&sotto_protocol::Username>,
+        action: &str,
+    ) {
+        self.emit(Event::Security(SecurityEvent {
+            kind,
+            conversation,
+            subject: subject.cloned(),
+            action: action.to_owned(),
+            count: 0,
+        }));
+    }
+
+    /// A person's step ended badly for a reason that time may cure.
+    pub(super) fn server_refused(&mut self, peer: &sotto_protocol::Username, error: &wire::Error) {
+        if ErrorCode::from_number(error.code) == ErrorCode::NotLoggedIn {
+            self.set_step(peer, Step::Resting);
+            self.lose_session(ErrorCode::NotLoggedIn, 0);
+        } else {
+            self.rest(peer, error.retry_after_ms);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastResort {
+    Keep,
+    Replace,
+}
+
+fn settled(row: &ConversationRow) -> bool {
+    row.state == ConversationState::Active
+}
+
+pub(super) fn cursor(conversation: &ConversationId, seq: u64) -> wire::Cursor {
+    wire::Cursor {
+        conversation_id: conversation.to_vec(),
+        seq,
+    }
+}
+
+/// A server's error for a person.
+pub(super) fn failure(error: &wire::Error) -> Failure {
+    Failure {
+        code: ErrorCode::from_number(error.code).name(),
+        message: error.message.chars().take(200).collect(),
+        retry_after_ms: (error.retry_after_ms > 0).then_some(error.retry_after_ms),
+    }
+}

@@ -1,0 +1,188 @@
+//! The encrypted history: one SQLCipher file with the account, people,
+//! conversations, messages, the outbox and the MLS key store.
+//!
+//! It keeps and finds; it decides nothing and knows no network. Callers group
+//! what belongs together between [`History::begin`] and [`History::commit`],
+//! so that ratchet state and message become durable together or not at all.
+//!
+//! Durability. The journal is a rollback journal (write-ahead logs keep
+//! deleted keys for long), truncated at each commit, with `secure_delete`, so
+//! that a deleted key is overwritten. `synchronous = NORMAL`: what a commit
+//! wrote survives the end of the process by any signal. After a loss of power
+//! the last commit may be missing, never half there; the engine then meets
+//! its own entries in the log, notices the rollback and renews its keys.
+
+mod account;
+mod codec;
+mod conversation;
+mod key_package;
+mod message;
+mod outbox;
+mod peer;
+mod pending;
+mod request;
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sotto_crypto::DatabaseKey;
+use zeroize::Zeroizing;
+
+pub(crate) use account::AccountRow;
+pub(crate) use conversation::{Baseline, ConversationRow, ConversationState, OwnEntry};
+pub(crate) use key_package::MadeFor;
+pub(crate) use message::MessageRow;
+pub(crate) use outbox::{OutboxKind, OutboxRow, Sealed};
+pub(crate) use peer::{PeerRow, Relation};
+pub(crate) use pending::{PendingCommitRow, PendingKind};
+pub(crate) use request::{REQUESTS_MAX, RequestRow};
+
+/// The schema that this version reads and writes.
+const SCHEMA_VERSION: i64 = 1;
+/// Prepared statements kept ready.
+const STATEMENTS_KEPT: usize = 64;
+
+/// Why the local store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The file is not a database under this key.
+    #[error("the local database is damaged, or its key is another")]
+    Corrupted,
+    /// A newer version of the program wrote it.
+    #[error("the local database has schema {found}; this version knows up to {known}")]
+    NewerSchema {
+        /// The version in the file.
+        found: i64,
+        /// The newest that this program reads.
+        known: i64,
+    },
+    /// The disk is full.
+    #[error("the disk is full; nothing was lost, and nothing more can be stored")]
+    DiskFull,
+    /// Anything else that SQLite reports.
+    #[error("the local database failed")]
+    Sqlite(#[source] rusqlite::Error),
+    /// A stored value is not what this program writes.
+    #[error("the local database holds a value that cannot be: {0}")]
+    Invalid(&'static str),
+    /// The MLS key store could not be prepared.
+    #[error("the local key store failed: {0}")]
+    KeyStore(String),
+}
+
+impl From<rusqlite::Error> for HistoryError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Corrupted,
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// The open store.
+pub(crate) struct History {
+    connection: Connection,
+}
+
+impl History {
+    /// Makes a new store; there must be no file yet.
+    pub(crate) fn create(path: &Path, key: &DatabaseKey) -> Result<Self, HistoryError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let history = Self::with_flags(path, key, flags)?;
+        history.connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
+            include_str!("schema.sql")
+        ))?;
+        history.with_key_store()
+    }
+
+    /// Opens an existing store.
+    pub(crate) fn open(path: &Path, key: &DatabaseKey) -> Result<Self, HistoryError> {
+        let history = Self::with_flags(path, key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let found: i64 = history
+            .connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        match found {
+            SCHEMA_VERSION => history.with_key_store(),
+            0 => Err(HistoryError::Corrupted),
+            found => Err(HistoryError::NewerSchema {
+                found,
+                known: SCHEMA_VERSION,
+            }),
+        }
+    }
+
+    fn with_flags(path: &Path, key: &DatabaseKey, flags: OpenFlags) -> Result<Self, HistoryError> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        let mut pragma = Zeroizing::new(String::with_capacity(96));
+        pragma.push_str("PRAGMA key = \"x'");
+        pragma.push_str(&key.to_hex());
+        pragma.push_str("'\";");
+        connection.execute_batch(&pragma)?;
+        connection.execute_batch(
+            "PRAGMA cipher_memory_security = ON;
+             PRAGMA journal_mode = TRUNCATE;
+             PRAGMA secure_delete = ON;
+             PRAGMA synchronous = NORMAL;
+             PRAGMA foreign_keys = ON;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA trusted_schema = OFF;",
+        )?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        // A first read: a wrong key shows here, not at some later statement.
+        connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| {
+            row.get::<_, i64>(0)
+        })?;
+        Ok(Self { connection })
+    }
+
+    fn with_key_store(mut self) -> Result<Self, HistoryError> {
+        sotto_crypto::migrate_key_store(&mut self.connection)
+            .map_err(|error| HistoryError::KeyStore(error.to_string()))?;
+        Ok(self)
+    }
+
+    /// The connection, for the MLS key store to take part in the open transaction.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Starts a transaction.
+    pub(crate) fn begin(&self) -> Result<(), HistoryError> {
+        Ok(self.connection.execute_batch("BEGIN")?)
+    }
+
+    /// Makes everything since `begin` durable.
+    pub(crate) fn commit(&self) -> Result<(), HistoryError> {
+        Ok(self.connection.execute_batch("COMMIT")?)
+    }
+
+    /// Forgets everything since `begin`. SQLite may have done so itself after
+    /// a failure, which is no error here.
+    pub(crate) fn rollback(&self) {
+        if !self.connection.is_autocommit() {
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
+    /// Marks a place inside a transaction.
+    pub(crate) fn mark(&self) -> Result<(), HistoryError> {
+        Ok(self.connection.execute_batch("SAVEPOINT mark")?)
+    }
+
+    /// Keeps what was done since the mark.
+    pub(crate) fn keep_mark(&self) -> Result<(), HistoryError> {
+        Ok(self.connection.execute_batch("RELEASE mark")?)
+    }
+
+    /// Undoes what was done since the mark.
+    pub(crate) fn undo_mark(&self) -> Result<(), HistoryError> {
+        Ok(self
+            .connection
+            .execute_batch("ROLLBACK TO mark; RELEASE mark")?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

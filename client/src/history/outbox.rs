@@ -1,0 +1,191 @@
+//! What this device wrote and the server has not confirmed yet.
+
+use rusqlite::{OptionalExtension as _, Row, named_params};
+use sotto_protocol::{ClientMessageId, Username};
+
+use super::codec::stored_enum;
+use super::{History, HistoryError, codec};
+
+/// What waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutboxKind {
+    /// A person's message.
+    Message,
+    /// A receipt: may be forgotten without harm.
+    Receipt,
+}
+
+stored_enum!(OutboxKind {
+    Message = 0,
+    Receipt = 1
+});
+
+/// The sealed form and where it is valid.
+#[derive(Clone)]
+pub(crate) struct Sealed {
+    pub(crate) generation: u32,
+    pub(crate) epoch: u64,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// One thing that waits.
+#[derive(Clone)]
+pub(crate) struct OutboxRow {
+    pub(crate) client_id: ClientMessageId,
+    pub(crate) peer: Username,
+    pub(crate) kind: OutboxKind,
+    /// The content's encoded body, without counters and padding.
+    pub(crate) body: Vec<u8>,
+    pub(crate) created_at_ms: u64,
+    /// Given once, at the first sealing, and kept over repetitions.
+    pub(crate) counter: Option<u64>,
+    pub(crate) sealed: Option<Sealed>,
+}
+
+impl History {
+    /// Puts something at the end; the same id is put once.
+    pub(crate) fn push_outbox(&self, row: &OutboxRow) -> Result<(), HistoryError> {
+        self.connection().execute(
+            "INSERT OR IGNORE INTO outbox (client_id, peer, kind, body, created_at_ms)
+             VALUES (:id, :peer, :kind, :body, :created)",
+            named_params! {
+                ":id": row.client_id.as_bytes(),
+                ":peer": row.peer.as_str(),
+                ":kind": row.kind.number(),
+                ":body": row.body,
+                ":created": row.created_at_ms,
+            },
+        )?;
+        Ok(())
+    }
+
+    /// The first thing that waits for a person.
+    pub(crate) fn first_for(&self, peer: &Username) -> Result<Option<OutboxRow>, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT * FROM outbox WHERE peer = ?1 ORDER BY place LIMIT 1")?;
+        statement
+            .query_row([peer.as_str()], |row| Ok(read(row)))
+            .optional()?
+            .transpose()
+    }
+
+    /// The people for whom something waits, the longest waiting first.
+    pub(crate) fn awaited_peers(&self) -> Result<Vec<Username>, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT peer FROM outbox GROUP BY peer ORDER BY min(place)")?;
+        let rows = statement.query_map([], |row| Ok(codec::name(row, "peer")))?;
+        rows.map(|row| row?).collect()
+    }
+
+    /// The messages that wait for a person, oldest first; at most 1,000.
+    pub(crate) fn queued_for(&self, peer: &Username) -> Result<Vec<OutboxRow>, HistoryError> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT * FROM outbox WHERE peer = ?1 AND kind = 0 ORDER BY place LIMIT 1000",
+        )?;
+        let rows = statement.query_map([peer.as_str()], |row| Ok(read(row)))?;
+        rows.map(|row| row?).collect()
+    }
+
+    /// How many messages wait, in all.
+    pub(crate) fn outbox_len(&self) -> Result<u64, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT count(*) FROM outbox WHERE kind = 0")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    /// One by its id.
+    pub(crate) fn outbox_row(
+        &self,
+        client_id: &ClientMessageId,
+    ) -> Result<Option<OutboxRow>, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT * FROM outbox WHERE client_id = ?1")?;
+        statement
+            .query_row([client_id.as_bytes()], |row| Ok(read(row)))
+            .optional()?
+            .transpose()
+    }
+
+    /// Keeps the sealed form.
+    pub(crate) fn set_sealed(
+        &self,
+        client_id: &ClientMessageId,
+        counter: u64,
+        sealed: &Sealed,
+    ) -> Result<(), HistoryError> {
+        let mut statement = self.connection().prepare_cached(
+            "UPDATE outbox SET counter = :counter, generation = :generation, epoch = :epoch,
+                 sealed = :sealed WHERE client_id = :id",
+        )?;
+        statement.execute(named_params! {
+            ":id": client_id.as_bytes(),
+            ":counter": counter,
+            ":generation": sealed.generation,
+            ":epoch": sealed.epoch,
+            ":sealed": sealed.payload,
+        })?;
+        Ok(())
+    }
+
+    /// Forgets sealed forms for a person: they will be sealed again. Counters stay.
+    pub(crate) fn unseal_for(&self, peer: &Username) -> Result<(), HistoryError> {
+        self.connection().execute(
+            "UPDATE outbox SET sealed = NULL, generation = NULL, epoch = NULL WHERE peer = ?1",
+            [peer.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets counters too: the conversation counts anew.
+    pub(crate) fn recount_for(&self, peer: &Username) -> Result<(), HistoryError> {
+        self.unseal_for(peer)?;
+        self.connection().execute(
+            "UPDATE outbox SET counter = NULL WHERE peer = ?1",
+            [peer.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Takes out what the server confirmed, or what was given up.
+    pub(crate) fn remove_outbox(&self, client_id: &ClientMessageId) -> Result<(), HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("DELETE FROM outbox WHERE client_id = ?1")?;
+        statement.execute([client_id.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Takes out receipts for a person that are not sealed yet: a newer one says more.
+    pub(crate) fn remove_unsealed_receipts(&self, peer: &Username) -> Result<(), HistoryError> {
+        self.connection().execute(
+            "DELETE FROM outbox WHERE peer = ?1 AND kind = 1 AND counter IS NULL",
+            [peer.as_str()],
+        )?;
+        Ok(())
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<OutboxRow, HistoryError> {
+    let payload: Option<Vec<u8>> = row.get("sealed")?;
+    let sealed = match payload {
+        Some(payload) => Some(Sealed {
+            generation: row.get("generation")?,
+            epoch: row.get("epoch")?,
+            payload,
+        }),
+        None => None,
+    };
+    Ok(OutboxRow {
+        client_id: codec::client_id(row, "client_id")?,
+        peer: codec::name(row, "peer")?,
+        kind: OutboxKind::from_number(row.get("kind")?)?,
+        body: row.get("body")?,
+        created_at_ms: row.get("created_at_ms")?,
+        counter: row.get("counter")?,
+        sealed,
+    })
+}

@@ -1,0 +1,152 @@
+//! Requests of strangers: welcomes kept until the person consents.
+
+use rusqlite::{OptionalExtension as _, Row, named_params};
+use sotto_protocol::{ConversationId, Username};
+
+use super::{History, HistoryError, codec};
+
+/// The most requests that are kept; further strangers are not heard until some are answered.
+pub(crate) const REQUESTS_MAX: u64 = 256;
+/// Sealed entries kept for one request.
+const REQUEST_ENTRIES_MAX: u64 = 128;
+/// Bytes of sealed entries kept for one request.
+const REQUEST_BYTES_MAX: u64 = 256 * 1024;
+
+/// A welcome that waits.
+#[derive(Clone)]
+pub(crate) struct RequestRow {
+    pub(crate) inviter: Username,
+    pub(crate) conversation: ConversationId,
+    pub(crate) generation: u32,
+    /// The seq of the commit that added this device.
+    pub(crate) seq: u64,
+    /// Under which the inviter signs.
+    pub(crate) identity: [u8; 32],
+    pub(crate) welcome: Vec<u8>,
+    pub(crate) received_at_ms: u64,
+}
+
+impl History {
+    /// Keeps a request; a newer one of the same person takes the older one's place.
+    pub(crate) fn put_request(&self, row: &RequestRow) -> Result<(), HistoryError> {
+        self.connection().execute(
+            "INSERT OR REPLACE INTO request
+                 (inviter, conversation, generation, seq, identity, welcome, received_at_ms)
+             VALUES (:inviter, :conversation, :generation, :seq, :identity, :welcome, :received)",
+            named_params! {
+                ":inviter": row.inviter.as_str(),
+                ":conversation": row.conversation.as_bytes(),
+                ":generation": row.generation,
+                ":seq": row.seq,
+                ":identity": row.identity,
+                ":welcome": row.welcome,
+                ":received": row.received_at_ms,
+            },
+        )?;
+        Ok(())
+    }
+
+    /// The request of a person.
+    pub(crate) fn request(&self, inviter: &Username) -> Result<Option<RequestRow>, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT * FROM request WHERE inviter = ?1")?;
+        statement
+            .query_row([inviter.as_str()], |row| Ok(read(row)))
+            .optional()?
+            .transpose()
+    }
+
+    /// All requests, oldest first.
+    pub(crate) fn requests(&self) -> Result<Vec<RequestRow>, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT * FROM request ORDER BY received_at_ms, inviter")?;
+        let rows = statement.query_map([], |row| Ok(read(row)))?;
+        rows.map(|row| row?).collect()
+    }
+
+    /// How many requests wait.
+    pub(crate) fn requests_len(&self) -> Result<u64, HistoryError> {
+        Ok(self
+            .connection()
+            .query_row("SELECT count(*) FROM request", [], |row| row.get(0))?)
+    }
+
+    /// Forgets a request. What was kept of its conversation stays until taken.
+    pub(crate) fn remove_request(&self, inviter: &Username) -> Result<(), HistoryError> {
+        self.connection()
+            .execute("DELETE FROM request WHERE inviter = ?1", [inviter.as_str()])?;
+        Ok(())
+    }
+
+    /// Keeps a sealed entry of a requested conversation, while there is room:
+    /// [`REQUEST_ENTRIES_MAX`] entries of together [`REQUEST_BYTES_MAX`].
+    pub(crate) fn put_request_entry(
+        &self,
+        conversation: &ConversationId,
+        seq: u64,
+        envelope: &[u8],
+    ) -> Result<(), HistoryError> {
+        let mut statement = self.connection().prepare_cached(
+            "INSERT OR IGNORE INTO request_entry (conversation, seq, envelope)
+             SELECT ?1, ?2, ?3 WHERE
+                 (SELECT count(*) FROM request_entry WHERE conversation = ?1) < ?4
+                 AND (SELECT coalesce(sum(length(envelope)), 0) FROM request_entry
+                      WHERE conversation = ?1) + length(?3) <= ?5",
+        )?;
+        statement.execute((
+            conversation.as_bytes(),
+            seq,
+            envelope,
+            REQUEST_ENTRIES_MAX,
+            REQUEST_BYTES_MAX,
+        ))?;
+        Ok(())
+    }
+
+    /// Takes out what was kept of a requested conversation, in log order.
+    pub(crate) fn take_request_entries(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<Vec<Vec<u8>>, HistoryError> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT envelope FROM request_entry WHERE conversation = ?1 ORDER BY seq",
+        )?;
+        let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0))?;
+        let entries = rows.collect::<Result<Vec<_>, _>>()?;
+        self.connection().execute(
+            "DELETE FROM request_entry WHERE conversation = ?1",
+            [conversation.as_bytes()],
+        )?;
+        Ok(entries)
+    }
+
+    /// Who asked for a conversation, if that waits for an answer.
+    pub(crate) fn request_for(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<Option<Username>, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT inviter FROM request WHERE conversation = ?1 LIMIT 1")?;
+        statement
+            .query_row([conversation.as_bytes()], |row| {
+                Ok(codec::name(row, "inviter"))
+            })
+            .optional()?
+            .transpose()
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<RequestRow, HistoryError> {
+    Ok(RequestRow {
+        inviter: codec::name(row, "inviter")?,
+        conversation: codec::conversation(row, "conversation")?,
+        generation: row.get("generation")?,
+        seq: row.get("seq")?,
+        identity: row.get("identity")?,
+        welcome: row.get("welcome")?,
+        received_at_ms: row.get("received_at_ms")?,
+    })
+}
