@@ -36,102 +36,134 @@ struct Wish {
     strange: bool,
 }
 
-/// The rules once more. Each line is a condition that must hold.
-fn model(world: &World, wish: &Wish) -> bool {
+/// What follows from a wish, before any rule.
+struct Outcome {
+    actor: Tag,
+    newcomers: Vec<Tag>,
+    after: Vec<Tag>,
+    accounts: BTreeSet<usize>,
+}
+
+fn outcome(world: &World, wish: &Wish) -> Option<Outcome> {
     let leaves = &world.leaves;
-    let Some(actor) = wish
+    let actor = wish
         .external
-        .or_else(|| leaves.get(wish.committer).copied())
-    else {
-        return false;
-    };
-    let newcomers: Vec<Tag> = wish
-        .adds
-        .iter()
-        .map(|(tag, _)| *tag)
-        .chain(wish.external)
-        .collect();
+        .or_else(|| leaves.get(wish.committer).copied())?;
+    let added = wish.adds.iter().map(|(tag, _)| *tag);
+    let newcomers: Vec<Tag> = added.chain(wish.external).collect();
     let gone: BTreeSet<usize> = wish.removes.iter().map(|(leaf, _)| *leaf).collect();
-    let mut after: Vec<Tag> = Vec::new();
-    after.extend(
-        leaves
-            .iter()
-            .enumerate()
-            .filter(|(leaf, _)| !gone.contains(leaf))
-            .map(|(_, tag)| *tag),
-    );
-    after.extend(&newcomers);
-    let devices: BTreeSet<(usize, usize)> = after.iter().map(|tag| (tag.0, tag.2)).collect();
+    let kept = leaves
+        .iter()
+        .enumerate()
+        .filter(|(leaf, _)| !gone.contains(leaf));
+    let after: Vec<Tag> = kept.map(|(_, tag)| *tag).chain(newcomers.clone()).collect();
+    let accounts = after.iter().map(|tag| tag.0).collect();
+    Some(Outcome {
+        actor,
+        newcomers,
+        after,
+        accounts,
+    })
+}
+
+/// What must hold whoever commits and wherever. Each line is a condition.
+fn sound(world: &World, wish: &Wish, outcome: &Outcome) -> bool {
+    let leaves = &world.leaves;
+    let removed: BTreeSet<usize> = wish.removes.iter().map(|(leaf, _)| *leaf).collect();
+    let devices: BTreeSet<(usize, usize)> =
+        outcome.after.iter().map(|tag| (tag.0, tag.2)).collect();
     let seen: BTreeSet<(usize, usize)> = leaves
         .iter()
-        .chain(&newcomers)
+        .chain(&outcome.newcomers)
         .map(|tag| (tag.0, tag.1))
         .collect();
-    let accounts: BTreeSet<usize> = after.iter().map(|tag| tag.0).collect();
-    let before_accounts: BTreeSet<usize> = leaves.iter().map(|tag| tag.0).collect();
-
-    let sound = !wish.strange
+    !wish.strange
         && wish.adds.iter().all(|(_, fresh)| *fresh)
-        && gone.len() == wish.removes.len()
-        && gone.iter().all(|leaf| *leaf < leaves.len())
+        && removed.len() == wish.removes.len()
+        && removed.iter().all(|leaf| *leaf < leaves.len())
         && wish
             .updates
             .iter()
             .all(|(leaf, tag)| leaves.get(*leaf) == Some(tag))
-        && devices.len() == after.len()
-        && (0..NAMES).all(|account| seen.iter().filter(|pair| pair.0 == account).count() <= 1);
-    if !sound {
+        && devices.len() == outcome.after.len()
+        && (0..NAMES).all(|account| seen.iter().filter(|pair| pair.0 == account).count() <= 1)
+}
+
+/// The rules once more.
+fn model(world: &World, wish: &Wish) -> bool {
+    let Some(outcome) = outcome(world, wish) else {
+        return false;
+    };
+    if !sound(world, wish, &outcome) {
         return false;
     }
     if let Some(joiner) = wish.external {
-        return wish.path == Some(joiner)
-            && leaves
-                .iter()
-                .any(|tag| (tag.0, tag.1) == (joiner.0, joiner.1))
-            && wish.adds.is_empty()
-            && wish.powers.is_none()
-            && wish
-                .removes
-                .iter()
-                .all(|(leaf, by)| by.is_none() && leaves[*leaf] == joiner);
+        return external(world, wish, joiner);
     }
-    if gone.contains(&wish.committer) || wish.path.is_some_and(|tag| tag != actor) {
+    let removes_itself = wish.removes.iter().any(|(leaf, _)| *leaf == wish.committer);
+    if removes_itself || wish.path.is_some_and(|tag| tag != outcome.actor) {
         return false;
     }
-    let Some(powers) = &world.group else {
-        return wish.powers.is_none()
-            && accounts.iter().all(|account| *account < 2)
-            && wish
-                .adds
-                .iter()
-                .all(|(tag, _)| tag.0 == actor.0 || !before_accounts.contains(&tag.0))
-            && wish
-                .removes
-                .iter()
-                .all(|(leaf, by)| by.is_none() && leaves[*leaf].0 == actor.0);
-    };
-    let power = powers[&actor.0];
+    match &world.group {
+        None => pair(world, wish, &outcome),
+        Some(powers) => group(world, wish, &outcome, powers),
+    }
+}
+
+fn external(world: &World, wish: &Wish, joiner: Tag) -> bool {
+    let leaves = &world.leaves;
+    wish.path == Some(joiner)
+        && leaves
+            .iter()
+            .any(|tag| (tag.0, tag.1) == (joiner.0, joiner.1))
+        && wish.adds.is_empty()
+        && wish.powers.is_none()
+        && wish
+            .removes
+            .iter()
+            .all(|(leaf, by)| by.is_none() && leaves[*leaf] == joiner)
+}
+
+fn pair(world: &World, wish: &Wish, outcome: &Outcome) -> bool {
+    let leaves = &world.leaves;
+    let actor = outcome.actor.0;
+    wish.powers.is_none()
+        && outcome.accounts.iter().all(|account| *account < 2)
+        && wish
+            .adds
+            .iter()
+            .all(|(tag, _)| tag.0 == actor || leaves.iter().all(|leaf| leaf.0 != tag.0))
+        && wish
+            .removes
+            .iter()
+            .all(|(leaf, by)| by.is_none() && leaves[*leaf].0 == actor)
+}
+
+fn group(world: &World, wish: &Wish, outcome: &Outcome, powers: &Powers) -> bool {
+    let leaves = &world.leaves;
+    let actor = outcome.actor.0;
+    let power = powers[&actor];
     let next = wish.powers.as_ref().unwrap_or(powers);
     let may_remove = |(leaf, by): &(usize, Option<usize>)| {
         let target = leaves[*leaf].0;
         match by {
             Some(by) => leaves.get(*by).is_some_and(|tag| tag.0 == target),
-            None => target == actor.0 || power >= if powers[&target] == 0 { 1 } else { 2 },
+            None => target == actor || power >= if powers[&target] == 0 { 1 } else { 2 },
         }
     };
     let may_set = |account: usize| match (powers.get(&account), next.get(&account)) {
         (None, Some(0)) => power >= 1,
         (None, Some(_)) => power == 2,
-        (Some(old), Some(new)) => old == new || power == 2 || (account == actor.0 && new < old),
+        (Some(old), Some(new)) => old == new || power == 2 || (account == actor && new < old),
         _ => true,
     };
     wish.adds
         .iter()
-        .all(|(tag, _)| tag.0 == actor.0 || power >= 1)
+        .all(|(tag, _)| tag.0 == actor || power >= 1)
         && wish.removes.iter().all(may_remove)
         && (0..NAMES).all(may_set)
         && !(wish.powers.is_some() && wish.skips_version)
-        && accounts == next.keys().copied().collect()
+        && outcome.accounts == next.keys().copied().collect()
         && next.values().any(|power| *power == 2)
 }
 
