@@ -2,12 +2,22 @@
 //!
 //! `engine` decides (no sockets, no terminal), `history` and `profile` keep,
 //! `net` connects, `runtime` joins them, `cli` speaks to people and scripts.
-//! Whatever came from somebody else reaches a terminal through `SafeText` only.
+//! Whatever came from somebody else reaches a terminal through
+//! [`safe_text::SafeText`] only.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod cli;
+pub mod engine;
+pub mod exit;
+mod history;
+mod net;
+mod password_prompt;
+mod process;
+pub mod profile;
+mod runtime;
+pub mod safe_text;
 
 /// Runs the client: `args` are the arguments after the program's name.
 #[must_use]

@@ -1,15 +1,166 @@
-//! The command line: grammar, commands, output.
+//! The command line: what `sotto` does when it is not the full-screen interface.
+//!
+//! [`args`](self) is the grammar, `app` what commands share, `drive` how they
+//! wait, `output` the only place that prints.
+
+mod account;
+mod app;
+mod args;
+mod chat;
+mod drive;
+mod listen;
+mod output;
+mod people;
+mod render;
+mod send;
+mod zone;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::exit::{Exit, Failure};
+use app::App;
+use args::{Cli, Command};
+use output::{Audience, Printer};
+
 /// The grammar, for a program that lists this client's commands among its own.
 #[must_use]
 pub fn command() -> clap::Command {
-    clap::Command::new("sotto")
+    Cli::command()
 }
 
+/// What `sotto` says when it is asked for nothing.
+const START_HELP: &str = "\
+Sotto: end-to-end encrypted chat that you run yourselves.
+
+  sotto register NAME        make an account on the deployment in SOTTO_SERVER
+  sotto chat NAME            talk with somebody, line by line
+  sotto send NAME TEXT       send one message
+  sotto listen               show what arrives
+  sotto requests             who wants to talk with you
+  sotto --help               everything else
+
+Which servers: --server HOST:PORT or SOTTO_SERVER; whose certificate: --ca or SOTTO_CA.
+";
+
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
-    drop(args);
-    ExitCode::FAILURE
+    crate::process::keep_memory_private();
+    start_logging();
+    let audience = if args.iter().any(|arg| arg == "--json") {
+        Audience::Programs
+    } else {
+        Audience::People
+    };
+    let mut printer = Printer::new(audience);
+    let cli = match parse(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &mut printer),
+    };
+    let Some(command) = cli.command else {
+        return start_help(&mut printer);
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            printer.failure(&Failure::named("internal", format!("no runtime: {error}")));
+            return Exit::Unexpected.into();
+        }
+    };
+    let mut app = App::new(cli.global, printer);
+    let outcome = runtime.block_on(carry_out(&mut app, command));
+    // A thread that waits for a key must not hold up the end.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            if !failure.is_silent() {
+                app.printer.failure(&failure);
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let words = std::iter::once(OsString::from("sotto")).chain(args);
+    Cli::from_arg_matches(&Cli::command().try_get_matches_from(words)?)
+}
+
+/// A mistake in the command line, or a wish for help.
+fn usage(error: &clap::Error, printer: &mut Printer) -> ExitCode {
+    if !error.use_stderr() {
+        // Help or version; where nobody reads it there is nobody to tell.
+        let _ = error.print();
+        return Exit::Done.into();
+    }
+    if printer.audience() == Audience::Programs {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let sentence = first.strip_prefix("error: ").unwrap_or(first);
+        printer.failure(&Failure::named("usage", sentence));
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage.into()
+}
+
+fn start_help(printer: &mut Printer) -> ExitCode {
+    if printer.audience() == Audience::Programs {
+        printer.failure(&Failure::named(
+            "usage",
+            "no command given; see sotto --help",
+        ));
+        return Exit::Usage.into();
+    }
+    for line in START_HELP.lines() {
+        if printer.say(line).is_err() {
+            break;
+        }
+    }
+    Exit::Done.into()
+}
+
+async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Register { name, invite } => account::register(app, name, invite).await,
+        Command::Login { name, new_identity } => {
+            account::login(app, name, account::identity_change(new_identity)).await
+        }
+        Command::Logout { wipe } => account::logout(app, account::leftovers(wipe)).await,
+        Command::Whoami => account::whoami(app).await,
+        Command::Passwd { new_password_file } => account::passwd(app, new_password_file).await,
+        Command::Users { text, online } => people::users(app, text, online).await,
+        Command::Send(send) => send::send(app, send).await,
+        Command::Listen { duration, count } => listen::listen(app, duration, count).await,
+        Command::Chat { name } => chat::chat(app, name).await,
+        Command::History { name, last } => listen::history(app, &name, last).await,
+        Command::Chats => people::chats(app).await,
+        Command::Requests => people::requests(app).await,
+        Command::Accept { name, unsaved } => people::accept(app, name, unsaved).await,
+        Command::Decline { name } => people::decline(app, name).await,
+        Command::Block { name } => people::block(app, name).await,
+        Command::Unblock { name } => people::unblock(app, name).await,
+        Command::Verify { name, confirm } => people::verify(app, name, confirm).await,
+        Command::Devices => people::devices(app).await,
+    }
+}
+
+/// Logs go to stderr and only where `SOTTO_LOG` asks for them.
+fn start_logging() {
+    let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("SOTTO_LOG") else {
+        return;
+    };
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+    if started.is_err() {
+        tracing::debug!("logging was started already");
+    }
 }

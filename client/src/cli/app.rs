@@ -1,0 +1,172 @@
+//! What every command needs: where the profile lies, how it opens, which
+//! servers to ask, and how failures of the parts become failures of a command.
+
+use std::path::PathBuf;
+
+use super::args::Global;
+use super::output::Printer;
+use super::zone::Zone;
+use crate::engine::api::Login;
+use crate::engine::{Engine, EngineError};
+use crate::exit::Failure;
+use crate::net::{DialError, Dialer, ServerList, client_config};
+use crate::password_prompt::{self, Password, PromptError, Purpose};
+use crate::profile::{Location, Profile, ProfileError, Unlock, default_runtime};
+use crate::runtime::{Clock, Session};
+
+/// What commands share.
+pub(crate) struct App {
+    pub(crate) global: Global,
+    pub(crate) printer: Printer,
+    pub(crate) clock: Clock,
+    pub(crate) zone: Zone,
+}
+
+impl App {
+    pub(crate) fn new(global: Global, printer: Printer) -> Self {
+        Self {
+            global,
+            printer,
+            clock: Clock::start(),
+            zone: Zone::local(),
+        }
+    }
+
+    /// Where the profile of this command lies.
+    pub(crate) fn location(&self) -> Result<Location, Failure> {
+        let home = match &self.global.home {
+            Some(home) => home.clone(),
+            None => default_home().ok_or_else(|| {
+                Failure::named(
+                    "usage",
+                    "no home folder known; use --home DIR or set SOTTO_HOME",
+                )
+            })?,
+        };
+        Ok(Location {
+            home,
+            name: self.global.profile.clone(),
+            runtime: default_runtime(),
+        })
+    }
+
+    /// How to reach the deployment.
+    pub(crate) fn dialer(&self) -> Result<Dialer, Failure> {
+        let servers = ServerList::parse(self.global.server.as_deref().unwrap_or_default())
+            .map_err(|error| Failure::named("usage", error.to_string()))?;
+        let tls = client_config(self.global.ca.as_deref())
+            .map_err(|error| Failure::named("usage", error.to_string()))?;
+        Ok(Dialer::new(servers, tls))
+    }
+
+    /// The password: from `--password-file`, or asked for.
+    pub(crate) async fn password(
+        &self,
+        question: &str,
+        purpose: Purpose,
+    ) -> Result<Password, Failure> {
+        let password = match &self.global.password_file {
+            Some(file) => password_prompt::from_file(file, purpose),
+            None => password_prompt::ask(question, purpose).await,
+        };
+        password.map_err(Failure::from)
+    }
+
+    /// Opens the profile: by the key that a login left, else by the password.
+    pub(crate) async fn open(&mut self) -> Result<Profile, Failure> {
+        let location = self.location()?;
+        match Profile::open(&location, Unlock::Session) {
+            Err(ProfileError::PasswordNeeded) => {}
+            other => return other.map_err(Failure::from),
+        }
+        let question = format!("Password of profile {}: ", self.global.profile);
+        let password = self.password(&question, Purpose::Present).await?;
+        self.printer.note("deriving key…");
+        let profile = Profile::open(&location, Unlock::Password(&password))?;
+        if let Err(error) = profile.keep_unlocked() {
+            self.printer
+                .note(&format!("the profile does not stay unlocked: {error}"));
+        }
+        Ok(profile)
+    }
+
+    /// An engine over a profile.
+    pub(crate) fn engine(&self, profile: Profile, login: Login) -> Result<Engine, Failure> {
+        Ok(Engine::new(
+            profile,
+            login,
+            rand::random(),
+            self.clock.now(),
+        )?)
+    }
+
+    /// An engine over the profile, without a server.
+    pub(crate) async fn offline(&mut self) -> Result<Engine, Failure> {
+        let profile = self.open().await?;
+        self.engine(profile, Login::Device)
+    }
+
+    /// Takes an engine online.
+    pub(crate) fn online(&self, engine: Engine) -> Result<Session, Failure> {
+        Ok(Session::start(engine, self.dialer()?, None, self.clock)?)
+    }
+}
+
+fn default_home() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("sotto"))
+}
+
+impl From<PromptError> for Failure {
+    fn from(error: PromptError) -> Self {
+        let code = match &error {
+            PromptError::NoTerminal => "password_needed",
+            PromptError::Interrupted => "interrupted",
+            PromptError::Unreadable(_)
+            | PromptError::Unusable
+            | PromptError::TooShort
+            | PromptError::Differ => "usage",
+        };
+        Self::named(code, error.to_string())
+    }
+}
+
+impl From<ProfileError> for Failure {
+    fn from(error: ProfileError) -> Self {
+        let (code, advice) = match &error {
+            ProfileError::Missing => ("no_profile", "; use sotto register or sotto login"),
+            ProfileError::Exists => ("profile_exists", "; choose another with --profile"),
+            ProfileError::InUse => ("profile_in_use", "; end it first, or use --profile"),
+            ProfileError::BadName => ("usage", ""),
+            ProfileError::PasswordNeeded => ("password_needed", ""),
+            ProfileError::WrongPassword => ("wrong_password", ""),
+            ProfileError::Corrupted(_) | ProfileError::History(_) => ("store_damaged", ""),
+            _ => ("internal", ""),
+        };
+        Self::named(code, format!("{error}{advice}"))
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self::named("internal", error.to_string())
+    }
+}
+
+impl From<crate::engine::api::Failure> for Failure {
+    fn from(failure: crate::engine::api::Failure) -> Self {
+        Self::named(failure.code, failure.message).retry_after(failure.retry_after_ms)
+    }
+}
+
+impl From<&DialError> for Failure {
+    fn from(error: &DialError) -> Self {
+        Self::named(error.code(), error.to_string()).retry_after(error.retry_after_ms())
+    }
+}

@@ -1,0 +1,310 @@
+//! The grammar of the command line, and nothing but the grammar.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sotto_protocol::Username;
+
+/// End-to-end encrypted chat that you run yourselves.
+#[derive(Debug, Parser)]
+#[command(name = "sotto", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Folder that holds the profiles [default: ~/.local/share/sotto]
+    #[arg(long, global = true, env = "SOTTO_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Which profile: one account on this device
+    #[arg(long, global = true, env = "SOTTO_PROFILE", value_name = "NAME", default_value = "default", value_parser = profile_name)]
+    pub(crate) profile: String,
+    /// Servers or balancers, tried in order
+    #[arg(
+        long,
+        global = true,
+        env = "SOTTO_SERVER",
+        value_name = "HOST:PORT[,HOST:PORT…]"
+    )]
+    pub(crate) server: Option<String>,
+    /// Certificate authority to believe instead of the system's (PEM)
+    #[arg(long, global = true, env = "SOTTO_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// File whose first line is the password; without it the password is asked for
+    #[arg(long, global = true, env = "SOTTO_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// One JSON object per line on stdout, errors as JSON on stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make an account and log this device in
+    Register {
+        /// 3 to 32 of a-z 0-9 _ . -
+        #[arg(value_parser = username)]
+        name: Username,
+        /// Invite code, where the deployment asks for one
+        #[arg(long, value_name = "CODE")]
+        invite: Option<String>,
+    },
+    /// Log this device in to an existing account
+    Login {
+        #[arg(value_parser = username)]
+        name: Username,
+        /// Give the account a new identity: ends its other devices, and everybody who knew it is warned
+        #[arg(long)]
+        new_identity: bool,
+    },
+    /// Remove this device from the account; its history stays here
+    Logout {
+        /// Also delete the profile and its history from this device
+        #[arg(long)]
+        wipe: bool,
+    },
+    /// Show which account and device this profile is
+    Whoami,
+    /// Change the password
+    Passwd {
+        /// File whose first line is the new password; without it the password is asked for
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+    },
+    /// List people
+    Users {
+        /// Only names that begin with this
+        text: Option<String>,
+        /// Only who is online
+        #[arg(long)]
+        online: bool,
+    },
+    /// Send a message and wait until the server holds it safely
+    Send(Send),
+    /// Show messages as they arrive
+    Listen {
+        /// Stop after this time, e.g. 500ms, 10s, 5m
+        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        duration: Option<Duration>,
+        /// Stop after this many messages
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+    },
+    /// Talk with somebody, line by line
+    Chat {
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// Show the messages with somebody, from this device's own store
+    History {
+        #[arg(value_name = "WHO", value_parser = username)]
+        name: Username,
+        /// How many of the latest
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        last: u32,
+    },
+    /// List conversations
+    Chats,
+    /// List who wants to talk with you
+    Requests,
+    /// Accept a request, or the changed identity of somebody known
+    Accept {
+        #[arg(value_parser = username)]
+        name: Username,
+        /// Keep the messages of this conversation in memory only
+        #[arg(long)]
+        unsaved: bool,
+    },
+    /// Forget a request; the sender is not told
+    Decline {
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// Hear nothing more from somebody; they are not told
+    Block {
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// End a block
+    Unblock {
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// Show the safety number with somebody, or confirm that it is the same on both sides
+    Verify {
+        #[arg(value_parser = username)]
+        name: Username,
+        /// The 60 digits that the other person reads out
+        #[arg(long, value_name = "DIGITS")]
+        confirm: Option<String>,
+    },
+    /// List the devices of this account
+    Devices,
+}
+
+/// `send`.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// To whom
+    #[arg(value_name = "TO", value_parser = username)]
+    pub(crate) to: Username,
+    /// The message; `-` reads it from stdin
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) text: String,
+    /// How long to wait for what
+    #[arg(long, value_enum, default_value_t = Until::Acked)]
+    pub(crate) wait: Until,
+    /// Give up waiting after this time; the message stays queued
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// What `send` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Until {
+    /// The server holds it durably
+    Acked,
+    /// A device of the other person holds it
+    Delivered,
+    /// The other person saw it
+    Read,
+}
+
+fn username(text: &str) -> Result<Username, String> {
+    Username::parse(text).map_err(|error| error.to_string())
+}
+
+/// A profile is a folder: its name must not lead anywhere else.
+fn profile_name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let plain = (1..=64).contains(&text.len()) && text.chars().all(allowed);
+    if plain && !text.starts_with('.') {
+        Ok(text.to_owned())
+    } else {
+        Err(
+            "a profile's name has 1 to 64 of A-Z a-z 0-9 _ - . and does not begin with a dot"
+                .to_owned(),
+        )
+    }
+}
+
+/// `500ms`, `10s`, `5m`, `2h`; a bare number counts seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("a time is a number with ms, s, m or h, such as 10s".to_owned()),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_ms))
+        .filter(|&ms| ms <= 365 * 24 * 3_600_000)
+        .map(Duration::from_millis)
+        .ok_or_else(|| "a time is a number with ms, s, m or h, at most a year".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        for bad in [
+            "",
+            "s",
+            "1d",
+            "-1s",
+            "1.5s",
+            "99999999999999999999s",
+            "8761h",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn profiles_stay_in_their_folder() {
+        assert!(profile_name("alice-2.test_1").is_ok());
+        for bad in [
+            "",
+            ".",
+            "..",
+            ".x",
+            "a/b",
+            "a\\b",
+            "a b",
+            "é",
+            &"x".repeat(65),
+        ] {
+            assert!(profile_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn commands_of_the_contract_parse() {
+        for line in [
+            "register alice",
+            "register alice --invite abc",
+            "login alice --new-identity",
+            "logout --wipe",
+            "whoami",
+            "passwd",
+            "users",
+            "users al --online --json",
+            "send bob hello",
+            "send bob - --wait delivered --timeout 5s",
+            "send bob -x",
+            "listen --for 10s --count 3",
+            "history bob --last 5",
+            "chats",
+            "requests",
+            "accept bob --unsaved",
+            "decline bob",
+            "block bob",
+            "unblock bob",
+            "verify bob",
+            "verify bob --confirm 12345",
+            "devices",
+            "chat bob",
+            "--home /x --profile p --server a:1,b:2 --ca c --password-file f --json whoami",
+        ] {
+            let words = std::iter::once("sotto").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+        for line in [
+            "register Alice",
+            "send bob",
+            "listen --count 0",
+            "listen --for 1d",
+            "register a --password x",
+        ] {
+            let words = std::iter::once("sotto").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}

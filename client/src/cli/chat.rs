@@ -1,0 +1,269 @@
+//! `chat NAME`: a conversation line by line, in any terminal or pipe.
+//!
+//! What is typed goes out, what arrives is shown; lines that begin with `/`
+//! are commands. Everything that was typed is queued durably before the next
+//! line is read, so nothing is lost when a server, or this program, dies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, Read};
+use std::time::Duration;
+
+use sotto_protocol::{ClientMessageId, Username};
+use tokio::sync::mpsc;
+
+use super::app::App;
+use super::drive::{Interrupts, Troubles};
+use super::render;
+use super::send::TEXT_BYTES_MAX;
+use crate::engine::api::{Command, CommandId, Direction, Event, Keep};
+use crate::exit::Failure;
+use crate::runtime::Session;
+
+/// Messages of before that are shown at the start.
+const RECENT: u32 = 12;
+/// Lines that may wait to be handled.
+const LINES_QUEUED_MAX: usize = 16;
+/// How long the end waits for what is still to be sent.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// A message that took longer is worth a word when it is sent.
+const SLOW_MS: u64 = 1_500;
+
+pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
+    app.dialer()?;
+    let mut engine = app.offline().await?;
+    let own = engine.who_am_i()?.username;
+    app.printer.note(&format!(
+        "{own} with {name}; type and press Enter. /help tells more, Ctrl-D ends"
+    ));
+    let recent = engine.history(&name, RECENT)?;
+    for message in &recent {
+        render::message(app, message)?;
+    }
+    engine.listen(app.clock.now())?;
+    let mut session = app.online(engine)?;
+    let mut talk = Talk {
+        name,
+        lines: read_lines(),
+        sending: BTreeMap::new(),
+        commands: BTreeMap::new(),
+        recent: recent
+            .iter()
+            .map(|message| *message.id.as_bytes())
+            .collect(),
+        stage: Stage::Talking,
+    };
+    let outcome = talk.run(app, &mut session).await;
+    let engine = session.close().await;
+    let queued = engine.queued()?;
+    if queued > 0 {
+        app.printer.note(&format!(
+            "{queued} messages are queued and go out with the next command that connects"
+        ));
+    }
+    outcome
+}
+
+/// One conversation on the screen.
+struct Talk {
+    name: Username,
+    lines: mpsc::Receiver<String>,
+    /// When each unsent message was typed; monotonic milliseconds.
+    sending: BTreeMap<[u8; 16], u64>,
+    /// What to say when a command is done.
+    commands: BTreeMap<CommandId, String>,
+    /// Messages that were shown as history, some of which may come again as unseen.
+    recent: BTreeSet<[u8; 16]>,
+    stage: Stage,
+}
+
+#[derive(PartialEq, Eq)]
+enum Stage {
+    Talking,
+    /// No more input; the outbox empties.
+    Leaving,
+}
+
+impl Talk {
+    async fn run(&mut self, app: &mut App, session: &mut Session) -> Result<(), Failure> {
+        let mut interrupts = Interrupts::listen()?;
+        let mut troubles = Troubles::default();
+        let farewell = tokio::time::sleep(Duration::MAX);
+        tokio::pin!(farewell);
+        loop {
+            if self.stage == Stage::Leaving && self.sending.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                happening = session.next() => {
+                    if let Some(event) = troubles.heed(app, happening?)? {
+                        self.show(app, session, &event)?;
+                    }
+                }
+                line = self.lines.recv(), if self.stage == Stage::Talking => {
+                    match line {
+                        Some(line) => self.take_line(app, session, &line)?,
+                        None => self.stage = Stage::Leaving,
+                    }
+                    if self.stage == Stage::Leaving {
+                        farewell.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+                    }
+                }
+                () = &mut farewell, if self.stage == Stage::Leaving => return Ok(()),
+                () = interrupts.next() => return Ok(()),
+            }
+        }
+    }
+
+    fn take_line(
+        &mut self,
+        app: &mut App,
+        session: &mut Session,
+        line: &str,
+    ) -> Result<(), Failure> {
+        let line = line.trim_end_matches(['\n', '\r']);
+        let text = match line.strip_prefix('/') {
+            None => line,
+            Some(rest) if rest.starts_with('/') => rest,
+            Some(command) => return self.take_command(app, session, command.trim()),
+        };
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        let client_id = ClientMessageId::from_bytes(rand::random());
+        let id = session.command(Command::Send {
+            to: self.name.clone(),
+            text: text.to_owned(),
+            client_id,
+        })?;
+        self.commands.insert(id, String::new());
+        self.sending
+            .insert(*client_id.as_bytes(), session.now().monotonic_ms);
+        Ok(())
+    }
+
+    fn take_command(
+        &mut self,
+        app: &mut App,
+        session: &mut Session,
+        line: &str,
+    ) -> Result<(), Failure> {
+        let (word, argument) = line.split_once(' ').unwrap_or((line, ""));
+        let name = if argument.is_empty() {
+            Ok(self.name.clone())
+        } else {
+            Username::parse(argument.trim())
+        };
+        let Ok(name) = name else {
+            app.printer.note("that is no name");
+            return Ok(());
+        };
+        let (command, done) = match word {
+            "quit" | "q" | "exit" => {
+                self.stage = Stage::Leaving;
+                return Ok(());
+            }
+            "accept" => {
+                let done = format!("accepted {name}");
+                (
+                    Command::Accept {
+                        name,
+                        keep: Keep::Saved,
+                    },
+                    done,
+                )
+            }
+            "decline" => (
+                Command::Decline { name: name.clone() },
+                format!("declined {name}"),
+            ),
+            "block" => (
+                Command::Block { name: name.clone() },
+                format!("blocked {name}"),
+            ),
+            "unblock" => (
+                Command::Unblock { name: name.clone() },
+                format!("unblocked {name}"),
+            ),
+            "requests" => {
+                for request in session.engine().requests()? {
+                    render::request(app, &request)?;
+                }
+                return Ok(());
+            }
+            _ => {
+                app.printer.note(
+                    "/accept, /decline, /block, /unblock [NAME]; /requests; /quit. A line that begins with // is sent with one /",
+                );
+                return Ok(());
+            }
+        };
+        let id = session.command(command)?;
+        self.commands.insert(id, done);
+        Ok(())
+    }
+
+    fn show(&mut self, app: &mut App, session: &mut Session, event: &Event) -> Result<(), Failure> {
+        match event {
+            Event::Message(message) if self.recent.contains(message.id.as_bytes()) => Ok(()),
+            Event::Message(message) => {
+                if message.direction == Direction::Incoming {
+                    app.printer.ring(session.now().monotonic_ms)?;
+                }
+                render::message(app, message)
+            }
+            Event::Sent { id, .. } => {
+                let typed_ms = self.sending.remove(id.as_bytes());
+                let now_ms = session.now().monotonic_ms;
+                if typed_ms.is_some_and(|at| now_ms.saturating_sub(at) > SLOW_MS) {
+                    app.printer.note("sent, later than usual");
+                }
+                Ok(())
+            }
+            Event::SendFailed { id, failure, .. } => {
+                self.sending.remove(id.as_bytes());
+                app.printer.failure(&failure.clone().into());
+                Ok(())
+            }
+            Event::Done { command } => {
+                if let Some(done) = self.commands.remove(command)
+                    && !done.is_empty()
+                {
+                    app.printer.note(&done);
+                }
+                Ok(())
+            }
+            Event::Failed {
+                command: Some(command),
+                failure,
+            } => {
+                self.commands.remove(command);
+                app.printer.failure(&failure.clone().into());
+                Ok(())
+            }
+            other => render::event(app, other),
+        }
+    }
+}
+
+/// Lines of stdin, from a thread of their own: reading blocks.
+fn read_lines() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(LINES_QUEUED_MAX);
+    std::thread::spawn(move || {
+        let mut input = std::io::stdin().lock();
+        loop {
+            let mut bytes = Vec::new();
+            let read = input
+                .by_ref()
+                .take(TEXT_BYTES_MAX as u64)
+                .read_until(b'\n', &mut bytes);
+            if !matches!(read, Ok(1..)) {
+                return;
+            }
+            let line = String::from_utf8_lossy(&bytes).into_owned();
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

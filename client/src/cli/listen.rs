@@ -1,0 +1,108 @@
+//! Showing messages: as they arrive, and those of before.
+
+use std::time::Duration;
+
+use sotto_protocol::Username;
+
+use super::app::App;
+use super::drive::{Interrupts, Troubles};
+use super::render;
+use crate::engine::api::{Connection, Direction, Event};
+use crate::exit::Failure;
+use crate::runtime::Session;
+
+/// When to stop.
+struct Bounds {
+    duration: Option<Duration>,
+    /// Messages and requests still wanted.
+    left: Option<u64>,
+}
+
+/// Whether any server let this device in.
+#[derive(PartialEq, Eq)]
+enum Reached {
+    Yes,
+    No,
+}
+
+pub(crate) async fn listen(
+    app: &mut App,
+    duration: Option<Duration>,
+    count: Option<u64>,
+) -> Result<(), Failure> {
+    app.dialer()?;
+    let mut engine = app.offline().await?;
+    // Those that came while other commands ran; they were not asked to be counted.
+    for request in engine.requests()? {
+        render::request(app, &request)?;
+    }
+    engine.listen(app.clock.now())?;
+    let mut session = app.online(engine)?;
+    let bounds = Bounds {
+        duration,
+        left: count,
+    };
+    let end = listen_on(app, &mut session, bounds).await;
+    session.close().await;
+    end
+}
+
+async fn listen_on(
+    app: &mut App,
+    session: &mut Session,
+    mut bounds: Bounds,
+) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let mut troubles = Troubles::default();
+    let mut reached = Reached::No;
+    let time_up = super::drive::after(bounds.duration);
+    tokio::pin!(time_up);
+    loop {
+        let happening = tokio::select! {
+            biased;
+            () = interrupts.next() => return Ok(()),
+            happening = session.next() => happening?,
+            () = &mut time_up => {
+                return match reached {
+                    Reached::Yes => Ok(()),
+                    Reached::No => Err(troubles.out_of_time()),
+                };
+            }
+        };
+        let Some(event) = troubles.heed(app, happening)? else {
+            continue;
+        };
+        if matches!(event, Event::Connection(Connection::LoggedIn(_))) && reached == Reached::No {
+            reached = Reached::Yes;
+            app.printer.note("listening; Ctrl-C ends");
+        }
+        render::event(app, &event)?;
+        let arrived = match &event {
+            Event::Message(message) => message.direction == Direction::Incoming,
+            Event::Request(_) => true,
+            _ => false,
+        };
+        if arrived {
+            app.printer.ring(app.clock.now().monotonic_ms)?;
+            bounds.left = bounds.left.map(|left| left.saturating_sub(1));
+            if bounds.left == Some(0) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+pub(crate) async fn history(app: &mut App, name: &Username, last: u32) -> Result<(), Failure> {
+    let engine = app.offline().await?;
+    let messages = engine.history(name, last)?;
+    if messages.is_empty() && !engine.chats()?.iter().any(|chat| chat.peer == *name) {
+        return Err(Failure::named(
+            "not_found",
+            format!("there is no conversation with {name}"),
+        ));
+    }
+    for message in &messages {
+        render::message(app, message)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! The only place that writes to stdout and stderr.
+//!
+//! For people: [`SafeText`] with the client's own colours, only on a terminal
+//! and not under `NO_COLOR`. For programs (`--json`): one escaped object per
+//! line on stdout. The sequences that this client ever sends to a terminal are
+//! the ones in [`Style`] and the bell.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use serde_json::Value;
+
+use crate::exit::{Exit, Failure};
+use crate::safe_text::{SafeText, escape_json};
+
+/// The shortest time between two bells, in milliseconds.
+const BELL_EVERY_MS: u64 = 2_000;
+
+/// How a piece of a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    Faint,
+    Own,
+    Other,
+    Warning,
+    Good,
+}
+
+impl Style {
+    const fn sequence(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Faint => "\u{1b}[2m",
+            Self::Own => "\u{1b}[36m",
+            Self::Other => "\u{1b}[1;32m",
+            Self::Warning => "\u{1b}[1;33m",
+            Self::Good => "\u{1b}[32m",
+        }
+    }
+}
+
+/// A piece of a line with its look.
+pub(crate) type Piece<'a> = (Style, &'a SafeText);
+
+/// For whom the output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    People,
+    Programs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Colour {
+    On,
+    Off,
+}
+
+/// Writes what commands show.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    audience: Audience,
+    colour: Colour,
+    error_colour: Colour,
+    rung_at_ms: Option<u64>,
+}
+
+impl Printer {
+    pub(crate) fn new(audience: Audience) -> Self {
+        let wanted = audience == Audience::People
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let colour = |terminal: bool| {
+            if wanted && terminal {
+                Colour::On
+            } else {
+                Colour::Off
+            }
+        };
+        Self {
+            audience,
+            colour: colour(io::stdout().is_terminal()),
+            error_colour: colour(io::stderr().is_terminal()),
+            rung_at_ms: None,
+        }
+    }
+
+    pub(crate) fn audience(&self) -> Audience {
+        self.audience
+    }
+
+    /// Cells of a line where stdout is a terminal.
+    pub(crate) fn width_cells(&self) -> Option<usize> {
+        let stdout = io::stdout();
+        if !stdout.is_terminal() {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(stdout.as_fd()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|&cells| cells > 0)
+    }
+
+    /// One object for programs.
+    pub(crate) fn json(&mut self, object: &Value) -> Result<(), Failure> {
+        let line = format!("{}\n", escape_json(&object.to_string()));
+        write_all(&mut io::stdout(), &line)
+    }
+
+    /// One line for people; nothing for programs.
+    pub(crate) fn line(&mut self, pieces: &[Piece<'_>]) -> Result<(), Failure> {
+        if self.audience == Audience::Programs {
+            return Ok(());
+        }
+        write_all(&mut io::stdout(), &render(pieces, self.colour))
+    }
+
+    /// A line of the client's own words for people.
+    pub(crate) fn say(&mut self, text: &str) -> Result<(), Failure> {
+        self.line(&[(Style::Plain, &own_words(text))])
+    }
+
+    /// A remark for people on stderr, so that it never mixes with results.
+    pub(crate) fn note(&mut self, text: &str) {
+        if self.audience == Audience::People {
+            let line = render(&[(Style::Faint, &own_words(text))], self.error_colour);
+            // A remark that nobody can read is no reason to stop.
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }
+
+    /// A failure, in the form that the audience reads.
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        let line = match self.audience {
+            Audience::Programs => format!("{}\n", failure.to_json()),
+            Audience::People => {
+                let head = own_words("sotto: ");
+                render(
+                    &[
+                        (Style::Warning, &head),
+                        (Style::Plain, &failure.to_sentence()),
+                    ],
+                    self.error_colour,
+                )
+            }
+        };
+        // Stderr may be closed; the exit code still tells.
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+
+    /// Rings the bell on a terminal, at most once in two seconds.
+    pub(crate) fn ring(&mut self, now_ms: u64) -> Result<(), Failure> {
+        let due = self
+            .rung_at_ms
+            .is_none_or(|at| now_ms >= at + BELL_EVERY_MS);
+        if self.audience == Audience::Programs || !due || !io::stdout().is_terminal() {
+            return Ok(());
+        }
+        self.rung_at_ms = Some(now_ms);
+        write_all(&mut io::stdout(), "\u{7}")
+    }
+}
+
+/// The client's own words, which may hold a name or a path: cleaned like everything else.
+pub(crate) fn own_words(text: &str) -> SafeText {
+    SafeText::line(text, 2_000)
+}
+
+fn render(pieces: &[Piece<'_>], colour: Colour) -> String {
+    let mut line = String::new();
+    for (style, text) in pieces {
+        if colour == Colour::On && *style != Style::Plain {
+            line.push_str(style.sequence());
+            line.push_str(text.as_str());
+            line.push_str("\u{1b}[0m");
+        } else {
+            line.push_str(text.as_str());
+        }
+    }
+    line.push('\n');
+    line
+}
+
+fn write_all(target: &mut impl Write, text: &str) -> Result<(), Failure> {
+    target
+        .write_all(text.as_bytes())
+        .and_then(|()| target.flush())
+        .map_err(|error| match error.kind() {
+            // Whoever read the output has seen enough.
+            io::ErrorKind::BrokenPipe => Failure::output_closed(),
+            _ => Failure {
+                exit: Exit::Unexpected,
+                code: "output".to_owned(),
+                message: format!("the output could not be written: {error}"),
+                retry_after_ms: None,
+            },
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_the_only_sequence() {
+        let text = own_words("a\u{1b}[2Jb\n");
+        let plain = render(&[(Style::Own, &text)], Colour::Off);
+        assert_eq!(plain, "a\u{fffd}[2Jb \n");
+        let coloured = render(&[(Style::Own, &text), (Style::Plain, &text)], Colour::On);
+        assert_eq!(
+            coloured,
+            "\u{1b}[36ma\u{fffd}[2Jb \u{1b}[0ma\u{fffd}[2Jb \n"
+        );
+    }
+}

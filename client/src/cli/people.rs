@@ -1,0 +1,243 @@
+//! Other people: who there is, who wants to talk, who is who.
+
+use serde_json::json;
+use sotto_protocol::Username;
+
+use super::app::App;
+use super::drive::{PATIENCE, answer_to, perform, until};
+use super::output::{Style, own_words};
+use super::render;
+use crate::engine::Verification;
+use crate::engine::api::{
+    Chat, Command, Event, Keep, MessageBody, Pin, SafetyNumber, ThisDevice, UserFilter,
+};
+use crate::exit::Failure;
+use crate::safe_text::SafeText;
+
+/// Cells of the last message in the list of chats.
+const PREVIEW_CELLS: usize = 60;
+
+pub(crate) async fn users(
+    app: &mut App,
+    text: Option<String>,
+    online: bool,
+) -> Result<(), Failure> {
+    let filter = if online {
+        UserFilter::Online
+    } else {
+        UserFilter::All
+    };
+    let prefix = text.unwrap_or_default();
+    let answer = perform(app, Command::ListUsers { prefix, filter }).await?;
+    let Event::Users { users, .. } = answer else {
+        return Ok(());
+    };
+    for user in users {
+        render::object(
+            app,
+            json!({ "event": "user", "username": user.name.as_str(), "online": user.online }),
+        )?;
+        let (style, mark) = if user.online {
+            (Style::Good, "● ")
+        } else {
+            (Style::Faint, "○ ")
+        };
+        app.printer.line(&[
+            (style, &own_words(mark)),
+            (Style::Plain, &SafeText::from(&user.name)),
+        ])?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn chats(app: &mut App) -> Result<(), Failure> {
+    let engine = app.offline().await?;
+    for chat in engine.chats()? {
+        show_chat(app, &chat)?;
+    }
+    Ok(())
+}
+
+fn show_chat(app: &mut App, chat: &Chat) -> Result<(), Failure> {
+    render::object(
+        app,
+        json!({
+            "event": "chat",
+            "conversation": chat.conversation.map(|id| id.to_string()),
+            "peer": chat.peer.as_str(),
+            "saved": chat.keep == Keep::Saved,
+            "queued": chat.queued,
+            "updated_at_ms": chat.updated_at_ms,
+            "last": chat.last.as_ref().map(crate::engine::api::Message::to_json),
+        }),
+    )?;
+    let now_ms = app.clock.now().unix_ms;
+    let time = own_words(&format!(
+        "{:>16} ",
+        app.zone.short(chat.updated_at_ms, now_ms)
+    ));
+    let name = SafeText::line(&format!("{:10} ", chat.peer), 80);
+    let preview = match chat.last.as_ref().map(|message| &message.body) {
+        Some(MessageBody::Text(text)) => SafeText::line(text, PREVIEW_CELLS),
+        Some(MessageBody::Unknown) => own_words("(a newer kind of message)"),
+        None => SafeText::default(),
+    };
+    let queued = if chat.queued > 0 {
+        own_words(&format!("  ({} waiting to be sent)", chat.queued))
+    } else {
+        SafeText::default()
+    };
+    app.printer.line(&[
+        (Style::Faint, &time),
+        (Style::Other, &name),
+        (Style::Plain, &preview),
+        (Style::Warning, &queued),
+    ])
+}
+
+pub(crate) async fn requests(app: &mut App) -> Result<(), Failure> {
+    let engine = app.offline().await?;
+    // With a server at hand, first see whether somebody new has knocked.
+    if app.dialer().is_err() {
+        for request in engine.requests()? {
+            render::request(app, &request)?;
+        }
+        return Ok(());
+    }
+    let mut session = app.online(engine)?;
+    let outcome = until(app, &mut session, PATIENCE, |app, event| {
+        if event == Event::CaughtUp {
+            return Ok(Some(()));
+        }
+        render::aside(app, &event).map(|()| None)
+    })
+    .await;
+    let engine = session.close().await;
+    for request in engine.requests()? {
+        render::request(app, &request)?;
+    }
+    outcome
+}
+
+pub(crate) async fn accept(app: &mut App, name: Username, unsaved: bool) -> Result<(), Failure> {
+    let keep = if unsaved { Keep::Unsaved } else { Keep::Saved };
+    let command = Command::Accept {
+        name: name.clone(),
+        keep,
+    };
+    perform(app, command).await?;
+    done(app, "accepted", &name)
+}
+
+pub(crate) async fn decline(app: &mut App, name: Username) -> Result<(), Failure> {
+    perform(app, Command::Decline { name: name.clone() }).await?;
+    done(app, "declined", &name)
+}
+
+pub(crate) async fn block(app: &mut App, name: Username) -> Result<(), Failure> {
+    perform(app, Command::Block { name: name.clone() }).await?;
+    done(app, "blocked", &name)
+}
+
+pub(crate) async fn unblock(app: &mut App, name: Username) -> Result<(), Failure> {
+    perform(app, Command::Unblock { name: name.clone() }).await?;
+    done(app, "unblocked", &name)
+}
+
+fn done(app: &mut App, event: &str, name: &Username) -> Result<(), Failure> {
+    render::object(app, json!({ "event": event, "name": name.as_str() }))?;
+    app.printer.say(&format!("{event} {name}"))
+}
+
+pub(crate) async fn verify(
+    app: &mut App,
+    name: Username,
+    confirm: Option<String>,
+) -> Result<(), Failure> {
+    let mut engine = app.offline().await?;
+    if engine.safety_number(&name)?.is_none() {
+        let mut session = app.online(engine)?;
+        let id = session.command(Command::LookUp { name: name.clone() })?;
+        let outcome = until(app, &mut session, PATIENCE, |app, event| {
+            match answer_to(id, &event) {
+                Some(answer) => answer.map(Some),
+                None => render::aside(app, &event).map(|()| None),
+            }
+        })
+        .await;
+        engine = session.close().await;
+        outcome?;
+    }
+    let unknown = || Failure::named("not_found", format!("the identity of {name} is not known"));
+    if let Some(digits) = confirm {
+        return match engine.verify(&name, &digits, app.clock.now())? {
+            Verification::Confirmed => done(app, "verified", &name),
+            Verification::Differs => Err(Failure::named(
+                "safety_number_differs",
+                format!(
+                    "these are not the digits of {name} and you: do not write anything that matters until you know why"
+                ),
+            )),
+            Verification::Unknown => Err(unknown()),
+        };
+    }
+    let number = engine.safety_number(&name)?.ok_or_else(unknown)?;
+    show_number(app, &name, &number)
+}
+
+fn show_number(app: &mut App, name: &Username, number: &SafetyNumber) -> Result<(), Failure> {
+    render::object(
+        app,
+        json!({
+            "event": "safety_number",
+            "name": name.as_str(),
+            "digits": number.digits,
+            "verified_at_ms": number.verified_at_ms,
+            "changed": number.pin == Pin::Changed,
+        }),
+    )?;
+    if number.pin == Pin::Changed {
+        let warning = own_words(&format!(
+            "{name} has a new identity that you have not accepted; this is the number of the new one"
+        ));
+        app.printer.line(&[(Style::Warning, &warning)])?;
+    }
+    let groups: Vec<&str> = number.digits.split_whitespace().collect();
+    for row in groups.chunks(4) {
+        app.printer
+            .line(&[(Style::Good, &own_words(&format!("  {}", row.join("  "))))])?;
+    }
+    let state = match number.verified_at_ms {
+        Some(at_ms) => format!("confirmed on {}", app.zone.date_and_time(at_ms)),
+        None => format!(
+            "compare it with {name} by voice or in person, then: sotto verify {name} --confirm \"{}\"",
+            number.digits
+        ),
+    };
+    app.printer.line(&[(Style::Faint, &own_words(&state))])
+}
+
+pub(crate) async fn devices(app: &mut App) -> Result<(), Failure> {
+    let Event::Devices { devices, .. } = perform(app, Command::ListDevices).await? else {
+        return Ok(());
+    };
+    for device in devices {
+        let this = device.this == ThisDevice::Yes;
+        render::object(
+            app,
+            json!({
+                "event": "device",
+                "id": device.id.to_string(),
+                "issued_at_ms": device.issued_at_ms,
+                "this": this,
+            }),
+        )?;
+        let since = app.zone.date_and_time(device.issued_at_ms);
+        let mark = if this { "  (this one)" } else { "" };
+        app.printer.line(&[
+            (Style::Plain, &own_words(&device.id.to_string())),
+            (Style::Faint, &own_words(&format!("  since {since}{mark}"))),
+        ])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! Connections to servers: addresses, TLS, framing, waiting between attempts.
+//!
+//! Knows nothing of conversations. It speaks Hello, passes frames, and says
+//! why a connection could not be made; it never goes on without a verified
+//! certificate, and there is no option to.
+
+mod address;
+mod backoff;
+mod connection;
+mod dial;
+mod tls;
+
+pub(crate) use address::ServerList;
+pub(crate) use backoff::Backoff;
+pub(crate) use connection::{Connection, LinkError};
+pub(crate) use dial::{DialError, Dialer, Established};
+pub(crate) use tls::client_config;
+
+#[cfg(test)]
+mod tests;

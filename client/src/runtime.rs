@@ -1,0 +1,378 @@
+//! Joins engine, network and clock.
+//!
+//! A [`Session`] is driven by whoever calls [`Session::next`]; dropping that
+//! future loses nothing, so an interface may wait for a key or a signal at the
+//! same time. It reconnects by itself, and stops only where trying again makes
+//! no sense. It decides nothing about messages: that is the engine's.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use sotto_protocol::wire::{ClientFrame, Ping, Pong, ServerFrame, client_frame, server_frame};
+use tokio::time::Instant;
+
+use crate::engine::api::{Command, CommandId, Connection as State, Event, Now};
+use crate::engine::{Engine, EngineError};
+use crate::net::{Backoff, Connection, DialError, Dialer, Established, LinkError};
+
+/// After this long without a byte from the server, it is asked whether it lives.
+const PING_AFTER_MS: u64 = 15_000;
+/// After this long without a byte from the server, the connection is given up.
+const SILENT_AFTER_MS: u64 = 40_000;
+/// A goodbye takes no longer than this.
+const CLOSE_WITHIN: Duration = Duration::from_millis(1_000);
+/// Marks the request ids of pings; the engine counts from 1.
+const PING_ID: u64 = 1 << 63;
+
+/// Reads the clocks; the only place of the client's shell that does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a shell reads the clock and hands it on"
+    )]
+    pub(crate) fn start() -> Self {
+        Self {
+            start: Instant::from_std(std::time::Instant::now()),
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a shell reads the clock and hands it on"
+    )]
+    pub(crate) fn now(&self) -> Now {
+        let since_1970 = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            unix_ms: millis(since_1970),
+            monotonic_ms: millis(Instant::now().saturating_duration_since(self.start)),
+        }
+    }
+
+    fn at(&self, monotonic_ms: u64) -> Instant {
+        self.start + Duration::from_millis(monotonic_ms)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a session tells its interface.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// The engine says something.
+    Event(Event),
+    /// The connection is gone; a new one is being made.
+    Lost(LinkError),
+    /// No server could be reached; the session tries again by itself.
+    Unreachable(DialError),
+    /// No server could be reached and trying again makes no sense.
+    GivenUp(DialError),
+}
+
+type Dialing = Pin<Box<dyn Future<Output = Result<Established, DialError>> + Send>>;
+
+/// Where the connection stands.
+enum Link {
+    /// Waiting to try again, until this monotonic time in milliseconds.
+    Waiting(u64),
+    Dialing(Dialing),
+    Open(Box<Open>),
+    /// Not to be tried again.
+    Stopped,
+}
+
+/// A connection in use.
+struct Open {
+    connection: Connection,
+    /// When the last frame came; monotonic milliseconds.
+    heard_ms: u64,
+    pinged: Pinged,
+    /// When to leave for another server; monotonic milliseconds.
+    leave_at_ms: Option<u64>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Pinged {
+    Yes,
+    No,
+}
+
+/// What ended a wait.
+enum Woke {
+    Frame(ServerFrame),
+    Broken(LinkError),
+    Dialed(Result<Established, DialError>),
+    Deadline,
+}
+
+/// An engine at work over connections that come and go.
+pub(crate) struct Session {
+    engine: Engine,
+    dialer: Dialer,
+    link: Link,
+    backoff: Backoff,
+    clock: Clock,
+    pings: u64,
+}
+
+impl Session {
+    /// A session that connects at once, or goes on with a connection made before.
+    pub(crate) fn start(
+        engine: Engine,
+        dialer: Dialer,
+        established: Option<Established>,
+        clock: Clock,
+    ) -> Result<Self, EngineError> {
+        let mut session = Self {
+            engine,
+            dialer,
+            link: Link::Waiting(0),
+            backoff: Backoff::default(),
+            clock,
+            pings: 0,
+        };
+        if let Some(established) = established {
+            session.adopt(established)?;
+        }
+        Ok(session)
+    }
+
+    /// The engine, for questions about what is stored.
+    pub(crate) fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// The time as this session counts it.
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Hands a command to the engine; its frames leave with the next [`Self::next`].
+    pub(crate) fn command(&mut self, command: Command) -> Result<CommandId, EngineError> {
+        self.engine.handle_command(command, self.clock.now())
+    }
+
+    /// What happens next. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Result<Happening, EngineError> {
+        loop {
+            if let Some(event) = self.engine.poll_event() {
+                self.heed(&event);
+                return Ok(Happening::Event(event));
+            }
+            self.send_frames();
+            let deadline = self.deadline();
+            let woke = self.wait(deadline).await;
+            if let Some(happening) = self.handle(woke)? {
+                return Ok(happening);
+            }
+        }
+    }
+
+    /// Sends what is queued, ends the connection and gives the engine back.
+    pub(crate) async fn close(mut self) -> Engine {
+        self.send_frames();
+        if let Link::Open(open) = self.link {
+            let closing = tokio::time::timeout(CLOSE_WITHIN, open.connection.close());
+            if closing.await.is_err() {
+                tracing::debug!("the goodbye was cut short");
+            }
+        }
+        if let Err(error) = self.engine.keep_shown() {
+            // Shown again next time: better twice than never.
+            tracing::debug!(%error, "what was shown is not noted");
+        }
+        self.engine
+    }
+
+    /// What the engine says about the connection concerns this side too.
+    fn heed(&mut self, event: &Event) {
+        match event {
+            Event::Connection(State::LoggedIn(_)) => self.backoff.reset(),
+            Event::Connection(State::Refused) => self.link = Link::Stopped,
+            Event::Connection(State::MoveWithin(within_ms)) => {
+                let now_ms = self.clock.now().monotonic_ms;
+                if let Link::Open(open) = &mut self.link {
+                    let jitter = rand::random::<u64>() % (u64::from(*within_ms) + 1);
+                    open.leave_at_ms = Some(now_ms + jitter);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn send_frames(&mut self) {
+        let Link::Open(open) = &mut self.link else {
+            return;
+        };
+        while open.connection.has_room() {
+            let Some(frame) = self.engine.poll_frame() else {
+                return;
+            };
+            if let Err(error) = open.connection.queue(&frame) {
+                // The engine keeps its own bounds below the frame's; it hears of no answer and gives up in time.
+                tracing::error!(%error, "a frame was too large to send");
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        let of_link = match &self.link {
+            Link::Waiting(until) => Some(*until),
+            Link::Open(open) => {
+                let silence = match open.pinged {
+                    Pinged::No => open.heard_ms + PING_AFTER_MS,
+                    Pinged::Yes => open.heard_ms + SILENT_AFTER_MS,
+                };
+                Some(open.leave_at_ms.map_or(silence, |leave| leave.min(silence)))
+            }
+            Link::Dialing(_) | Link::Stopped => None,
+        };
+        [of_link, self.engine.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    async fn wait(&mut self, deadline_ms: Option<u64>) -> Woke {
+        let clock = self.clock;
+        let sleep = async {
+            match deadline_ms {
+                Some(ms) => tokio::time::sleep_until(clock.at(ms)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let link = &mut self.link;
+        tokio::select! {
+            biased;
+            woke = std::future::poll_fn(|cx| poll_link(link, cx)) => woke,
+            () = sleep => Woke::Deadline,
+        }
+    }
+
+    fn handle(&mut self, woke: Woke) -> Result<Option<Happening>, EngineError> {
+        match woke {
+            Woke::Frame(frame) => self.handle_frame(frame).map(|()| None),
+            Woke::Broken(error) => self.lost(error).map(Some),
+            Woke::Dialed(Ok(established)) => self.adopt(established).map(|()| None),
+            Woke::Dialed(Err(error)) => Ok(Some(self.not_reached(error))),
+            Woke::Deadline => self.handle_deadline(),
+        }
+    }
+
+    fn adopt(&mut self, established: Established) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        self.link = Link::Open(Box::new(Open {
+            connection: established.connection,
+            heard_ms: now.monotonic_ms,
+            pinged: Pinged::No,
+            leave_at_ms: None,
+        }));
+        self.engine.handle_connected(established.info, now)
+    }
+
+    fn handle_frame(&mut self, frame: ServerFrame) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        if let Link::Open(open) = &mut self.link {
+            open.heard_ms = now.monotonic_ms;
+            open.pinged = Pinged::No;
+            match &frame.body {
+                Some(server_frame::Body::Ping(Ping {})) => {
+                    let pong = ClientFrame {
+                        request_id: 0,
+                        body: Some(client_frame::Body::Pong(Pong {})),
+                    };
+                    if let Err(error) = open.connection.queue(&pong) {
+                        tracing::error!(%error, "a pong was too large to send");
+                    }
+                    return Ok(());
+                }
+                Some(server_frame::Body::Pong(Pong {})) => return Ok(()),
+                Some(server_frame::Body::LoggedIn(_)) => open.connection.logged_in(),
+                _ => {}
+            }
+        }
+        self.engine.handle_frame(frame, now)
+    }
+
+    fn handle_deadline(&mut self) -> Result<Option<Happening>, EngineError> {
+        let now = self.clock.now();
+        match &mut self.link {
+            Link::Waiting(until) if *until <= now.monotonic_ms => {
+                self.link = Link::Dialing(Box::pin(self.dialer.clone().dial()));
+            }
+            Link::Open(open) if open.leave_at_ms.is_some_and(|at| at <= now.monotonic_ms) => {
+                return self.lost(LinkError::Closed).map(Some);
+            }
+            Link::Open(open) if open.heard_ms + SILENT_AFTER_MS <= now.monotonic_ms => {
+                return self.lost(LinkError::Silent).map(Some);
+            }
+            Link::Open(open)
+                if open.pinged == Pinged::No
+                    && open.heard_ms + PING_AFTER_MS <= now.monotonic_ms =>
+            {
+                open.pinged = Pinged::Yes;
+                self.pings = self.pings.wrapping_add(1);
+                let ping = ClientFrame {
+                    request_id: PING_ID | (self.pings & (PING_ID - 1)),
+                    body: Some(client_frame::Body::Ping(Ping {})),
+                };
+                if let Err(error) = open.connection.queue(&ping) {
+                    tracing::error!(%error, "a ping was too large to send");
+                }
+            }
+            _ => {}
+        }
+        self.engine.handle_timeout(now)?;
+        Ok(None)
+    }
+
+    fn lost(&mut self, error: LinkError) -> Result<Happening, EngineError> {
+        tracing::debug!(%error, "connection lost");
+        let now = self.clock.now();
+        let wait_ms = self.backoff_ms();
+        self.retry_in(wait_ms);
+        self.engine.handle_disconnected(now)?;
+        Ok(Happening::Lost(error))
+    }
+
+    fn not_reached(&mut self, error: DialError) -> Happening {
+        if error.is_final() {
+            self.link = Link::Stopped;
+            return Happening::GivenUp(error);
+        }
+        let wait_ms = self
+            .backoff_ms()
+            .max(error.retry_after_ms().unwrap_or(0).min(60_000));
+        self.retry_in(wait_ms);
+        Happening::Unreachable(error)
+    }
+
+    fn backoff_ms(&mut self) -> u64 {
+        self.backoff.next_ms(rand::random())
+    }
+
+    fn retry_in(&mut self, wait_ms: u64) {
+        self.link = Link::Waiting(self.clock.now().monotonic_ms + wait_ms);
+    }
+}
+
+fn poll_link(link: &mut Link, cx: &mut Context<'_>) -> Poll<Woke> {
+    match link {
+        Link::Dialing(dialing) => dialing.as_mut().poll(cx).map(Woke::Dialed),
+        Link::Open(open) => open.connection.poll_frame(cx).map(|frame| match frame {
+            Ok(frame) => Woke::Frame(frame),
+            Err(error) => Woke::Broken(error),
+        }),
+        Link::Waiting(_) | Link::Stopped => Poll::Pending,
+    }
+}
