@@ -444,3 +444,64 @@ fn an_expired_or_absurd_key_package_is_not_added() {
         );
     }
 }
+
+#[test]
+fn a_commit_survives_a_restart_and_passes_the_door_again() {
+    let mut it = pair(Suite::Classical);
+    let commit = it
+        .at_alice
+        .stage_self_update(&it.alice.store(), &it.alice.me, &id(2), now_ms())
+        .unwrap();
+    drop(it.at_alice);
+    it.server.apply(2, &commit).unwrap();
+    let mut at_alice = it.alice.group();
+    // Sealing waits for the answer; the log's copy of the commit is known as one's own.
+    let sealed = at_alice.seal(
+        &it.alice.store(),
+        &it.alice.me,
+        &id(3),
+        &common::content("too early"),
+    );
+    assert!(matches!(
+        sealed,
+        Err(sotto_crypto::GroupError::CommitPending)
+    ));
+    let own = it
+        .alice
+        .open(&mut at_alice, EnvelopeKind::Commit, 2, &commit.commit);
+    assert!(matches!(own, Ok(Opened::OwnCommit)));
+    let summary = at_alice
+        .merge_pending(&it.alice.store(), &commit.commit, now_ms())
+        .unwrap();
+    assert_eq!((summary.epoch, summary.removed_me), (2, false));
+    assert_eq!(summary.hash, sotto_crypto::commit_hash(&commit.commit));
+    it.bob.follow(&mut it.at_bob, 2, &commit);
+    assert_eq!(at_alice.authenticator(), it.at_bob.authenticator());
+}
+
+#[test]
+fn what_is_rolled_back_never_happened() {
+    let mut it = pair(Suite::Classical);
+    let sealed = it.alice.say(&mut it.at_alice, 2, "once more");
+    it.bob.connection.execute_batch("BEGIN").unwrap();
+    it.bob.hear(&mut it.at_bob, 2, &sealed);
+    it.bob.connection.execute_batch("ROLLBACK").unwrap();
+    let mut at_bob = it.bob.group();
+    assert_eq!(text_of(&it.bob.hear(&mut at_bob, 2, &sealed)), "once more");
+}
+
+#[test]
+fn login_signatures_are_for_one_nonce_and_one_connection() {
+    let bob = common::Account::new("bob").device(1);
+    let challenge = sotto_crypto::LoginChallenge {
+        nonce: [1; 32],
+        exporter: [2; 32],
+    };
+    let signature = bob.me.sign_login(&challenge);
+    let verify = |nonce, exporter| {
+        sotto_roster::verify_login(bob.me.certificate(), &nonce, &exporter, &signature)
+    };
+    assert!(verify([1; 32], [2; 32]));
+    assert!(!verify([3; 32], [2; 32]));
+    assert!(!verify([1; 32], [3; 32]));
+}
