@@ -54,7 +54,7 @@ const UPDATE: &str = "\
     ), entry AS (
         INSERT INTO envelope (conversation_id, seq, generation, epoch, kind, sender_device,
                               client_id, payload, stored_at)
-        VALUES ($1, $4, $2, $3 - 1, $7, $8, $9, $10, now())
+        VALUES ($1, $4, $2, $3::bigint - 1, $7, $8, $9, $10, now())
     )
     UPDATE conversation SET generation = $2, epoch = $3, head = $4 WHERE id = $1";
 
@@ -62,7 +62,7 @@ const UPDATE: &str = "\
 /// it stored, reads it too. One that is a member stays where it is unless it joins anew ($5).
 const ADD: &str = "\
     INSERT INTO member (conversation_id, device_id, account_id, cursor, joined_at_seq)
-    SELECT $1, d.id, d.account_id, CASE WHEN d.id = $4 THEN $3 - 1 ELSE $3 END, $3
+    SELECT $1, d.id, d.account_id, CASE WHEN d.id = $4 THEN $3::bigint - 1 ELSE $3 END, $3
     FROM unnest($2::bytea[]) AS i (id) JOIN device d ON d.id = i.id
     ON CONFLICT (conversation_id, device_id) DO UPDATE SET
         cursor = CASE WHEN member.left_at_seq IS NULL AND NOT member.gone AND NOT $5
