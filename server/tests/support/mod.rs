@@ -96,6 +96,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("log of the server at {}:\n{}", self.listen, self.log_text());
+        }
     }
 }
 
