@@ -170,13 +170,19 @@ impl Config {
         if !is_loopback(self.admin.ip()) && self.admin_public == AdminPublic::Refuse {
             return wrong("admin must be a loopback address, unless admin_public = \"allow\"");
         }
+        if self.database_url.parse::<tokio_postgres::Config>().is_err() {
+            return wrong("database_url is not a Postgres address");
+        }
         if !(4..=16).contains(&self.bcrypt_cost) {
             return wrong("bcrypt_cost must be 4 to 16");
         }
         if self.connections_max == 0 || self.handshakes_max == 0 {
             return wrong("connections_max and handshakes_max must be at least 1");
         }
-        if self.password_workers.is_some_and(|workers| !(1..=256).contains(&workers)) {
+        if self
+            .password_workers
+            .is_some_and(|workers| !(1..=256).contains(&workers))
+        {
             return wrong("password_workers must be 1 to 256");
         }
         if !(1..=3650).contains(&self.retention_days) {
@@ -200,7 +206,9 @@ impl Config {
     /// Whether connections from `address` must begin with a PROXY v2 header.
     #[must_use]
     pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(address))
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(address))
     }
 }
 
@@ -269,8 +277,15 @@ mod tests {
             "trusted_proxies = [\"10.0.0.0/33\"]",
             "registration = \"maybe\"",
             "name = \"\"",
+            "database_url = \"mysql://x\"",
         ] {
-            assert!(read(&format!("{SMALLEST}\n{line}")).is_err(), "{line}");
+            let key = line.split(' ').next().unwrap();
+            let others: String = SMALLEST
+                .lines()
+                .filter(|other| !other.trim().starts_with(key))
+                .map(|other| format!("{other}\n"))
+                .collect();
+            assert!(read(&format!("{others}{line}")).is_err(), "{line}");
         }
         let public = SMALLEST.replace("admin = \"127.0.0.1:0\"", "admin = \"0.0.0.0:9\"");
         assert!(read(&public).is_err());
@@ -279,10 +294,7 @@ mod tests {
 
     #[test]
     fn errors_do_not_quote_the_database_password() {
-        let text = SMALLEST.replace(
-            "\"postgresql:///sotto\"",
-            "\"postgresql://u:c4n4ry@h/d",
-        );
+        let text = SMALLEST.replace("\"postgresql:///sotto\"", "\"postgresql://u:c4n4ry@h/d");
         let error = read(&text).err().unwrap();
         assert!(!format!("{error} {error:?}").contains("c4n4ry"));
     }

@@ -13,7 +13,8 @@
 mod log;
 mod window;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 
 use prost::Message as _;
 use sotto_protocol::wire::{self, EnvelopeKind};
@@ -81,11 +82,6 @@ impl<S> Delivery<S> {
         }
     }
 
-    /// Whether a log is delivered here.
-    pub(crate) fn has(&self, conversation: ConversationId) -> bool {
-        self.logs.contains_key(&conversation)
-    }
-
     /// Takes a log in as it stands at a resume. `own` is where the device says
     /// that its own store stands; it counts where it is lower than the stored
     /// cursor. A log already here goes on, from `own` if that is lower.
@@ -119,11 +115,11 @@ impl<S> Delivery<S> {
     /// A commit of the session's own was stored: the log begins there, unless it is here.
     pub(crate) fn begin(&mut self, conversation: ConversationId, seq: u64, subscription: S) {
         self.forget_ended(conversation, seq);
-        if self.logs.contains_key(&conversation) {
-            self.handle_own(conversation, seq);
-        } else {
-            self.logs.insert(conversation, Log::new(seq, subscription));
+        if let Entry::Vacant(place) = self.logs.entry(conversation) {
+            place.insert(Log::new(seq, subscription));
             self.queue(conversation);
+        } else {
+            self.handle_own(conversation, seq);
         }
     }
 
@@ -363,7 +359,11 @@ fn to_wire(
         kind: entry.kind.into(),
         sender_device_id: entry.sender_device.to_vec(),
         client_id: entry.client_id.to_vec(),
-        payload: if own { bytes::Bytes::new() } else { entry.payload.clone() },
+        payload: if own {
+            bytes::Bytes::new()
+        } else {
+            entry.payload.clone()
+        },
         stored_at_ms: entry.stored_at_ms,
     }
 }

@@ -48,7 +48,10 @@ pub(crate) async fn run(server: Arc<Server>, listener: TcpListener) -> std::io::
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/status.json", get(status))
-        .with_state(Admin { server, last_answer });
+        .with_state(Admin {
+            server,
+            last_answer,
+        });
     let serving = axum::serve(listener, routes);
     tokio::select! {
         () = asking => Ok(()),

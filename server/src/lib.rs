@@ -120,7 +120,10 @@ impl Args {
 async fn migrate_schema(config: &config::Config) -> ExitCode {
     match migrate::migrate(&config.database_url).await {
         Ok(found) => {
-            println!("The schema is at version {}; it was at {found}.", migrate::SCHEMA_VERSION);
+            println!(
+                "The schema is at version {}; it was at {found}.",
+                migrate::SCHEMA_VERSION
+            );
             ExitCode::SUCCESS
         }
         Err(error @ store::StoreError::Unavailable(_)) => fail(69, &error),

@@ -40,7 +40,11 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Listens.
-    pub(crate) fn bind(address: SocketAddr, tls: Arc<Tls>, server: Arc<Server>) -> io::Result<Self> {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        tls: Arc<Tls>,
+        server: Arc<Server>,
+    ) -> io::Result<Self> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -88,7 +92,10 @@ impl Listener {
             Arc::clone(&self.tls),
             stream,
             peer.ip(),
-            Permits { connection, handshake },
+            Permits {
+                connection,
+                handshake,
+            },
         ));
     }
 }
@@ -102,7 +109,9 @@ struct Permits {
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }
 
@@ -116,7 +125,11 @@ async fn serve(
     server.metrics.connections.inc();
     let _connection = permits.connection;
     // Boxed: a task keeps room for its largest phase, and this one is soon over.
-    let up = Box::pin(timeout(HANDSHAKE_TIME, shake_hands(&server, &tls, stream, peer))).await;
+    let up = Box::pin(timeout(
+        HANDSHAKE_TIME,
+        shake_hands(&server, &tls, stream, peer),
+    ))
+    .await;
     drop(permits.handshake);
     drop(tls);
     match up {
@@ -144,7 +157,9 @@ async fn shake_hands(
 ) -> io::Result<(Box<TlsStream<TcpStream>>, IpAddr)> {
     stream.set_nodelay(true)?;
     let address = if server.config.is_trusted_proxy(peer) {
-        timeout(PROXY_TIME, read_proxy_header(&mut stream)).await??.unwrap_or(peer)
+        timeout(PROXY_TIME, read_proxy_header(&mut stream))
+            .await??
+            .unwrap_or(peer)
     } else {
         peer
     };

@@ -41,21 +41,56 @@ impl Metrics {
         let metrics = Self {
             connections: gauge(&mut registry, "connections", "TCP connections held now"),
             sessions: gauge(&mut registry, "sessions", "Logged-in sessions held now"),
-            draining: gauge(&mut registry, "draining", "1 while the server is about to stop"),
-            connections_accepted: counter(&mut registry, "connections_accepted", "TCP connections accepted"),
-            connections_refused: counter(&mut registry, "connections_refused", "TCP connections closed at once for a limit"),
-            handshakes_failed: counter(&mut registry, "handshakes_failed", "Connections that ended before TLS was up"),
+            draining: gauge(
+                &mut registry,
+                "draining",
+                "1 while the server is about to stop",
+            ),
+            connections_accepted: counter(
+                &mut registry,
+                "connections_accepted",
+                "TCP connections accepted",
+            ),
+            connections_refused: counter(
+                &mut registry,
+                "connections_refused",
+                "TCP connections closed at once for a limit",
+            ),
+            handshakes_failed: counter(
+                &mut registry,
+                "handshakes_failed",
+                "Connections that ended before TLS was up",
+            ),
             logins: counter(&mut registry, "logins", "Successful logins"),
             password_checks: counter(&mut registry, "password_checks", "bcrypt runs"),
             appends: counter(&mut registry, "appends", "Entries stored and acknowledged"),
-            envelopes_delivered: counter(&mut registry, "envelopes_delivered", "Envelopes handed to sessions"),
-            slow_readers_dropped: counter(&mut registry, "slow_readers_dropped", "Sessions ended because the peer took nothing for 45 s"),
-            peers_lost: counter(&mut registry, "peers_lost", "Sessions ended because the peer said nothing for 45 s"),
+            envelopes_delivered: counter(
+                &mut registry,
+                "envelopes_delivered",
+                "Envelopes handed to sessions",
+            ),
+            slow_readers_dropped: counter(
+                &mut registry,
+                "slow_readers_dropped",
+                "Sessions ended because the peer took nothing for 45 s",
+            ),
+            peers_lost: counter(
+                &mut registry,
+                "peers_lost",
+                "Sessions ended because the peer said nothing for 45 s",
+            ),
             refused: Family::default(),
             registry: Registry::default(),
         };
-        registry.register("requests_refused", "Requests refused, by error code", metrics.refused.clone());
-        Self { registry, ..metrics }
+        registry.register(
+            "requests_refused",
+            "Requests refused, by error code",
+            metrics.refused.clone(),
+        );
+        Self {
+            registry,
+            ..metrics
+        }
     }
 
     /// Counts a refused request.

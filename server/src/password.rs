@@ -146,7 +146,13 @@ mod tests {
 
     #[test]
     fn only_43_characters_of_base64url_are_a_key() {
-        for bad in ["", &"x".repeat(42), &"x".repeat(44), &format!("{}=", "x".repeat(42)), &"\0".repeat(43)] {
+        for bad in [
+            "",
+            &"x".repeat(42),
+            &"x".repeat(44),
+            &format!("{}=", "x".repeat(42)),
+            &"\0".repeat(43),
+        ] {
             assert!(AuthenticationKey::parse((*bad).to_owned()).is_none());
         }
         assert!(AuthenticationKey::parse("-_Az09".repeat(8)[..43].to_owned()).is_some());

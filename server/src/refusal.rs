@@ -94,14 +94,19 @@ impl Refusal {
             retry_after_ms: self.retry_after_ms,
             current_epoch: self.epoch,
             current_generation: self.generation,
-            conversation_id: self.conversation.map(ConversationId::to_vec).unwrap_or_default(),
+            conversation_id: self
+                .conversation
+                .map(ConversationId::to_vec)
+                .unwrap_or_default(),
         }
     }
 }
 
 const fn sentence(code: ErrorCode) -> &'static str {
     match code {
-        ErrorCode::Internal => "The server failed; try again, and tell its operator if it stays so.",
+        ErrorCode::Internal => {
+            "The server failed; try again, and tell its operator if it stays so."
+        }
         ErrorCode::Malformed => "The request is malformed; update the program that sent it.",
         ErrorCode::TooLarge => "The request is too large; send less at a time.",
         ErrorCode::UnsupportedVersion => "No common protocol version; update the older side.",
@@ -112,14 +117,20 @@ const fn sentence(code: ErrorCode) -> &'static str {
         ErrorCode::NameTaken => "The name is taken, or looks like one that is; choose another.",
         ErrorCode::NameInvalid => "A name has 3 to 32 characters of a-z, 0-9, '_', '.' and '-'.",
         ErrorCode::RegistrationClosed => "Registration is closed; ask the operator for an account.",
-        ErrorCode::InviteRequired => "Registration needs a valid invite code; ask the operator for one.",
+        ErrorCode::InviteRequired => {
+            "Registration needs a valid invite code; ask the operator for one."
+        }
         ErrorCode::CertificateInvalid => "The device certificate does not verify; make a new one.",
-        ErrorCode::IdentityMismatch => "The account has another identity key; ask to replace it, or use a device that has it.",
+        ErrorCode::IdentityMismatch => {
+            "The account has another identity key; ask to replace it, or use a device that has it."
+        }
         ErrorCode::AccountDisabled => "The account is disabled; ask the operator.",
         ErrorCode::TooManyDevices => "The account has the most devices it may have; log one out.",
         ErrorCode::UnknownUser => "There is no such account; check the name.",
         ErrorCode::UnknownConversation => "There is no such conversation for this device.",
-        ErrorCode::NoKeyPackage => "The account cannot be invited right now; try again when it was online.",
+        ErrorCode::NoKeyPackage => {
+            "The account cannot be invited right now; try again when it was online."
+        }
         ErrorCode::KeyPackageInvalid => "A key package is not acceptable; make new ones.",
         ErrorCode::StaleEpoch => "The conversation moved on; read its log and seal again.",
         ErrorCode::StaleGeneration => "The conversation was rebuilt; join it again and seal again.",

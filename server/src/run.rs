@@ -88,14 +88,19 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let tls = Arc::new(Tls::load(&config.tls_cert, &config.tls_key)?);
     let admin = TcpListener::bind(config.admin)
         .await
-        .map_err(|source| RunError::Listen { address: config.admin, source })?;
+        .map_err(|source| RunError::Listen {
+            address: config.admin,
+            source,
+        })?;
     let admin_address = admin.local_addr().map_err(system("the private port"))?;
     let store = open_store(&config).await?;
     let server = Server::new(config, store)?;
     let address = server.config.listen;
     let listener = Listener::bind(address, Arc::clone(&tls), Arc::clone(&server))
         .map_err(|source| RunError::Listen { address, source })?;
-    let listen_address = listener.local_address().map_err(system("the client port"))?;
+    let listen_address = listener
+        .local_address()
+        .map_err(system("the client port"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
     let accepting = tokio::spawn(listener.run());
@@ -179,7 +184,9 @@ async fn open_store(config: &Config) -> Result<Store, RunError> {
             Err(error @ StoreError::SchemaVersion { .. }) => {
                 return Err(RunError::Schema(error.to_string()));
             }
-            Err(error @ StoreError::Corrupt(_)) => return Err(RunError::Database(error.to_string())),
+            Err(error @ StoreError::Corrupt(_)) => {
+                return Err(RunError::Database(error.to_string()));
+            }
         }
     }
 }

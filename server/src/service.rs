@@ -66,7 +66,10 @@ pub(crate) struct Answer {
 
 impl Answer {
     fn plain(body: Response) -> Self {
-        Self { body, effect: Effect::None }
+        Self {
+            body,
+            effect: Effect::None,
+        }
     }
 
     fn done() -> Self {

@@ -80,11 +80,7 @@ struct Session {
 }
 
 /// Serves one connection until it ends.
-pub(crate) async fn run(
-    server: Arc<Server>,
-    stream: Box<TlsStream<TcpStream>>,
-    address: IpAddr,
-) {
+pub(crate) async fn run(server: Arc<Server>, stream: Box<TlsStream<TcpStream>>, address: IpAddr) {
     let bell = Arc::new(Bell::default());
     let number = server.sessions.enter(Arc::clone(&bell));
     if server.is_draining() {
@@ -214,7 +210,11 @@ impl Session {
         let writing = !self.outbox.is_empty();
         let working = !self.work.is_idle();
         for _ in 0..ROUNDS_MAX {
-            let state = deadlines::State { logged_in, writing, working };
+            let state = deadlines::State {
+                logged_in,
+                writing,
+                working,
+            };
             match self.deadlines.poll(cx, state) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Due::Ping) => {
@@ -247,7 +247,9 @@ impl Session {
     fn refuse(&mut self, request_id: u64, refusal: &Refusal) {
         self.server.metrics.count_refused(refusal.code());
         // An error is small: it always fits.
-        let _ = self.outbox.push(request_id, Response::Error(refusal.to_wire()));
+        let _ = self
+            .outbox
+            .push(request_id, Response::Error(refusal.to_wire()));
     }
 
     /// Writes what is queued, says the end of TLS, and takes in what the peer
@@ -267,7 +269,9 @@ impl Session {
                 let mut buffer = ReadBuf::new(&mut scratch);
                 match Pin::new(&mut *tcp).poll_read(cx, &mut buffer) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                        return Poll::Ready(Ok(()));
+                    }
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 }

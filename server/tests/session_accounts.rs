@@ -19,15 +19,24 @@ async fn a_person_registers_returns_and_leaves() {
     assert_eq!(code(answer), ErrorCode::Malformed, "a login after a login");
     let mut again = alice.log_in(&deployment, &server).await;
     assert_eq!(server.metric("sessions").await, 2);
-    assert!(matches!(again.ask(Request::Logout(wire::Logout {})).await, Response::Done(_)));
+    assert!(matches!(
+        again.ask(Request::Logout(wire::Logout {})).await,
+        Response::Done(_)
+    ));
     assert!(again.try_frame().await.is_none(), "logout ends the session");
     let mut third = Client::connect(server.listen, &deployment.certificates.ca).await;
     let hello = third.hello().await;
     let login = alice.device_login(&hello, &third);
-    assert_eq!(third.refused(Request::DeviceLogin(login)).await.0, ErrorCode::WrongCredentials);
+    assert_eq!(
+        third.refused(Request::DeviceLogin(login)).await.0,
+        ErrorCode::WrongCredentials
+    );
     // The account is still there for a new device under the same identity.
     let phone = alice.second_device();
-    assert!(matches!(third.ask(phone.password_request()).await, Response::LoggedIn(_)));
+    assert!(matches!(
+        third.ask(phone.password_request()).await,
+        Response::LoggedIn(_)
+    ));
 }
 
 #[tokio::test]
@@ -41,7 +50,11 @@ async fn names_are_taken_once_and_look_alikes_with_them() {
         let hello = client.hello().await;
         let id = DeploymentId::from_slice(&hello.deployment_id).unwrap();
         let other = Person::new(name, id);
-        assert_eq!(client.refused(other.register_request()).await.0, ErrorCode::NameTaken, "{name}");
+        assert_eq!(
+            client.refused(other.register_request()).await.0,
+            ErrorCode::NameTaken,
+            "{name}"
+        );
     }
 }
 
@@ -53,12 +66,32 @@ async fn what_is_wrong_with_a_registration_is_told() {
     let hello = client.hello().await;
     let id = DeploymentId::from_slice(&hello.deployment_id).unwrap();
     let bob = Person::new("bob", id);
-    let Request::Register(good) = bob.register_request() else { unreachable!() };
+    let Request::Register(good) = bob.register_request() else {
+        unreachable!()
+    };
     let elsewhere = Person::new("bob", DeploymentId::from_bytes([9; 16]));
     let wrong = [
-        (wire::Register { username: "b\u{43e}b".to_owned(), ..good.clone() }, ErrorCode::NameInvalid),
-        (wire::Register { username: "eve".to_owned(), ..good.clone() }, ErrorCode::CertificateInvalid),
-        (wire::Register { authentication_key: "short".to_owned(), ..good.clone() }, ErrorCode::Malformed),
+        (
+            wire::Register {
+                username: "b\u{43e}b".to_owned(),
+                ..good.clone()
+            },
+            ErrorCode::NameInvalid,
+        ),
+        (
+            wire::Register {
+                username: "eve".to_owned(),
+                ..good.clone()
+            },
+            ErrorCode::CertificateInvalid,
+        ),
+        (
+            wire::Register {
+                authentication_key: "short".to_owned(),
+                ..good.clone()
+            },
+            ErrorCode::Malformed,
+        ),
         (
             wire::Register {
                 certificate: elsewhere.me.certificate().as_bytes().to_vec(),
@@ -70,7 +103,10 @@ async fn what_is_wrong_with_a_registration_is_told() {
     for (request, expected) in wrong {
         assert_eq!(client.refused(Request::Register(request)).await.0, expected);
     }
-    assert!(matches!(client.ask(Request::Register(good)).await, Response::LoggedIn(_)));
+    assert!(matches!(
+        client.ask(Request::Register(good)).await,
+        Response::LoggedIn(_)
+    ));
 }
 
 #[tokio::test]
@@ -82,14 +118,18 @@ async fn registration_can_be_closed_and_is_limited() {
     let hello = client.hello().await;
     assert_eq!(hello.registration(), wire::RegistrationMode::Closed);
     let id = DeploymentId::from_slice(&hello.deployment_id).unwrap();
-    let answer = client.refused(Person::new("carol", id).register_request()).await;
+    let answer = client
+        .refused(Person::new("carol", id).register_request())
+        .await;
     assert_eq!(answer.0, ErrorCode::RegistrationClosed);
     for name in ["dave", "erin"] {
         Person::register(name, &deployment, &limited).await;
     }
     let mut client = Client::connect(limited.listen, &deployment.certificates.ca).await;
     client.hello().await;
-    let (code, error) = client.refused(Person::new("frank", id).register_request()).await;
+    let (code, error) = client
+        .refused(Person::new("frank", id).register_request())
+        .await;
     assert_eq!(code, ErrorCode::RateLimited);
     assert!(error.retry_after_ms > 0);
 }
@@ -112,7 +152,10 @@ async fn unknown_users_and_wrong_passwords_look_alike() {
         answers.push(error(client.ask(Request::DeviceLogin(login)).await));
     }
     assert_eq!(answers[0].0, ErrorCode::WrongCredentials);
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
 }
 
 /// F6: ten real comparisons an hour for an account, over all servers; the
@@ -147,7 +190,11 @@ async fn guessing_is_limited_over_servers_and_locks_no_device_out() {
     alice.log_in(&deployment, &servers[1]).await;
     let after = servers[1].metric("password_checks_total").await;
     alice.log_in(&deployment, &servers[1]).await;
-    assert_eq!(servers[1].metric("password_checks_total").await, after, "no bcrypt at a device login");
+    assert_eq!(
+        servers[1].metric("password_checks_total").await,
+        after,
+        "no bcrypt at a device login"
+    );
 }
 
 /// F7: a device login is good for one connection and one attempt.
@@ -184,10 +231,16 @@ async fn a_new_identity_is_put_in_place_only_when_asked_for_and_ends_the_others(
     let fresh = Person::new("alice", id);
     let mut client = Client::connect(server.listen, &deployment.certificates.ca).await;
     client.hello().await;
-    assert_eq!(client.refused(fresh.password_request()).await.0, ErrorCode::IdentityMismatch);
+    assert_eq!(
+        client.refused(fresh.password_request()).await.0,
+        ErrorCode::IdentityMismatch
+    );
     let mut login = fresh.password_login();
     login.identity_change = IdentityChange::Replace.into();
-    assert!(matches!(client.ask(Request::PasswordLogin(login)).await, Response::LoggedIn(_)));
+    assert!(matches!(
+        client.ask(Request::PasswordLogin(login)).await,
+        Response::LoggedIn(_)
+    ));
     // The old device's live session ends, and it cannot come back.
     let end = error(old.push().await).0;
     assert_eq!(end, ErrorCode::NotLoggedIn);
@@ -195,17 +248,25 @@ async fn a_new_identity_is_put_in_place_only_when_asked_for_and_ends_the_others(
     let mut back = Client::connect(server.listen, &deployment.certificates.ca).await;
     let hello = back.hello().await;
     let login = alice.device_login(&hello, &back);
-    assert_eq!(back.refused(Request::DeviceLogin(login)).await.0, ErrorCode::WrongCredentials);
+    assert_eq!(
+        back.refused(Request::DeviceLogin(login)).await.0,
+        ErrorCode::WrongCredentials
+    );
     let account = match client.ask(get_account("alice")).await {
         Response::Account(account) => account,
         other => panic!("{other:?}"),
     };
     assert_eq!(account.identity_key, fresh.identity.public());
-    assert_eq!(account.certificates, [fresh.me.certificate().as_bytes().to_vec()]);
+    assert_eq!(
+        account.certificates,
+        [fresh.me.certificate().as_bytes().to_vec()]
+    );
 }
 
 fn get_account(username: &str) -> Request {
-    Request::GetAccount(wire::GetAccount { username: username.to_owned() })
+    Request::GetAccount(wire::GetAccount {
+        username: username.to_owned(),
+    })
 }
 
 #[tokio::test]
@@ -219,13 +280,25 @@ async fn a_password_changes_only_for_who_knows_it() {
             new_authentication_key: authentication_key(new),
         })
     };
-    assert_eq!(client.refused(change('q', 'r')).await.0, ErrorCode::WrongCredentials);
-    assert!(matches!(client.ask(change('p', 'r')).await, Response::Done(_)));
+    assert_eq!(
+        client.refused(change('q', 'r')).await.0,
+        ErrorCode::WrongCredentials
+    );
+    assert!(matches!(
+        client.ask(change('p', 'r')).await,
+        Response::Done(_)
+    ));
     let mut other = Client::connect(server.listen, &deployment.certificates.ca).await;
     other.hello().await;
-    assert_eq!(other.refused(alice.password_request()).await.0, ErrorCode::WrongCredentials);
+    assert_eq!(
+        other.refused(alice.password_request()).await.0,
+        ErrorCode::WrongCredentials
+    );
     alice.password = 'r';
-    assert!(matches!(other.ask(alice.password_request()).await, Response::LoggedIn(_)));
+    assert!(matches!(
+        other.ask(alice.password_request()).await,
+        Response::LoggedIn(_)
+    ));
 }
 
 #[tokio::test]
@@ -243,23 +316,41 @@ async fn people_are_listed_and_looked_up() {
         })
     };
     let names = |answer| match answer {
-        Response::Users(users) => users.users.into_iter().map(|user| user.username).collect::<Vec<_>>(),
+        Response::Users(users) => users
+            .users
+            .into_iter()
+            .map(|user| user.username)
+            .collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(names(alice.ask(list("", wire::UserFilter::All)).await), ["alice", "bob"]);
-    assert_eq!(names(alice.ask(list("b", wire::UserFilter::All)).await), ["bob"]);
+    assert_eq!(
+        names(alice.ask(list("", wire::UserFilter::All)).await),
+        ["alice", "bob"]
+    );
+    assert_eq!(
+        names(alice.ask(list("b", wire::UserFilter::All)).await),
+        ["bob"]
+    );
     for hostile in ["%", "_", "b%", "' OR 1=1 --", "\\"] {
-        assert!(names(alice.ask(list(hostile, wire::UserFilter::All)).await).is_empty(), "{hostile}");
+        assert!(
+            names(alice.ask(list(hostile, wire::UserFilter::All)).await).is_empty(),
+            "{hostile}"
+        );
     }
     support::eventually("bob is offline", async || {
         names(alice.ask(list("", wire::UserFilter::Online)).await) == ["alice"]
     })
     .await;
     match alice.ask(get_account("bob")).await {
-        Response::Account(account) => assert_eq!(account.identity_key, bob_person.identity.public()),
+        Response::Account(account) => {
+            assert_eq!(account.identity_key, bob_person.identity.public())
+        }
         other => panic!("{other:?}"),
     }
-    assert_eq!(code(alice.ask(get_account("eve")).await), ErrorCode::UnknownUser);
+    assert_eq!(
+        code(alice.ask(get_account("eve")).await),
+        ErrorCode::UnknownUser
+    );
 }
 
 /// B7: what one account takes of another's one-time packages is bounded; the
@@ -277,7 +368,10 @@ async fn key_packages_are_claimed_once_each_and_limited() {
     for _ in 0..5 {
         let claimed = alice.claim(&mut alice_client, "bob").await;
         assert_eq!(claimed.identity_key, bob.identity.public());
-        assert!(seen.insert(claimed.packages[0].key_package.clone()), "served twice");
+        assert!(
+            seen.insert(claimed.packages[0].key_package.clone()),
+            "served twice"
+        );
     }
     let (code, refusal) = error(alice_client.ask(claim("bob")).await);
     assert_eq!(code, ErrorCode::RateLimited);
@@ -292,10 +386,15 @@ async fn key_packages_are_claimed_once_each_and_limited() {
             one_time: vec![bob.key_package(sotto_crypto::KeyPackageUse::LastResort)],
             last_resort: Vec::new(),
         },
-        wire::PublishKeyPackages { one_time: vec![vec![1; 100]], last_resort: Vec::new() },
+        wire::PublishKeyPackages {
+            one_time: vec![vec![1; 100]],
+            last_resort: Vec::new(),
+        },
     ];
     for request in wrong {
-        let refused = bob_client.refused(Request::PublishKeyPackages(request)).await;
+        let refused = bob_client
+            .refused(Request::PublishKeyPackages(request))
+            .await;
         assert_eq!(refused.0, ErrorCode::KeyPackageInvalid);
     }
 }

@@ -2,9 +2,9 @@
 
 mod support;
 
+use sotto_protocol::wire;
 use sotto_protocol::wire::client_frame::Body as Request;
 use sotto_protocol::wire::server_frame::Body as Response;
-use sotto_protocol::wire;
 use sotto_protocol::{ConversationId, ErrorCode};
 use sotto_stack::postgres::Durability;
 use sotto_stack::testing::TestCluster;
@@ -25,15 +25,26 @@ async fn postgres_is_killed_and_comes_back() {
     bob_client.resume().await;
     let (conversation, _) = alice.converse(&mut alice_client, &bob.username).await;
     bob_client.deliveries(1).await;
-    appended(alice_client.ask(append(conversation, 1, [1; 16], b"before")).await);
+    appended(
+        alice_client
+            .ask(append(conversation, 1, [1; 16], b"before"))
+            .await,
+    );
     assert_eq!(bob_client.deliveries(1).await[0].payload, b"before"[..]);
 
     cluster.kill9();
-    let refused = alice_client.ask(append(conversation, 1, [2; 16], b"during")).await;
+    let refused = alice_client
+        .ask(append(conversation, 1, [2; 16], b"during"))
+        .await;
     assert_eq!(code(refused), ErrorCode::Unavailable);
-    let refused = alice_client.ask(Request::GetSync(wire::GetSync::default())).await;
+    let refused = alice_client
+        .ask(Request::GetSync(wire::GetSync::default()))
+        .await;
     assert_eq!(code(refused), ErrorCode::Unavailable);
-    support::eventually("the server is not ready", async || server.get("/readyz").await.0 == 503).await;
+    support::eventually("the server is not ready", async || {
+        server.get("/readyz").await.0 == 503
+    })
+    .await;
     assert_eq!(server.get("/livez").await.0, 200);
 
     cluster.start().unwrap();
@@ -43,8 +54,15 @@ async fn postgres_is_killed_and_comes_back() {
     })
     .await;
     assert_eq!(bob_client.deliveries(1).await[0].payload, b"during"[..]);
-    support::eventually("the server is ready", async || server.get("/readyz").await.0 == 200).await;
-    assert_eq!(server.metric("sessions").await, 2, "nobody had to reconnect");
+    support::eventually("the server is ready", async || {
+        server.get("/readyz").await.0 == 200
+    })
+    .await;
+    assert_eq!(
+        server.metric("sessions").await,
+        2,
+        "nobody had to reconnect"
+    );
 }
 
 #[tokio::test]
@@ -61,7 +79,10 @@ async fn a_stopping_server_asks_its_clients_to_move_and_ends() {
     let (status, _) = server.get("/readyz").await;
     assert_eq!(status, 503);
     // Requests are still answered until the client leaves.
-    assert!(matches!(client.ask(Request::Ping(wire::Ping {})).await, Response::Pong(_)));
+    assert!(matches!(
+        client.ask(Request::Ping(wire::Ping {})).await,
+        Response::Pong(_)
+    ));
     drop(client);
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -73,7 +94,9 @@ async fn who_does_not_move_is_cut_off_in_the_end() {
     let (_, mut client) = Person::register("alice", &deployment, &server).await;
     server.signal(Signal::TERM);
     assert!(matches!(client.push().await, Response::Move(_)));
-    assert!(matches!(client.push().await, Response::Error(error) if error.code == ErrorCode::Unavailable as u32));
+    assert!(
+        matches!(client.push().await, Response::Error(error) if error.code == ErrorCode::Unavailable as u32)
+    );
     assert!(client.try_frame().await.is_none());
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -89,16 +112,26 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
     let (conversation, _) = alice.converse(&mut alice_client, &bob.username).await;
     let id = |number: u8| [number; 16];
     for number in 0..20 {
-        appended(alice_client.ask(append(conversation, 1, id(number), &[number])).await);
+        appended(
+            alice_client
+                .ask(append(conversation, 1, id(number), &[number]))
+                .await,
+        );
     }
     for number in 20..40 {
-        alice_client.send(append(conversation, 1, id(number), &[number])).await;
+        alice_client
+            .send(append(conversation, 1, id(number), &[number]))
+            .await;
     }
     first.kill();
     // Of the last twenty nothing is known: all are sent again, to the other server.
     let mut alice_client = alice.log_in(&deployment, &second).await;
     for number in 20..40 {
-        appended(alice_client.ask(append(conversation, 1, id(number), &[number])).await);
+        appended(
+            alice_client
+                .ask(append(conversation, 1, id(number), &[number]))
+                .await,
+        );
     }
     let logs: Vec<_> = bob_client.resume().await;
     bob_client.deliveries(usize::from(logs.is_empty())).await;
@@ -108,7 +141,13 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
         .map(|envelope| envelope.payload[0])
         .collect();
     while seen.len() < 40 {
-        seen.extend(bob_client.deliveries(1).await.iter().map(|envelope| envelope.payload[0]));
+        seen.extend(
+            bob_client
+                .deliveries(1)
+                .await
+                .iter()
+                .map(|envelope| envelope.payload[0]),
+        );
     }
     let mut sorted = seen.clone();
     sorted.sort_unstable();
@@ -121,7 +160,10 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
 async fn the_certificate_is_reloaded_on_hangup() {
     let deployment = Deployment::new();
     let server = deployment.start("");
-    Client::connect(server.listen, &deployment.certificates.ca).await.hello().await;
+    Client::connect(server.listen, &deployment.certificates.ca)
+        .await
+        .hello()
+        .await;
     // A broken file keeps the old certificate.
     let good = std::fs::read(&deployment.certificates.cert).unwrap();
     std::fs::write(&deployment.certificates.cert, "nonsense").unwrap();
@@ -130,7 +172,10 @@ async fn the_certificate_is_reloaded_on_hangup() {
         server.log_text().contains("certificate not reloaded")
     })
     .await;
-    Client::connect(server.listen, &deployment.certificates.ca).await.hello().await;
+    Client::connect(server.listen, &deployment.certificates.ca)
+        .await
+        .hello()
+        .await;
     std::fs::write(&deployment.certificates.cert, good).unwrap();
     let other = sotto_stack::certs::Certificates::ensure(
         &deployment.folder.path().join("other"),
@@ -148,21 +193,42 @@ async fn the_certificate_is_reloaded_on_hangup() {
         Client::try_connect(server.listen, &other.ca).await.is_ok()
     })
     .await;
-    assert!(Client::try_connect(server.listen, &deployment.certificates.ca).await.is_err());
+    assert!(
+        Client::try_connect(server.listen, &deployment.certificates.ca)
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
 async fn wrong_configurations_and_schemas_have_their_exit_codes() {
     let deployment = Deployment::new();
     let (mut child, _, log) = deployment.launch("no_such_key = 1");
-    let status = sotto_stack::process::wait_for_exit(&mut child, support::PATIENCE).unwrap().unwrap();
+    let status = sotto_stack::process::wait_for_exit(&mut child, support::PATIENCE)
+        .unwrap()
+        .unwrap();
     assert_eq!(status.code(), Some(2));
-    assert!(std::fs::read_to_string(&log).unwrap().contains("no_such_key"));
+    assert!(
+        std::fs::read_to_string(&log)
+            .unwrap()
+            .contains("no_such_key")
+    );
 
     let empty = TestCluster::shared().create_database().unwrap();
     let unmigrated = Deployment::over(empty.url().to_owned(), Some(empty));
     let (mut child, _, log) = unmigrated.launch("");
-    let status = sotto_stack::process::wait_for_exit(&mut child, support::PATIENCE).unwrap().unwrap();
-    assert_eq!(status.code(), Some(70), "{}", std::fs::read_to_string(&log).unwrap());
-    assert!(std::fs::read_to_string(&log).unwrap().contains("sotto-server migrate"));
+    let status = sotto_stack::process::wait_for_exit(&mut child, support::PATIENCE)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        status.code(),
+        Some(70),
+        "{}",
+        std::fs::read_to_string(&log).unwrap()
+    );
+    assert!(
+        std::fs::read_to_string(&log)
+            .unwrap()
+            .contains("sotto-server migrate")
+    );
 }

@@ -41,12 +41,21 @@ async fn a_frame_of_four_gigabytes_is_refused_by_its_length() {
         let mut client = Client::connect(server.listen, &deployment.certificates.ca).await;
         client.send_raw(&length.to_be_bytes()).await.unwrap();
         let ServerFrame { request_id, body } = client.frame().await;
-        assert_eq!((request_id, error(body.unwrap()).0), (0, ErrorCode::TooLarge));
+        assert_eq!(
+            (request_id, error(body.unwrap()).0),
+            (0, ErrorCode::TooLarge)
+        );
         assert!(client.try_frame().await.is_none());
     }
     let (_, mut client) = Person::register("alice", &deployment, &server).await;
-    client.send_raw(&(1024u32 * 1024 + 1).to_be_bytes()).await.unwrap();
-    assert_eq!(error(client.frame().await.body.unwrap()).0, ErrorCode::TooLarge);
+    client
+        .send_raw(&(1024u32 * 1024 + 1).to_be_bytes())
+        .await
+        .unwrap();
+    assert_eq!(
+        error(client.frame().await.body.unwrap()).0,
+        ErrorCode::TooLarge
+    );
     assert!(client.try_frame().await.is_none());
 }
 
@@ -67,7 +76,10 @@ async fn frames_that_do_not_decode_end_the_connection() {
         frame.put_u32(u32::try_from(body.len()).unwrap());
         frame.put_slice(&body);
         client.send_raw(&frame).await.unwrap();
-        assert_eq!(error(client.frame().await.body.unwrap()).0, ErrorCode::Malformed);
+        assert_eq!(
+            error(client.frame().await.body.unwrap()).0,
+            ErrorCode::Malformed
+        );
         assert!(client.try_frame().await.is_none());
     }
     assert_serves(&deployment, &server).await;
@@ -84,15 +96,24 @@ async fn what_comes_out_of_turn_is_refused_and_the_connection_goes_on() {
     assert_eq!(client.refused(sync).await.0, ErrorCode::NotLoggedIn);
     let append = Request::Append(wire::Append::default());
     assert_eq!(client.refused(append).await.0, ErrorCode::NotLoggedIn);
-    assert!(matches!(client.ask(Request::Ping(wire::Ping {})).await, Response::Pong(_)));
+    assert!(matches!(
+        client.ask(Request::Ping(wire::Ping {})).await,
+        Response::Pong(_)
+    ));
     // An unknown kind of request.
     let mut unknown = BytesMut::new();
     unknown.put_u32(5);
     unknown.put_slice(&[0x08, 0x07, 0xfa, 0x07, 0x00]);
     client.send_raw(&unknown).await.unwrap();
     let ServerFrame { request_id, body } = client.frame().await;
-    assert_eq!((request_id, error(body.unwrap()).0), (7, ErrorCode::Malformed));
-    assert!(matches!(client.ask(Request::Ping(wire::Ping {})).await, Response::Pong(_)));
+    assert_eq!(
+        (request_id, error(body.unwrap()).0),
+        (7, ErrorCode::Malformed)
+    );
+    assert!(matches!(
+        client.ask(Request::Ping(wire::Ping {})).await,
+        Response::Pong(_)
+    ));
 }
 
 #[tokio::test]
@@ -100,8 +121,15 @@ async fn a_version_from_elsewhere_is_told_so() {
     let deployment = Deployment::new();
     let server = deployment.start("");
     let mut client = Client::connect(server.listen, &deployment.certificates.ca).await;
-    let hello = wire::Hello { version_min: 7, version_max: 9, agent: String::new() };
-    assert_eq!(client.refused(Request::Hello(hello)).await.0, ErrorCode::UnsupportedVersion);
+    let hello = wire::Hello {
+        version_min: 7,
+        version_max: 9,
+        agent: String::new(),
+    };
+    assert_eq!(
+        client.refused(Request::Hello(hello)).await.0,
+        ErrorCode::UnsupportedVersion
+    );
     assert!(client.try_frame().await.is_none());
 }
 
@@ -120,7 +148,11 @@ async fn older_tls_and_other_protocols_are_refused() {
     let mut stream = TcpStream::connect(server.listen).await.unwrap();
     stream.write_all(&hello).await.unwrap();
     let answer = until_closed(stream).await;
-    assert_eq!(answer.first(), Some(&0x15), "an alert and no ServerHello: {answer:?}");
+    assert_eq!(
+        answer.first(),
+        Some(&0x15),
+        "an alert and no ServerHello: {answer:?}"
+    );
 
     for protocols in [vec![b"h2".to_vec()], Vec::new()] {
         let mut config = tls_config(&deployment.certificates.ca);
@@ -152,7 +184,10 @@ async fn no_session_is_resumed() {
         let stream = connector.connect(name, stream).await.unwrap();
         let kind = stream.get_ref().1.handshake_kind();
         assert_ne!(kind, Some(rustls::HandshakeKind::Resumed));
-        assert_eq!(stream.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+        assert_eq!(
+            stream.get_ref().1.protocol_version(),
+            Some(rustls::ProtocolVersion::TLSv1_3)
+        );
     }
 }
 
@@ -161,7 +196,8 @@ async fn no_session_is_resumed() {
 async fn proxy_headers_are_believed_from_fronts_only() {
     let deployment = Deployment::new();
     let direct = deployment.start("");
-    let behind = deployment.start("trusted_proxies = [\"127.0.0.1/32\"]\nregistrations_per_hour = 1");
+    let behind =
+        deployment.start("trusted_proxies = [\"127.0.0.1/32\"]\nregistrations_per_hour = 1");
     let ca = &deployment.certificates.ca;
     let header = sotto_protocol::proxy_v2::encode(
         "203.0.113.9:4000".parse().unwrap(),
@@ -170,7 +206,10 @@ async fn proxy_headers_are_believed_from_fronts_only() {
     let mut spoofed = TcpStream::connect(direct.listen).await.unwrap();
     spoofed.write_all(&header).await.unwrap();
     assert!(Client::over(spoofed, ca).await.is_err());
-    assert!(Client::try_connect(behind.listen, ca).await.is_err(), "a front without a header");
+    assert!(
+        Client::try_connect(behind.listen, ca).await.is_err(),
+        "a front without a header"
+    );
     // The header's address is what limits count, in however small pieces it comes.
     for (name, source, allowed) in [
         ("alice", "203.0.113.9:4000", true),
@@ -191,7 +230,11 @@ async fn proxy_headers_are_believed_from_fronts_only() {
         let hello = client.hello().await;
         let id = sotto_protocol::DeploymentId::from_slice(&hello.deployment_id).unwrap();
         let answer = client.ask(Person::new(name, id).register_request()).await;
-        assert_eq!(matches!(answer, Response::LoggedIn(_)), allowed, "{name}: {answer:?}");
+        assert_eq!(
+            matches!(answer, Response::LoggedIn(_)),
+            allowed,
+            "{name}: {answer:?}"
+        );
     }
 }
 
@@ -213,7 +256,12 @@ async fn slow_and_random_bytes_are_cut_off() {
     for seed in 0..50u8 {
         let mut stream = TcpStream::connect(server.listen).await.unwrap();
         let noise: Vec<u8> = (0..600u32)
-            .map(|place| (place.wrapping_mul(2_654_435_761).rotate_left(u32::from(seed)) >> 13) as u8)
+            .map(|place| {
+                (place
+                    .wrapping_mul(2_654_435_761)
+                    .rotate_left(u32::from(seed))
+                    >> 13) as u8
+            })
             .collect();
         let _ = stream.write_all(&noise).await;
         until_closed(stream).await;
@@ -259,14 +307,22 @@ async fn a_flood_of_password_logins_is_refused_fast() {
         });
     }
     for _ in 0..20 {
-        assert!(matches!(other.ask(Request::Ping(wire::Ping {})).await, Response::Pong(_)));
+        assert!(matches!(
+            other.ask(Request::Ping(wire::Ping {})).await,
+            Response::Pong(_)
+        ));
     }
     let answers = flood.join_all().await;
-    let limited = answers.iter().filter(|code| **code == ErrorCode::RateLimited).count();
+    let limited = answers
+        .iter()
+        .filter(|code| **code == ErrorCode::RateLimited)
+        .count();
     assert!(limited >= 20, "{answers:?}");
-    assert!(answers.iter().all(|code| {
-        matches!(code, ErrorCode::RateLimited | ErrorCode::WrongCredentials)
-    }));
+    assert!(
+        answers
+            .iter()
+            .all(|code| { matches!(code, ErrorCode::RateLimited | ErrorCode::WrongCredentials) })
+    );
 }
 
 /// Names, ids and keys stay out of the log at its ordinary level.
@@ -276,7 +332,11 @@ async fn the_log_names_nobody() {
     let server = deployment.start("");
     let (alice, mut client) = Person::register("canary-7f3a", &deployment, &server).await;
     client.refused(alice.password_request()).await;
-    client.refused(Request::FindPair(wire::FindPair { username: "canary-9c".to_owned() })).await;
+    client
+        .refused(Request::FindPair(wire::FindPair {
+            username: "canary-9c".to_owned(),
+        }))
+        .await;
     let text = server.log_text();
     assert!(text.contains("serving"));
     for canary in ["canary", &alice.device().to_string(), "pppp"] {

@@ -34,7 +34,13 @@ async fn pair(deployment: &Deployment, of_alice: &Process, of_bob: &Process) -> 
     let welcome = wire::MailboxWelcome::decode(welcome.payload).unwrap();
     assert_eq!(welcome.conversation_id, conversation.to_vec());
     assert_eq!(welcome.inviter, "alice");
-    Pair { alice, bob, alice_client, bob_client, conversation }
+    Pair {
+        alice,
+        bob,
+        alice_client,
+        bob_client,
+        conversation,
+    }
 }
 
 fn id(number: u32) -> [u8; 16] {
@@ -47,29 +53,46 @@ fn id(number: u32) -> [u8; 16] {
 async fn messages_cross_two_servers_in_order_and_are_not_echoed() {
     let deployment = Deployment::new();
     let servers = [deployment.start(""), deployment.start("")];
-    let Pair { mut alice_client, mut bob_client, conversation, alice, .. } =
-        pair(&deployment, &servers[0], &servers[1]).await;
+    let Pair {
+        mut alice_client,
+        mut bob_client,
+        conversation,
+        alice,
+        ..
+    } = pair(&deployment, &servers[0], &servers[1]).await;
     let began = tokio::time::Instant::now();
     for number in 0..50 {
         let text = format!("message {number}");
-        let answer = alice_client.ask(append(conversation, 1, id(number), text.as_bytes())).await;
+        let answer = alice_client
+            .ask(append(conversation, 1, id(number), text.as_bytes()))
+            .await;
         assert_eq!(appended(answer).seq, u64::from(number) + 2);
     }
     let delivered = bob_client.deliveries(50).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "hints, not the polling floor, did this");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "hints, not the polling floor, did this"
+    );
     for (number, envelope) in delivered.iter().enumerate() {
         assert_eq!(envelope.payload, format!("message {number}").as_bytes());
         assert_eq!(envelope.seq, number as u64 + 2);
         assert_eq!(envelope.sender_device_id, alice.device().to_vec());
     }
     // And back: the sender's own session was told nothing but this.
-    appended(bob_client.ask(append(conversation, 1, id(0), b"back")).await);
+    appended(
+        bob_client
+            .ask(append(conversation, 1, id(0), b"back"))
+            .await,
+    );
     loop {
         let envelope = alice_client.deliveries(1).await.remove(0);
         if envelope.payload == b"back"[..] {
             break;
         }
-        assert!(envelope.payload.is_empty(), "an own entry comes without content");
+        assert!(
+            envelope.payload.is_empty(),
+            "an own entry comes without content"
+        );
     }
 }
 
@@ -78,16 +101,38 @@ async fn messages_cross_two_servers_in_order_and_are_not_echoed() {
 async fn a_repeated_append_is_answered_alike() {
     let deployment = Deployment::new();
     let servers = [deployment.start(""), deployment.start("")];
-    let Pair { alice, mut alice_client, mut bob_client, conversation, .. } =
-        pair(&deployment, &servers[0], &servers[0]).await;
-    let first = appended(alice_client.ask(append(conversation, 1, id(1), b"once")).await);
-    let again = appended(alice_client.ask(append(conversation, 1, id(1), b"once")).await);
+    let Pair {
+        alice,
+        mut alice_client,
+        mut bob_client,
+        conversation,
+        ..
+    } = pair(&deployment, &servers[0], &servers[0]).await;
+    let first = appended(
+        alice_client
+            .ask(append(conversation, 1, id(1), b"once"))
+            .await,
+    );
+    let again = appended(
+        alice_client
+            .ask(append(conversation, 1, id(1), b"once"))
+            .await,
+    );
     assert_eq!(first, again);
     let mut elsewhere = alice.log_in(&deployment, &servers[1]).await;
     let third = appended(elsewhere.ask(append(conversation, 1, id(1), b"once")).await);
     assert_eq!(first, third);
-    appended(alice_client.ask(append(conversation, 1, id(2), b"twice")).await);
-    let payloads: Vec<_> = bob_client.deliveries(2).await.into_iter().map(|e| e.payload).collect();
+    appended(
+        alice_client
+            .ask(append(conversation, 1, id(2), b"twice"))
+            .await,
+    );
+    let payloads: Vec<_> = bob_client
+        .deliveries(2)
+        .await
+        .into_iter()
+        .map(|e| e.payload)
+        .collect();
     assert_eq!(payloads, [&b"once"[..], b"twice"]);
 }
 
@@ -95,8 +140,12 @@ async fn a_repeated_append_is_answered_alike() {
 async fn many_appends_at_once_keep_their_order() {
     let deployment = Deployment::new();
     let server = deployment.start("");
-    let Pair { mut alice_client, mut bob_client, conversation, .. } =
-        pair(&deployment, &server, &server).await;
+    let Pair {
+        mut alice_client,
+        mut bob_client,
+        conversation,
+        ..
+    } = pair(&deployment, &server, &server).await;
     let mut sent = Vec::new();
     for number in 0..300 {
         let request = append(conversation, 1, id(number), &number.to_be_bytes());
@@ -107,40 +156,72 @@ async fn many_appends_at_once_keep_their_order() {
         assert_eq!(answer.seq, number as u64 + 2);
     }
     let delivered = bob_client.deliveries(300).await;
-    assert!((0..300u32).zip(&delivered).all(|(number, e)| e.payload == number.to_be_bytes()[..]));
+    assert!(
+        (0..300u32)
+            .zip(&delivered)
+            .all(|(number, e)| e.payload == number.to_be_bytes()[..])
+    );
 }
 
 #[tokio::test]
 async fn what_does_not_fit_the_conversation_is_refused() {
     let deployment = Deployment::new();
     let server = deployment.start("");
-    let Pair { mut alice_client, conversation, .. } = pair(&deployment, &server, &server).await;
+    let Pair {
+        mut alice_client,
+        conversation,
+        ..
+    } = pair(&deployment, &server, &server).await;
     let (_, mut eve) = Person::register("eve", &deployment, &server).await;
     let (code_of_eve, _) = error(eve.ask(append(conversation, 1, id(1), b"hi")).await);
     assert_eq!(code_of_eve, ErrorCode::UnknownConversation);
-    let info = Request::GetGroupInfo(wire::GetGroupInfo { conversation_id: conversation.to_vec() });
-    assert_eq!(code(eve.ask(info.clone()).await), ErrorCode::UnknownConversation);
+    let info = Request::GetGroupInfo(wire::GetGroupInfo {
+        conversation_id: conversation.to_vec(),
+    });
+    assert_eq!(
+        code(eve.ask(info.clone()).await),
+        ErrorCode::UnknownConversation
+    );
     assert!(matches!(alice_client.ask(info).await, Response::GroupInfo(info) if info.epoch == 1));
-    let (stale, error_frame) = error(alice_client.ask(append(conversation, 0, id(1), b"hi")).await);
-    assert_eq!((stale, error_frame.current_epoch), (ErrorCode::StaleEpoch, 1));
+    let (stale, error_frame) = error(
+        alice_client
+            .ask(append(conversation, 0, id(1), b"hi"))
+            .await,
+    );
+    assert_eq!(
+        (stale, error_frame.current_epoch),
+        (ErrorCode::StaleEpoch, 1)
+    );
     let mut rebuilt = append(conversation, 1, id(1), b"hi");
     if let Request::Append(append) = &mut rebuilt {
         append.generation = 3;
     }
-    assert_eq!(code(alice_client.ask(rebuilt).await), ErrorCode::StaleGeneration);
+    assert_eq!(
+        code(alice_client.ask(rebuilt).await),
+        ErrorCode::StaleGeneration
+    );
     let empty = append(conversation, 1, id(1), b"");
     assert_eq!(code(alice_client.ask(empty).await), ErrorCode::Malformed);
     let large = append(conversation, 1, id(1), &vec![0; 128 * 1024 + 1]);
     assert_eq!(code(alice_client.ask(large).await), ErrorCode::TooLarge);
-    appended(alice_client.ask(append(conversation, 1, id(1), &vec![0; 128 * 1024])).await);
+    appended(
+        alice_client
+            .ask(append(conversation, 1, id(1), &vec![0; 128 * 1024]))
+            .await,
+    );
 }
 
 #[tokio::test]
 async fn two_accounts_have_one_conversation() {
     let deployment = Deployment::new();
     let server = deployment.start("");
-    let Pair { alice, bob, mut alice_client, mut bob_client, conversation } =
-        pair(&deployment, &server, &server).await;
+    let Pair {
+        alice,
+        bob,
+        mut alice_client,
+        mut bob_client,
+        conversation,
+    } = pair(&deployment, &server, &server).await;
     alice.publish(&mut alice_client, 1).await;
     let claimed = bob.claim(&mut bob_client, "alice").await;
     let other = ConversationId::from_bytes([7; 16]);
@@ -148,7 +229,9 @@ async fn two_accounts_have_one_conversation() {
     let (code, refusal) = error(bob_client.ask(Request::CreateConversation(request)).await);
     assert_eq!(code, ErrorCode::ConversationExists);
     assert_eq!(refusal.conversation_id, conversation.to_vec());
-    let find = Request::FindPair(wire::FindPair { username: "alice".to_owned() });
+    let find = Request::FindPair(wire::FindPair {
+        username: "alice".to_owned(),
+    });
     match bob_client.ask(find).await {
         Response::PairFound(found) => assert_eq!(found.conversation_id, conversation.to_vec()),
         other => panic!("{other:?}"),
@@ -174,15 +257,24 @@ async fn a_creation_is_repeated_safely_and_judged() {
         let middle = request.commit.len() / 2;
         request.commit[middle] ^= 1;
     });
-    assert_eq!(code(alice_client.ask(flipped).await), ErrorCode::CommitInvalid);
+    assert_eq!(
+        code(alice_client.ask(flipped).await),
+        ErrorCode::CommitInvalid
+    );
     let uninvited = create(|request| request.welcomes.clear());
-    assert_eq!(code(alice_client.ask(uninvited).await), ErrorCode::Malformed);
+    assert_eq!(
+        code(alice_client.ask(uninvited).await),
+        ErrorCode::Malformed
+    );
     let not_hers = create(|_| {});
     assert_eq!(code(bob_client.ask(not_hers).await), ErrorCode::NotAllowed);
     let first = appended(alice_client.ask(create(|_| {})).await);
     assert_eq!((first.seq, first.epoch), (1, 1));
     assert_eq!(appended(alice_client.ask(create(|_| {})).await), first);
-    assert_eq!(code(bob_client.ask(create(|_| {})).await), ErrorCode::ConversationExists);
+    assert_eq!(
+        code(bob_client.ask(create(|_| {})).await),
+        ErrorCode::ConversationExists
+    );
 }
 
 /// B3: an identity that nobody registered gets in nowhere, however well signed.
@@ -216,7 +308,10 @@ async fn a_commit_moves_the_epoch_once() {
     alice_client.resume().await;
     bob_client.resume().await;
     let (conversation, mut group) = alice.converse(&mut alice_client, &bob.username).await;
-    assert_eq!(bob_client.deliveries(1).await[0].kind(), EnvelopeKind::Welcome);
+    assert_eq!(
+        bob_client.deliveries(1).await[0].kind(),
+        EnvelopeKind::Welcome
+    );
     let client_id = sotto_protocol::ClientMessageId::from_bytes(id(77));
     let pending = group
         .stage_self_update(&alice.store(), &alice.me, &client_id, support::now_ms())
@@ -230,14 +325,37 @@ async fn a_commit_moves_the_epoch_once() {
         group_info: pending.group_info.clone(),
         welcomes: Vec::new(),
     };
-    let wrong_id = wire::AppendCommit { client_id: id(78).to_vec(), ..commit.clone() };
-    assert_eq!(code(alice_client.ask(Request::AppendCommit(wrong_id)).await), ErrorCode::CommitInvalid);
-    let other_info = wire::AppendCommit { group_info: pending.commit.clone(), ..commit.clone() };
-    assert!(matches!(alice_client.ask(Request::AppendCommit(other_info)).await, Response::Error(_)));
-    assert_eq!(code(bob_client.ask(Request::AppendCommit(commit.clone())).await), ErrorCode::NotAllowed);
-    let first = appended(alice_client.ask(Request::AppendCommit(commit.clone())).await);
+    let wrong_id = wire::AppendCommit {
+        client_id: id(78).to_vec(),
+        ..commit.clone()
+    };
+    assert_eq!(
+        code(alice_client.ask(Request::AppendCommit(wrong_id)).await),
+        ErrorCode::CommitInvalid
+    );
+    let other_info = wire::AppendCommit {
+        group_info: pending.commit.clone(),
+        ..commit.clone()
+    };
+    assert!(matches!(
+        alice_client.ask(Request::AppendCommit(other_info)).await,
+        Response::Error(_)
+    ));
+    assert_eq!(
+        code(bob_client.ask(Request::AppendCommit(commit.clone())).await),
+        ErrorCode::NotAllowed
+    );
+    let first = appended(
+        alice_client
+            .ask(Request::AppendCommit(commit.clone()))
+            .await,
+    );
     assert_eq!((first.seq, first.epoch), (2, 2));
-    let again = appended(alice_client.ask(Request::AppendCommit(commit.clone())).await);
+    let again = appended(
+        alice_client
+            .ask(Request::AppendCommit(commit.clone()))
+            .await,
+    );
     assert_eq!(again.seq, 2);
     let delivered = bob_client.deliveries(1).await;
     assert_eq!(delivered[0].kind(), EnvelopeKind::Commit);
@@ -245,20 +363,33 @@ async fn a_commit_moves_the_epoch_once() {
     let late = append(conversation, 1, id(5), b"sealed before");
     let (stale, refusal) = error(bob_client.ask(late).await);
     assert_eq!((stale, refusal.current_epoch), (ErrorCode::StaleEpoch, 2));
-    let late_commit = wire::AppendCommit { client_id: id(79).to_vec(), ..commit };
-    assert_eq!(code(alice_client.ask(Request::AppendCommit(late_commit)).await), ErrorCode::StaleEpoch);
+    let late_commit = wire::AppendCommit {
+        client_id: id(79).to_vec(),
+        ..commit
+    };
+    assert_eq!(
+        code(alice_client.ask(Request::AppendCommit(late_commit)).await),
+        ErrorCode::StaleEpoch
+    );
 }
 
 #[tokio::test]
 async fn who_was_away_gets_everything_once() {
     let deployment = Deployment::new();
     let servers = [deployment.start(""), deployment.start("")];
-    let Pair { bob, mut alice_client, bob_client, conversation, .. } =
-        pair(&deployment, &servers[0], &servers[1]).await;
+    let Pair {
+        bob,
+        mut alice_client,
+        bob_client,
+        conversation,
+        ..
+    } = pair(&deployment, &servers[0], &servers[1]).await;
     drop(bob_client);
     let text = vec![1; 3_000];
     for number in 0..700 {
-        alice_client.send(append(conversation, 1, id(number), &text)).await;
+        alice_client
+            .send(append(conversation, 1, id(number), &text))
+            .await;
         if number % 50 == 49 {
             // The last of each fifty is waited for.
             let last = append(conversation, 1, id(number), &text);
@@ -270,7 +401,11 @@ async fn who_was_away_gets_everything_once() {
         Response::Sync(sync) => sync,
         other => panic!("{other:?}"),
     };
-    assert_eq!(sync.conversations.len(), 2, "the conversation and the mailbox");
+    assert_eq!(
+        sync.conversations.len(),
+        2,
+        "the conversation and the mailbox"
+    );
     assert!(!back.has_pushes(), "nothing before Resume");
     let delivered = back.resume().await;
     let seqs: Vec<_> = delivered.iter().map(|envelope| envelope.seq).collect();
@@ -287,10 +422,19 @@ async fn who_was_away_gets_everything_once() {
 async fn what_was_not_acknowledged_comes_again() {
     let deployment = Deployment::new();
     let server = deployment.start("");
-    let Pair { bob, mut alice_client, mut bob_client, conversation, .. } =
-        pair(&deployment, &server, &server).await;
+    let Pair {
+        bob,
+        mut alice_client,
+        mut bob_client,
+        conversation,
+        ..
+    } = pair(&deployment, &server, &server).await;
     for number in 0..3 {
-        appended(alice_client.ask(append(conversation, 1, id(number), b"x")).await);
+        appended(
+            alice_client
+                .ask(append(conversation, 1, id(number), b"x"))
+                .await,
+        );
     }
     let mut seen = 0;
     while seen < 3 {
@@ -307,10 +451,18 @@ async fn what_was_not_acknowledged_comes_again() {
 async fn a_reader_that_does_not_acknowledge_is_given_no_more_than_the_window() {
     let deployment = Deployment::new();
     let server = deployment.start("");
-    let Pair { mut alice_client, mut bob_client, conversation, .. } =
-        pair(&deployment, &server, &server).await;
+    let Pair {
+        mut alice_client,
+        mut bob_client,
+        conversation,
+        ..
+    } = pair(&deployment, &server, &server).await;
     for number in 0..600 {
-        appended(alice_client.ask(append(conversation, 1, id(number), b"x")).await);
+        appended(
+            alice_client
+                .ask(append(conversation, 1, id(number), b"x"))
+                .await,
+        );
     }
     let mut unacknowledged = Vec::new();
     while unacknowledged.len() < 512 {

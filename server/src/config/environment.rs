@@ -45,12 +45,12 @@ pub(super) fn overlay(
         };
         let value = match kind {
             Kind::Text => Value::String(text),
-            Kind::Number => Value::Integer(text.trim().parse().map_err(|_| {
-                ConfigError::Variable {
+            Kind::Number => {
+                Value::Integer(text.trim().parse().map_err(|_| ConfigError::Variable {
                     variable: name,
                     expected: "a whole number",
-                }
-            })?),
+                })?)
+            }
             Kind::List => Value::Array(
                 text.split(',')
                     .map(str::trim)

@@ -37,7 +37,14 @@ fn welcome(seq: u64, conversation: ConversationId, after: u64) -> StoredEnvelope
 }
 
 fn state(conversation: ConversationId, cursor: u64, head: u64) -> MemberState {
-    MemberState { conversation, generation: 0, epoch: 1, cursor, head, left_at: None }
+    MemberState {
+        conversation,
+        generation: 0,
+        epoch: 1,
+        cursor,
+        head,
+        left_at: None,
+    }
 }
 
 fn resumed(states: &[MemberState]) -> Delivery<()> {
@@ -80,12 +87,19 @@ fn everything_is_delivered_once_and_then_said_so() {
     let mut delivery = resumed(&[state(ME.mailbox(), 0, 0), state(LOG, 10, 200)]);
     assert!(!delivery.poll_caught_up());
     let delivered = pump(&mut delivery, &logs);
-    assert_eq!(delivered, (11..=200).map(|seq| (LOG, seq)).collect::<Vec<_>>());
+    assert_eq!(
+        delivered,
+        (11..=200).map(|seq| (LOG, seq)).collect::<Vec<_>>()
+    );
     assert!(delivery.poll_caught_up());
     assert!(!delivery.poll_caught_up());
     assert_eq!(delivery.acknowledge(LOG, 150), Some(150));
     assert_eq!(delivery.acknowledge(LOG, 150), None);
-    assert_eq!(delivery.acknowledge(LOG, 9_999), Some(200), "never past what was delivered");
+    assert_eq!(
+        delivery.acknowledge(LOG, 9_999),
+        Some(200),
+        "never past what was delivered"
+    );
 }
 
 #[test]
@@ -115,9 +129,14 @@ fn an_own_entry_at_the_end_is_not_read_back() {
     let request = delivery.poll_read().unwrap();
     assert_eq!(request.after, 5);
     let mut sizes = Vec::new();
-    delivery.handle_read(request, &[entry(6, PEER), entry(7, ME)], Extent::Open, |envelope| {
-        sizes.push(envelope.payload.len());
-    });
+    delivery.handle_read(
+        request,
+        &[entry(6, PEER), entry(7, ME)],
+        Extent::Open,
+        |envelope| {
+            sizes.push(envelope.payload.len());
+        },
+    );
     assert_eq!(sizes, [100, 0]);
 }
 
@@ -165,11 +184,13 @@ fn a_removed_device_reads_up_to_its_removal() {
     let request = delivery.poll_read().unwrap();
     let entries: Vec<_> = (1..=9).map(|seq| entry(seq, PEER)).collect();
     let mut seen = Vec::new();
-    delivery.handle_read(request, &entries, Extent::Until(4), |envelope| seen.push(envelope.seq));
+    delivery.handle_read(request, &entries, Extent::Until(4), |envelope| {
+        seen.push(envelope.seq)
+    });
     assert_eq!(seen, [1, 2, 3, 4]);
     assert_eq!(delivery.poll_read(), None);
     delivery.acknowledge(LOG, 4);
-    assert!(!delivery.has(LOG));
+    assert!(!delivery.logs.contains_key(&LOG));
     // Back again: the time between stays closed.
     delivery.begin(LOG, 12, ());
     assert_eq!(delivery.poll_read().map(|request| request.after), Some(12));
@@ -191,7 +212,10 @@ fn going_back_makes_no_hole() {
     let old = delivery.poll_read().unwrap();
     delivery.handle_state(&state(LOG, 0, 9), Some(2), ());
     delivery.handle_read(old, &[entry(10, PEER)], Extent::Open, |_| panic!("a hole"));
-    assert_eq!(pump(&mut delivery, &logs), (3..=9).map(|seq| (LOG, seq)).collect::<Vec<_>>());
+    assert_eq!(
+        pump(&mut delivery, &logs),
+        (3..=9).map(|seq| (LOG, seq)).collect::<Vec<_>>()
+    );
 }
 
 proptest! {

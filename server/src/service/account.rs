@@ -30,7 +30,11 @@ pub(super) async fn register(
     let certificate = own_certificate(server, &request.certificate, &username)?;
     let prefix = network_prefix(connection.address);
     server
-        .take(&[b"register", &prefix], HOUR, server.config.registrations_per_hour)
+        .take(
+            &[b"register", &prefix],
+            HOUR,
+            server.config.registrations_per_hour,
+        )
         .await?;
     let authentication_hash = server.passwords.hash(key).await?;
     server.metrics.password_checks.inc();
@@ -44,7 +48,11 @@ pub(super) async fn register(
             invite,
         })
         .await?;
-    let identity = Identity { account, username, device: *certificate.device_id() };
+    let identity = Identity {
+        account,
+        username,
+        device: *certificate.device_id(),
+    };
     logged_in(server, identity, certificate.as_bytes()).await
 }
 
@@ -79,5 +87,8 @@ pub(super) async fn log_out(server: &Server, me: &Identity) -> Result<Answer, Re
     server.store.remove_device(me.device).await?;
     // Another session of the same device looks into its mailbox, finds none, and ends.
     server.store.bus().publish(me.device.mailbox());
-    Ok(Answer { effect: Effect::LoggedOut, ..Answer::done() })
+    Ok(Answer {
+        effect: Effect::LoggedOut,
+        ..Answer::done()
+    })
 }

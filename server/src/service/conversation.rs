@@ -110,7 +110,10 @@ pub(super) async fn resume(
             break;
         }
     }
-    Ok(Answer { effect: Effect::Resumed { states, own }, ..Answer::done() })
+    Ok(Answer {
+        effect: Effect::Resumed { states, own },
+        ..Answer::done()
+    })
 }
 
 /// GetGroupInfo: for accounts in the conversation only.
@@ -124,7 +127,11 @@ pub(super) async fn get_group_info(
     if !server.store.is_account_in(conversation, me.account).await? {
         return Err(unknown);
     }
-    let state = server.store.group_state(conversation).await?.ok_or(unknown)?;
+    let state = server
+        .store
+        .group_state(conversation)
+        .await?
+        .ok_or(unknown)?;
     Ok(Answer::plain(Response::GroupInfo(wire::GroupInfo {
         generation: state.generation,
         epoch: state.epoch,

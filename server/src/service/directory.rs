@@ -77,7 +77,11 @@ pub(super) async fn get_account(
     Ok(Answer::plain(Response::Account(wire::Account {
         username: request.username,
         identity_key: account.identity_key.to_vec(),
-        certificates: account.certificates.iter().map(|bytes| bytes.to_vec()).collect(),
+        certificates: account
+            .certificates
+            .iter()
+            .map(|bytes| bytes.to_vec())
+            .collect(),
         online: account.online,
     })))
 }

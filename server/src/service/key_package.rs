@@ -28,7 +28,9 @@ pub(super) async fn publish(
 ) -> Result<Answer, Refusal> {
     let packages = request.one_time.iter().chain([&request.last_resort]);
     if request.one_time.len() > KEY_PACKAGES_AT_ONCE_MAX
-        || packages.into_iter().any(|package| package.len() > KEY_PACKAGE_BYTES_MAX)
+        || packages
+            .into_iter()
+            .any(|package| package.len() > KEY_PACKAGE_BYTES_MAX)
     {
         return Err(Refusal::new(ErrorCode::TooLarge));
     }
@@ -59,7 +61,9 @@ pub(super) async fn publish(
         .store
         .publish_key_packages(me.device, one_time, last_resort)
         .await?;
-    Ok(Answer::plain(Response::KeyPackagesStored(wire::KeyPackagesStored { one_time_left })))
+    Ok(Answer::plain(Response::KeyPackagesStored(
+        wire::KeyPackagesStored { one_time_left },
+    )))
 }
 
 fn inspect(
@@ -71,7 +75,8 @@ fn inspect(
 ) -> Result<NewKeyPackage, Refusal> {
     let invalid = Refusal::new(ErrorCode::KeyPackageInvalid);
     let info = inspect_key_package(&bytes, deployment, now_ms).map_err(|_| invalid.clone())?;
-    if info.certificate.as_bytes() != certificate || info.last_resort != (wanted == Use::LastResort) {
+    if info.certificate.as_bytes() != certificate || info.last_resort != (wanted == Use::LastResort)
+    {
         return Err(invalid);
     }
     Ok(NewKeyPackage {
@@ -96,15 +101,17 @@ pub(super) async fn claim(
         .store
         .claim_key_packages(me.account, &username, ciphersuite)
         .await?;
-    Ok(Answer::plain(Response::ClaimedKeyPackages(wire::ClaimedKeyPackages {
-        identity_key: claimed.identity_key.to_vec(),
-        packages: claimed
-            .packages
-            .into_iter()
-            .map(|(device, package)| wire::ClaimedKeyPackage {
-                device_id: device.to_vec(),
-                key_package: package.to_vec(),
-            })
-            .collect(),
-    })))
+    Ok(Answer::plain(Response::ClaimedKeyPackages(
+        wire::ClaimedKeyPackages {
+            identity_key: claimed.identity_key.to_vec(),
+            packages: claimed
+                .packages
+                .into_iter()
+                .map(|(device, package)| wire::ClaimedKeyPackage {
+                    device_id: device.to_vec(),
+                    key_package: package.to_vec(),
+                })
+                .collect(),
+        },
+    )))
 }

@@ -67,9 +67,13 @@ pub(super) async fn check_password(
     key: AuthenticationKey,
 ) -> Result<Credentials, Refusal> {
     let name = username.as_str().as_bytes();
-    server.take(&[b"password", name], HOUR, CHECKS_PER_HOUR).await?;
+    server
+        .take(&[b"password", name], HOUR, CHECKS_PER_HOUR)
+        .await?;
     let credentials = server.store.credentials(username).await?;
-    let stored = credentials.as_ref().map(|known| known.authentication_hash.clone());
+    let stored = credentials
+        .as_ref()
+        .map(|known| known.authentication_hash.clone());
     let equal = server.passwords.verify(key, stored).await?;
     server.metrics.password_checks.inc();
     credentials
@@ -79,8 +83,9 @@ pub(super) async fn check_password(
 
 /// Reads an authentication key.
 pub(super) fn parse_key(text: String) -> Result<AuthenticationKey, Refusal> {
-    AuthenticationKey::parse(text)
-        .ok_or(Refusal::malformed("The authentication key must be 43 characters of base64url."))
+    AuthenticationKey::parse(text).ok_or(Refusal::malformed(
+        "The authentication key must be 43 characters of base64url.",
+    ))
 }
 
 /// Verifies a certificate that must be for this name, here.
@@ -109,7 +114,10 @@ async fn enter_device(
         }
         // A certificate never changes: the same device under another one is refused.
         Some(_) => Err(Refusal::new(ErrorCode::CertificateInvalid)),
-        None => Ok(server.store.add_device(account, new_device(certificate)).await?),
+        None => Ok(server
+            .store
+            .add_device(account, new_device(certificate))
+            .await?),
     }
 }
 
@@ -155,7 +163,13 @@ pub(super) async fn by_device(
     };
     let row = server.store.device(device).await?;
     let key = row.as_ref().map_or(NOBODY, |row| row.device_key);
-    let signed = signing_input(&server.deployment, &username, &device, &nonce, &connection.exporter);
+    let signed = signing_input(
+        &server.deployment,
+        &username,
+        &device,
+        &nonce,
+        &connection.exporter,
+    );
     let verified = VerifyingKey::from_bytes(&key)
         .is_ok_and(|key| key.verify_strict(&signed, &signature).is_ok());
     let Some(row) = row.filter(|row| verified && row.username == username) else {
@@ -164,7 +178,11 @@ pub(super) async fn by_device(
     if row.disabled {
         return Err(Refusal::new(ErrorCode::AccountDisabled));
     }
-    let identity = Identity { account: row.account, username, device };
+    let identity = Identity {
+        account: row.account,
+        username,
+        device,
+    };
     logged_in(server, identity, &row.certificate).await
 }
 

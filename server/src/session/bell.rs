@@ -37,7 +37,11 @@ pub(crate) struct Hints {
 
 impl Hints {
     fn add(&mut self, conversation: ConversationId, head: Option<u64>) {
-        if let Some((_, known)) = self.logs.iter_mut().find(|(known, _)| *known == conversation) {
+        if let Some((_, known)) = self
+            .logs
+            .iter_mut()
+            .find(|(known, _)| *known == conversation)
+        {
             *known = known.zip(head).map(|(known, head)| known.max(head));
         } else if self.logs.len() < HINTS_MAX {
             self.logs.push((conversation, head));

@@ -32,7 +32,7 @@ pub(crate) struct Identity {
 }
 
 /// The challenge of one connection; it can be taken once.
-pub(crate) struct Nonce(Option<[u8; 32]>);
+struct Nonce(Option<[u8; 32]>);
 
 impl Nonce {
     /// A fresh challenge.
@@ -47,7 +47,7 @@ impl Nonce {
 }
 
 /// Where a connection stands.
-pub(crate) enum Phase {
+enum Phase {
     /// Hello is expected.
     Greeting,
     /// A login is expected.
@@ -80,12 +80,9 @@ pub(crate) struct Machine {
 impl Machine {
     /// A connection that said nothing yet.
     pub(crate) fn new() -> Self {
-        Self { phase: Phase::Greeting }
-    }
-
-    /// Where it stands.
-    pub(crate) fn phase(&self) -> &Phase {
-        &self.phase
+        Self {
+            phase: Phase::Greeting,
+        }
     }
 
     /// Whether a request may be made now.
@@ -128,7 +125,10 @@ impl Machine {
 
     /// Hello was answered.
     pub(crate) fn handle_greeted(&mut self, nonce: [u8; 32]) {
-        self.phase = Phase::Anonymous { nonce: Nonce::new(nonce), failures: 0 };
+        self.phase = Phase::Anonymous {
+            nonce: Nonce::new(nonce),
+            failures: 0,
+        };
     }
 
     /// A login attempt takes the challenge, whichever way it ends.
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(machine.frame_limit(), FrameLimit::AfterLogin);
         machine.handle_resumed();
         assert_eq!(row(&machine), [late, late, None, None, None]);
-        assert!(matches!(machine.phase(), Phase::Resumed(_)));
+        assert!(matches!(machine.phase, Phase::Resumed(_)));
     }
 
     #[test]

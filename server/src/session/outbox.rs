@@ -42,7 +42,13 @@ impl Outbox {
         request_id: u64,
         body: server_frame::Body,
     ) -> Result<(), FrameError> {
-        encode_frame(&ServerFrame { request_id, body: Some(body) }, &mut self.bytes)
+        encode_frame(
+            &ServerFrame {
+                request_id,
+                body: Some(body),
+            },
+            &mut self.bytes,
+        )
     }
 
     /// Whether requests must wait.

@@ -5,8 +5,8 @@ use std::task::Context;
 
 use sotto_protocol::frame::FrameError;
 use sotto_protocol::limits::{AGENT_BYTES_MAX, CURSORS_AT_ONCE_MAX, PAYLOAD_BYTES_MAX};
-use sotto_protocol::wire::{self, ClientFrame, client_frame::Body as Request};
 use sotto_protocol::wire::server_frame::Body as Response;
+use sotto_protocol::wire::{self, ClientFrame, client_frame::Body as Request};
 use sotto_protocol::{ConversationId, ErrorCode, version};
 use tokio::time::Instant;
 
@@ -66,7 +66,10 @@ impl Session {
             Request::Ping(_) => self.say(id, Response::Pong(wire::Pong {})),
             Request::Acknowledge(request) => self.acknowledge(&request),
             _ if id == 0 => {
-                self.refuse(0, &Refusal::malformed("A request needs an id other than 0."));
+                self.refuse(
+                    0,
+                    &Refusal::malformed("A request needs an id other than 0."),
+                );
             }
             Request::Hello(hello) => self.greet(id, &hello),
             Request::Append(request) => self.append(id, request),
@@ -116,8 +119,11 @@ impl Session {
                 _ => None,
             },
         };
-        self.work
-            .start_request(id, Kind::Login, service::log_in(server, connection, request));
+        self.work.start_request(
+            id,
+            Kind::Login,
+            service::log_in(server, connection, request),
+        );
     }
 
     fn append(&mut self, id: u64, request: wire::Append) {
@@ -149,7 +155,9 @@ impl Session {
                 continue;
             };
             if let Some(seq) = delivery.acknowledge(conversation, cursor.seq) {
-                self.server.store.advance(identity.device, conversation, seq);
+                self.server
+                    .store
+                    .advance(identity.device, conversation, seq);
             }
         }
     }
@@ -315,7 +323,8 @@ impl Session {
             let Some(request) = delivery.poll_read() else {
                 break;
             };
-            self.work.start_read(&self.server.store, identity.device, request);
+            self.work
+                .start_read(&self.server.store, identity.device, request);
             moved = true;
         }
         if delivery.poll_caught_up() {

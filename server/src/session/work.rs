@@ -113,7 +113,11 @@ impl Work {
         answer: impl Future<Output = Result<Answer, Refusal>> + Send + 'static,
     ) {
         let answer = Box::pin(answer);
-        self.current = Some(Current { request_id, kind, answer });
+        self.current = Some(Current {
+            request_id,
+            kind,
+            answer,
+        });
     }
 
     pub(super) fn start_append(
@@ -123,7 +127,11 @@ impl Work {
         answer: impl Future<Output = Result<Appended, AppendError>> + Send + 'static,
     ) {
         let answer = Box::pin(answer);
-        self.appends.push(AppendUnderWay { request_id, conversation, answer });
+        self.appends.push(AppendUnderWay {
+            request_id,
+            conversation,
+            answer,
+        });
     }
 
     pub(super) fn start_read(&mut self, store: &Store, device: DeviceId, request: ReadRequest) {
@@ -149,20 +157,26 @@ impl Work {
             finished.push(Finished::Request(current.request_id, current.kind, answer));
             self.current = None;
         }
-        self.appends.retain_mut(|append| match append.answer.as_mut().poll(cx) {
-            Poll::Pending => true,
-            Poll::Ready(answer) => {
-                finished.push(Finished::Append(append.request_id, append.conversation, answer));
-                false
-            }
-        });
-        self.reads.retain_mut(|read| match read.result.as_mut().poll(cx) {
-            Poll::Pending => true,
-            Poll::Ready(result) => {
-                finished.push(Finished::Read(read.request, result));
-                false
-            }
-        });
+        self.appends
+            .retain_mut(|append| match append.answer.as_mut().poll(cx) {
+                Poll::Pending => true,
+                Poll::Ready(answer) => {
+                    finished.push(Finished::Append(
+                        append.request_id,
+                        append.conversation,
+                        answer,
+                    ));
+                    false
+                }
+            });
+        self.reads
+            .retain_mut(|read| match read.result.as_mut().poll(cx) {
+                Poll::Pending => true,
+                Poll::Ready(result) => {
+                    finished.push(Finished::Read(read.request, result));
+                    false
+                }
+            });
         self.give_back();
         finished
     }
@@ -197,7 +211,10 @@ async fn read(
             .any(|entry| entry.kind == EnvelopeKind::Commit && entry.sender_device != device)
     };
     if !may_have_changed {
-        return Ok(ReadResult { entries, extent: Some(Extent::Open) });
+        return Ok(ReadResult {
+            entries,
+            extent: Some(Extent::Open),
+        });
     }
     let state = store.member_state(device, request.conversation).await?;
     let extent = state.map(|state| state.left_at.map_or(Extent::Open, Extent::Until));

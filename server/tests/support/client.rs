@@ -24,7 +24,9 @@ use super::PATIENCE;
 /// What a client trusts.
 pub fn tls_config(ca: &Path) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -89,7 +91,14 @@ impl Client {
             }
         };
         let mut bytes = BytesMut::new();
-        encode_frame(&ClientFrame { request_id, body: Some(body) }, &mut bytes).unwrap();
+        encode_frame(
+            &ClientFrame {
+                request_id,
+                body: Some(body),
+            },
+            &mut bytes,
+        )
+        .unwrap();
         self.send_raw(&bytes).await.unwrap();
         request_id
     }
@@ -189,7 +198,8 @@ impl Client {
                 seq: envelope.seq,
             })
             .collect();
-        self.send(Request::Acknowledge(wire::Acknowledge { cursors })).await;
+        self.send(Request::Acknowledge(wire::Acknowledge { cursors }))
+            .await;
     }
 
     /// Everything that is delivered until the server says that that was all.

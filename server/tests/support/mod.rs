@@ -159,11 +159,16 @@ impl Deployment {
         let at = |name: &str| self.folder.path().join(format!("{name}{number}"));
         let (config, ready, log) = (at("config"), at("ready"), at("log"));
         std::fs::write(&config, self.configuration(number, &ready, more)).unwrap();
-        let mut command =
-            process::bound_command(Path::new(env!("CARGO_BIN_EXE_sotto-server")), DeathSignal::Kill);
+        let mut command = process::bound_command(
+            Path::new(env!("CARGO_BIN_EXE_sotto-server")),
+            DeathSignal::Kill,
+        );
         command.arg("run").arg("--config").arg(&config);
         let out = std::fs::File::create(&log).unwrap();
-        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out);
         (process::spawn(command).unwrap(), ready, log)
     }
 
@@ -191,11 +196,20 @@ pub fn wait_ready(mut child: Child, ready: &Path, log: PathBuf) -> Process {
     let came = process::wait_until(PATIENCE, || {
         ready.exists() || child.try_wait().unwrap().is_some()
     });
-    assert!(came && ready.exists(), "not ready: {}", std::fs::read_to_string(&log).unwrap());
+    assert!(
+        came && ready.exists(),
+        "not ready: {}",
+        std::fs::read_to_string(&log).unwrap()
+    );
     let text = std::fs::read_to_string(ready).unwrap();
     let addresses: serde_json::Value = serde_json::from_str(&text).unwrap();
     let address = |key: &str| addresses[key].as_str().unwrap().parse().unwrap();
-    Process { child, listen: address("listen"), admin: address("admin"), log }
+    Process {
+        child,
+        listen: address("listen"),
+        admin: address("admin"),
+        log,
+    }
 }
 
 /// Looks at a condition until it holds.

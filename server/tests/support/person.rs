@@ -5,9 +5,9 @@ use sotto_crypto::{
     Address, DeviceKey, Group, IdentityKey, KeyPackageUse, KeyStore, LocalDevice, LoginChallenge,
     Suite, make_key_package, migrate_key_store,
 };
+use sotto_protocol::wire;
 use sotto_protocol::wire::client_frame::Body as Request;
 use sotto_protocol::wire::server_frame::Body as Response;
-use sotto_protocol::wire;
 use sotto_protocol::{ConversationId, DeploymentId, DeviceId, ErrorCode, Username};
 use sotto_roster::Policy;
 
@@ -41,7 +41,13 @@ impl Person {
             .certify(deployment, &username, device, key.public(), now_ms())
             .unwrap();
         let me = LocalDevice::new(certificate, key).unwrap();
-        Self { username, identity, me, keys, password: 'p' }
+        Self {
+            username,
+            identity,
+            me,
+            keys,
+            password: 'p',
+        }
     }
 
     /// Another device of the same account.
@@ -52,7 +58,11 @@ impl Person {
     }
 
     /// Connects, makes an account, and leaves the connection logged in.
-    pub async fn register(username: &str, deployment: &Deployment, server: &Process) -> (Self, Client) {
+    pub async fn register(
+        username: &str,
+        deployment: &Deployment,
+        server: &Process,
+    ) -> (Self, Client) {
         let mut client = Client::connect(server.listen, &deployment.certificates.ca).await;
         let hello = client.hello().await;
         let id = DeploymentId::from_slice(&hello.deployment_id).unwrap();
@@ -122,7 +132,9 @@ impl Person {
 
     pub async fn publish(&self, client: &mut Client, count: usize) -> u32 {
         let request = wire::PublishKeyPackages {
-            one_time: (0..count).map(|_| self.key_package(KeyPackageUse::OneTime)).collect(),
+            one_time: (0..count)
+                .map(|_| self.key_package(KeyPackageUse::OneTime))
+                .collect(),
             last_resort: self.key_package(KeyPackageUse::LastResort),
         };
         match client.ask(Request::PublishKeyPackages(request)).await {
@@ -150,13 +162,27 @@ impl Person {
         claimed: &wire::ClaimedKeyPackages,
     ) -> (wire::CreateConversation, Group) {
         let policy = Policy::pair(self.username.clone(), with.clone()).unwrap();
-        let address = Address { conversation, generation: 0 };
+        let address = Address {
+            conversation,
+            generation: 0,
+        };
         let store = self.store();
-        let mut group =
-            Group::create(&store, &self.me, address, &policy, Suite::Classical, now_ms()).unwrap();
+        let mut group = Group::create(
+            &store,
+            &self.me,
+            address,
+            &policy,
+            Suite::Classical,
+            now_ms(),
+        )
+        .unwrap();
         let group_info = group.group_info(&store, &self.me).unwrap();
         let client_id = sotto_protocol::ClientMessageId::from_bytes(rand::random());
-        let packages: Vec<_> = claimed.packages.iter().map(|one| one.key_package.clone()).collect();
+        let packages: Vec<_> = claimed
+            .packages
+            .iter()
+            .map(|one| one.key_package.clone())
+            .collect();
         let pending = group
             .stage_add(&store, &self.me, &client_id, &packages, None, now_ms())
             .unwrap();
@@ -177,7 +203,9 @@ impl Person {
                 .collect(),
             client_id: client_id.to_vec(),
         };
-        group.merge_pending(&store, &pending.commit, now_ms()).unwrap();
+        group
+            .merge_pending(&store, &pending.commit, now_ms())
+            .unwrap();
         (request, group)
     }
 
@@ -193,7 +221,12 @@ impl Person {
 }
 
 /// An append of some bytes: servers cannot tell them from a sealed message.
-pub fn append(conversation: ConversationId, epoch: u64, client_id: [u8; 16], text: &[u8]) -> Request {
+pub fn append(
+    conversation: ConversationId,
+    epoch: u64,
+    client_id: [u8; 16],
+    text: &[u8],
+) -> Request {
     Request::Append(wire::Append {
         conversation_id: conversation.to_vec(),
         generation: 0,

@@ -41,31 +41,24 @@ pub(in crate::service) async fn append_commit(
     if !server.store.is_account_in(conversation, me.account).await? {
         return Err(unknown);
     }
-    let state = server.store.group_state(conversation).await?.ok_or(unknown)?;
+    let state = server
+        .store
+        .group_state(conversation)
+        .await?
+        .ok_or(unknown)?;
     if (request.generation, request.epoch) != (state.generation, state.epoch) {
-        let appended = stored_before(server, me, conversation, client_id, &state).await;
-        let refusal = match request.generation == state.generation {
-            true => Refusal::stale_epoch(state.epoch),
-            false => Refusal::stale_generation(state.generation, state.epoch),
+        let appended = stored_before(server, me, conversation, client_id, &state).await?;
+        let refusal = if request.generation == state.generation {
+            Refusal::stale_epoch(state.epoch)
+        } else {
+            Refusal::stale_generation(state.generation, state.epoch)
         };
-        let appended = appended?.ok_or(refusal)?;
-        return Ok(answer(server, conversation, appended));
+        return Ok(answer(server, conversation, appended.ok_or(refusal)?));
     }
-    let (deployment, now_ms) = (server.deployment, clock::unix_ms());
     let (generation, epoch) = (state.generation, state.epoch);
     let (commit, group_info) = (Bytes::from(request.commit), Bytes::from(request.group_info));
-    let (judged_commit, judged_info) = (commit.clone(), group_info.clone());
-    let judged = server
-        .judge(move || {
-            let mut group =
-                PublicConversation::from_bytes(&state.group_state, &deployment, &conversation, generation)
-                    .map_err(|_| Refusal::new(ErrorCode::Internal))?;
-            let applied = group
-                .apply_commit(&judged_commit, &judged_info, &client_id, now_ms)
-                .map_err(refused)?;
-            Ok(Judged { applied, group_state: group.to_bytes().into() })
-        })
-        .await?;
+    let sent = (commit.clone(), group_info.clone());
+    let judged = judge_next(server, conversation, client_id, state, sent).await?;
     check_committer(me, &judged.applied)?;
     check_registered(server, &judged.applied.added).await?;
     let welcomes = welcomes_for(&judged.applied, me.device, request.welcomes)?;
@@ -83,7 +76,14 @@ pub(in crate::service) async fn append_commit(
         welcomes,
     };
     let removed = device_ids(&judged.applied.removed);
-    let commit = CommitAppend { conversation, generation, epoch, added, removed, payload };
+    let commit = CommitAppend {
+        conversation,
+        generation,
+        epoch,
+        added,
+        removed,
+        payload,
+    };
     let appended = server.store.append_commit(commit).await?;
     Ok(answer(server, conversation, appended))
 }
@@ -97,7 +97,11 @@ pub(in crate::service) async fn create(
     let conversation = conversation_id(&request.conversation_id)?;
     let client_id = client_id(&request.client_id)?;
     check_sizes(
-        &[&request.group_info, &request.commit, &request.next_group_info],
+        &[
+            &request.group_info,
+            &request.commit,
+            &request.next_group_info,
+        ],
         &request.welcomes,
     )?;
     let generation = request.generation;
@@ -106,7 +110,7 @@ pub(in crate::service) async fn create(
         Some(present) if generation <= present.generation => {
             return repeated(server, me, conversation, client_id, generation, present).await;
         }
-        Some(present) if generation != present.generation + 1 => {
+        Some(present) if present.generation.checked_add(1) != Some(generation) => {
             return Err(Refusal::stale_generation(present.generation, present.epoch));
         }
         None if generation != 0 => return Err(Refusal::new(ErrorCode::UnknownConversation)),
@@ -118,7 +122,14 @@ pub(in crate::service) async fn create(
     let members: Vec<_> = after.leaves.values().cloned().collect();
     let identities = check_registered(server, &members).await?;
     if let Some(present) = present {
-        judge_rebuild(server, &present, after.clone(), &judged.applied.committer, identities).await?;
+        judge_rebuild(
+            server,
+            &present,
+            after.clone(),
+            &judged.applied.committer,
+            identities,
+        )
+        .await?;
     }
     let new = NewConversation {
         conversation,
@@ -139,6 +150,36 @@ pub(in crate::service) async fn create(
     Ok(answer(server, conversation, appended))
 }
 
+/// Judges a commit, with its group info, against the present state.
+async fn judge_next(
+    server: &Server,
+    conversation: ConversationId,
+    client_id: ClientMessageId,
+    state: GroupState,
+    (commit, group_info): (Bytes, Bytes),
+) -> Result<Judged, Refusal> {
+    let (deployment, now_ms) = (server.deployment, clock::unix_ms());
+    server
+        .judge(move || {
+            let mut group = PublicConversation::from_bytes(
+                &state.group_state,
+                &deployment,
+                &conversation,
+                state.generation,
+            )
+            .map_err(|_| Refusal::new(ErrorCode::Internal))?;
+            let applied = group
+                .apply_commit(&commit, &group_info, &client_id, now_ms)
+                .map_err(refused)?;
+            Ok(Judged {
+                applied,
+                group_state: group.to_bytes().into(),
+            })
+        })
+        .await
+}
+
+/// Judges the first state of a group and the commit that fills it.
 async fn judge_new(
     server: &Server,
     conversation: ConversationId,
@@ -158,7 +199,10 @@ async fn judge_new(
             let applied = group
                 .apply_commit(&commit, &next, &client_id, now_ms)
                 .map_err(refused)?;
-            Ok(Judged { applied, group_state: group.to_bytes().into() })
+            Ok(Judged {
+                applied,
+                group_state: group.to_bytes().into(),
+            })
         })
         .await
 }
@@ -175,8 +219,13 @@ async fn judge_rebuild(
     let generation = present.generation;
     server
         .judge(move || {
-            let old = PublicConversation::from_bytes(&state, &deployment, &after.conversation, generation)
-                .map_err(|_| Refusal::new(ErrorCode::Internal))?;
+            let old = PublicConversation::from_bytes(
+                &state,
+                &deployment,
+                &after.conversation,
+                generation,
+            )
+            .map_err(|_| Refusal::new(ErrorCode::Internal))?;
             authorize_rebuild(old.roster(), &after, &by, &identities)
                 .map_err(|_| Refusal::new(ErrorCode::NotAllowed))
         })
@@ -237,7 +286,10 @@ fn answer(server: &Server, conversation: ConversationId, appended: Appended) -> 
             epoch: appended.epoch,
             stored_at_ms: appended.stored_at_ms,
         }),
-        effect: Effect::Appended { conversation, seq: appended.seq },
+        effect: Effect::Appended {
+            conversation,
+            seq: appended.seq,
+        },
     }
 }
 
@@ -251,9 +303,17 @@ fn refused(error: CommitError) -> Refusal {
 }
 
 fn check_sizes(messages: &[&Vec<u8>], welcomes: &[Welcome]) -> Result<(), Refusal> {
-    let too_large = messages.iter().any(|message| message.len() > HANDSHAKE_BYTES_MAX)
-        || welcomes.iter().any(|welcome| welcome.welcome.len() > HANDSHAKE_BYTES_MAX);
-    if too_large { Err(Refusal::new(ErrorCode::TooLarge)) } else { Ok(()) }
+    let too_large = messages
+        .iter()
+        .any(|message| message.len() > HANDSHAKE_BYTES_MAX)
+        || welcomes
+            .iter()
+            .any(|welcome| welcome.welcome.len() > HANDSHAKE_BYTES_MAX);
+    if too_large {
+        Err(Refusal::new(ErrorCode::TooLarge))
+    } else {
+        Ok(())
+    }
 }
 
 /// A device commits for itself only.
@@ -274,7 +334,7 @@ async fn check_registered(
     let mut identities = BTreeMap::new();
     for certificate in certificates {
         let row = server.store.device(*certificate.device_id()).await?;
-        if !row.is_some_and(|row| row.certificate.as_ref() == certificate.as_bytes()) {
+        if row.is_none_or(|row| row.certificate.as_ref() != certificate.as_bytes()) {
             return Err(Refusal::with(
                 ErrorCode::CommitInvalid,
                 "A device that the change adds is not registered; fetch key packages again.",
@@ -286,7 +346,10 @@ async fn check_registered(
 }
 
 /// The accounts of a two-person conversation.
-async fn pair_of(server: &Server, roster: &Roster) -> Result<Option<(AccountId, AccountId)>, Refusal> {
+async fn pair_of(
+    server: &Server,
+    roster: &Roster,
+) -> Result<Option<(AccountId, AccountId)>, Refusal> {
     let Rules::Pair { first, second } = roster.policy.rules() else {
         return Ok(None);
     };
@@ -311,11 +374,21 @@ fn welcomes_for(
         if !expected.remove(&device) {
             return Err(wrong());
         }
-        all.push(DeviceWelcome { device, welcome: welcome.welcome.into() });
+        all.push(DeviceWelcome {
+            device,
+            welcome: welcome.welcome.into(),
+        });
     }
-    if expected.is_empty() { Ok(all) } else { Err(wrong()) }
+    if expected.is_empty() {
+        Ok(all)
+    } else {
+        Err(wrong())
+    }
 }
 
 fn device_ids(certificates: &[DeviceCertificate]) -> Vec<DeviceId> {
-    certificates.iter().map(|certificate| *certificate.device_id()).collect()
+    certificates
+        .iter()
+        .map(|certificate| *certificate.device_id())
+        .collect()
 }
