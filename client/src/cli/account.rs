@@ -187,6 +187,7 @@ async fn log_in(
         app.printer
             .note(&format!("the profile does not stay unlocked: {error}"));
     }
+    app.remember_servers()?;
     show_account(app, event, &who?)
 }
 

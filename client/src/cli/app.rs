@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::args::Global;
 use super::output::Printer;
+use super::reach::Reach;
 use super::zone::Zone;
 use crate::engine::api::Login;
 use crate::engine::{Engine, EngineError};
@@ -50,13 +51,34 @@ impl App {
         })
     }
 
-    /// How to reach the deployment.
+    /// How to reach the deployment: as given, else as at the last login.
     pub(crate) fn dialer(&self) -> Result<Dialer, Failure> {
-        let servers = ServerList::parse(self.global.server.as_deref().unwrap_or_default())
+        let (server, ca) = match &self.global.server {
+            Some(server) => (server.clone(), self.global.ca.clone()),
+            None => {
+                let reach = Reach::recall(&self.location()?).unwrap_or_default();
+                (reach.server, self.global.ca.clone().or(reach.ca))
+            }
+        };
+        let servers = ServerList::parse(&server)
             .map_err(|error| Failure::named("usage", error.to_string()))?;
-        let tls = client_config(self.global.ca.as_deref())
+        let tls = client_config(ca.as_deref())
             .map_err(|error| Failure::named("usage", error.to_string()))?;
         Ok(Dialer::new(servers, tls))
+    }
+
+    /// After a login: the same servers are asked when none are given.
+    pub(crate) fn remember_servers(&mut self) -> Result<(), Failure> {
+        let Some(server) = self.global.server.clone() else {
+            return Ok(());
+        };
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let ca = self.global.ca.as_ref().map(absolute);
+        if let Err(error) = (Reach { server, ca }).remember(&self.location()?) {
+            self.printer
+                .note(&format!("the servers are not remembered: {error}"));
+        }
+        Ok(())
     }
 
     /// The password: from `--password-file`, or asked for.

@@ -15,7 +15,7 @@ use super::app::App;
 use super::drive::{Interrupts, Troubles};
 use super::render;
 use super::send::TEXT_BYTES_MAX;
-use crate::engine::api::{Command, CommandId, Direction, Event, Keep};
+use crate::engine::api::{Command, CommandId, Direction, Event, Keep, Request};
 use crate::exit::Failure;
 use crate::runtime::Session;
 
@@ -39,6 +39,9 @@ pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
     for message in &recent {
         render::message(app, message)?;
     }
+    for request in engine.requests()? {
+        show_request(app, &request);
+    }
     engine.listen(app.clock.now())?;
     let mut session = app.online(engine)?;
     let mut talk = Talk {
@@ -54,13 +57,16 @@ pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
     };
     let outcome = talk.run(app, &mut session).await;
     let engine = session.close().await;
-    let queued = engine.queued()?;
-    if queued > 0 {
-        app.printer.note(&format!(
-            "{queued} messages are queued and go out with the next command that connects"
-        ));
+    outcome?;
+    match engine.queued()? {
+        0 => Ok(()),
+        queued => Err(Failure::named(
+            "queued",
+            format!(
+                "{queued} of what you wrote is queued and goes out with the next command that connects"
+            ),
+        )),
     }
-    outcome
 }
 
 /// One conversation on the screen.
@@ -69,11 +75,19 @@ struct Talk {
     lines: mpsc::Receiver<String>,
     /// When each unsent message was typed; monotonic milliseconds.
     sending: BTreeMap<[u8; 16], u64>,
-    /// What to say when a command is done.
-    commands: BTreeMap<CommandId, String>,
+    /// What was asked of the engine and not answered yet.
+    commands: BTreeMap<CommandId, Asked>,
     /// Messages that were shown as history, some of which may come again as unseen.
     recent: BTreeSet<[u8; 16]>,
     stage: Stage,
+}
+
+/// Something asked of the engine.
+enum Asked {
+    /// A text to send, by its id.
+    Text([u8; 16]),
+    /// A command, with what to say when it is done.
+    Word(String),
 }
 
 #[derive(PartialEq, Eq)]
@@ -135,7 +149,7 @@ impl Talk {
             text: text.to_owned(),
             client_id,
         })?;
-        self.commands.insert(id, String::new());
+        self.commands.insert(id, Asked::Text(*client_id.as_bytes()));
         self.sending
             .insert(*client_id.as_bytes(), session.now().monotonic_ms);
         Ok(())
@@ -198,7 +212,7 @@ impl Talk {
             }
         };
         let id = session.command(command)?;
-        self.commands.insert(id, done);
+        self.commands.insert(id, Asked::Word(done));
         Ok(())
     }
 
@@ -225,9 +239,7 @@ impl Talk {
                 Ok(())
             }
             Event::Done { command } => {
-                if let Some(done) = self.commands.remove(command)
-                    && !done.is_empty()
-                {
+                if let Some(Asked::Word(done)) = self.commands.remove(command) {
                     app.printer.note(&done);
                 }
                 Ok(())
@@ -236,13 +248,29 @@ impl Talk {
                 command: Some(command),
                 failure,
             } => {
-                self.commands.remove(command);
+                if let Some(Asked::Text(id)) = self.commands.remove(command) {
+                    self.sending.remove(&id);
+                }
                 app.printer.failure(&failure.clone().into());
                 Ok(())
+            }
+            Event::Request(request) => {
+                show_request(app, request);
+                event
+                    .to_json()
+                    .map_or(Ok(()), |value| render::object(app, value))
             }
             other => render::event(app, other),
         }
     }
+}
+
+/// In here a request is answered without leaving.
+fn show_request(app: &mut App, request: &Request) {
+    app.printer.note(&format!(
+        "{0} wants to talk with you: /accept {0} or /decline {0}; writing to them accepts too",
+        request.from
+    ));
 }
 
 /// Lines of stdin, from a thread of their own: reading blocks.

@@ -11,6 +11,7 @@ mod drive;
 mod listen;
 mod output;
 mod people;
+mod reach;
 mod render;
 mod send;
 mod zone;
@@ -43,6 +44,7 @@ Sotto: end-to-end encrypted chat that you run yourselves.
   sotto --help               everything else
 
 Which servers: --server HOST:PORT or SOTTO_SERVER; whose certificate: --ca or SOTTO_CA.
+Both are remembered at register and login.
 ";
 
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {

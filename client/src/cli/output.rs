@@ -210,4 +210,28 @@ mod tests {
             "\u{1b}[36ma\u{fffd}[2Jb \u{1b}[0ma\u{fffd}[2Jb \n"
         );
     }
+
+    /// H1, H5, H6, H9: a second way to the terminal would be a way around `SafeText`.
+    #[test]
+    fn nothing_else_prints() {
+        let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        let mut files = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                    continue;
+                }
+                if entry.path().ends_with("cli/output.rs") {
+                    continue;
+                }
+                files += 1;
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                for way in ["println!", "print!(", "stdout()", "stderr()", "dbg!("] {
+                    assert!(!text.contains(way), "{way} in {}", entry.path().display());
+                }
+            }
+        }
+        assert!(files > 10);
+    }
 }

@@ -1,5 +1,7 @@
 //! Other people: who there is, who wants to talk, who is who.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sotto_protocol::Username;
 
@@ -11,11 +13,14 @@ use crate::engine::Verification;
 use crate::engine::api::{
     Chat, Command, Event, Keep, MessageBody, Pin, SafetyNumber, ThisDevice, UserFilter,
 };
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
+use crate::runtime::Session;
 use crate::safe_text::SafeText;
 
 /// Cells of the last message in the list of chats.
 const PREVIEW_CELLS: usize = 60;
+/// How long a command that is done already waits for what else there is.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn users(
     app: &mut App,
@@ -76,7 +81,7 @@ fn show_chat(app: &mut App, chat: &Chat) -> Result<(), Failure> {
         "{:>16} ",
         app.zone.short(chat.updated_at_ms, now_ms)
     ));
-    let name = SafeText::line(&format!("{:10} ", chat.peer), 80);
+    let name = SafeText::line(&format!("{:10} ", chat.peer.as_str()), 80);
     let preview = match chat.last.as_ref().map(|message| &message.body) {
         Some(MessageBody::Text(text)) => SafeText::line(text, PREVIEW_CELLS),
         Some(MessageBody::Unknown) => own_words("(a newer kind of message)"),
@@ -96,27 +101,20 @@ fn show_chat(app: &mut App, chat: &Chat) -> Result<(), Failure> {
 }
 
 pub(crate) async fn requests(app: &mut App) -> Result<(), Failure> {
-    let engine = app.offline().await?;
+    let mut engine = app.offline().await?;
     // With a server at hand, first see whether somebody new has knocked.
-    if app.dialer().is_err() {
-        for request in engine.requests()? {
-            render::request(app, &request)?;
+    if app.dialer().is_ok() {
+        let mut session = app.online(engine)?;
+        let outcome = catch_up(app, &mut session, Shown::Aside).await;
+        engine = session.close().await;
+        if let Err(failure) = outcome {
+            excuse(app, failure)?;
         }
-        return Ok(());
     }
-    let mut session = app.online(engine)?;
-    let outcome = until(app, &mut session, PATIENCE, |app, event| {
-        if event == Event::CaughtUp {
-            return Ok(Some(()));
-        }
-        render::aside(app, &event).map(|()| None)
-    })
-    .await;
-    let engine = session.close().await;
     for request in engine.requests()? {
         render::request(app, &request)?;
     }
-    outcome
+    Ok(())
 }
 
 pub(crate) async fn accept(app: &mut App, name: Username, unsaved: bool) -> Result<(), Failure> {
@@ -126,7 +124,53 @@ pub(crate) async fn accept(app: &mut App, name: Username, unsaved: bool) -> Resu
         keep,
     };
     perform(app, command).await?;
-    done(app, "accepted", &name)
+    done(app, "accepted", &name)?;
+    // What is not to be kept waits at the server for somebody who listens.
+    if keep == Keep::Unsaved || app.dialer().is_err() {
+        return Ok(());
+    }
+    let mut engine = app.offline().await?;
+    engine.listen(app.clock.now())?;
+    let mut session = app.online(engine)?;
+    let outcome = catch_up(app, &mut session, Shown::Everything).await;
+    session.close().await;
+    outcome.or_else(|failure| excuse(app, failure))
+}
+
+/// What is shown while catching up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Messages too.
+    Everything,
+    /// Only what must not wait.
+    Aside,
+}
+
+/// Reads everything that waits at the server.
+async fn catch_up(app: &mut App, session: &mut Session, shown: Shown) -> Result<(), Failure> {
+    until(app, session, CATCH_UP_PATIENCE, |app, event| {
+        if event == Event::CaughtUp {
+            return Ok(Some(()));
+        }
+        match shown {
+            Shown::Everything => render::event(app, &event),
+            Shown::Aside => render::aside(app, &event),
+        }
+        .map(|()| None)
+    })
+    .await
+}
+
+/// The command itself is done: that no server was reached is only worth a remark.
+fn excuse(app: &mut App, failure: Failure) -> Result<(), Failure> {
+    if failure.exit != Exit::Unreachable {
+        return Err(failure);
+    }
+    app.printer.note(&format!(
+        "{}; what waits there comes with the next command that connects",
+        failure.message
+    ));
+    Ok(())
 }
 
 pub(crate) async fn decline(app: &mut App, name: Username) -> Result<(), Failure> {

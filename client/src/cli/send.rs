@@ -48,6 +48,9 @@ pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
     })
     .await;
     session.close().await;
+    if outcome.is_ok() {
+        app.printer.note(&format!("sent to {}", args.to));
+    }
     outcome.or_else(|failure| explain(app, &args, id, &progress, failure))
 }
 
