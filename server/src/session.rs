@@ -113,8 +113,9 @@ pub(crate) async fn run(server: Arc<Server>, stream: Box<TlsStream<TcpStream>>, 
     server.sessions.leave(number);
     session.delivery = None;
     if matches!(end, End::Said) {
-        // A deadline: the peer may take nothing.
-        let _ = tokio::time::timeout(LINGER, session.say_goodbye()).await;
+        // A deadline: the peer may take nothing. Boxed, as idle sessions pay for the room otherwise.
+        let goodbye = Box::pin(tokio::time::timeout(LINGER, session.say_goodbye()));
+        let _ = goodbye.await;
     }
 }
 

@@ -129,3 +129,60 @@ impl Deadlines {
         next
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: State = State {
+        logged_in: true,
+        writing: false,
+        working: false,
+    };
+
+    fn after(deadlines: &Deadlines, state: State) -> (u64, Due) {
+        let (at, due) = deadlines.next(state);
+        ((at - deadlines.began).as_secs(), due)
+    }
+
+    #[tokio::test]
+    async fn the_nearest_deadline_counts() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut deadlines = Deadlines::new(began);
+        let stranger = State {
+            logged_in: false,
+            ..IDLE
+        };
+        assert_eq!(after(&deadlines, stranger), (20, Due::LoginOverdue));
+        let slow_login = State {
+            working: true,
+            ..stranger
+        };
+        assert_eq!(after(&deadlines, slow_login), (90, Due::Silent));
+        deadlines.handle_read(at(5));
+        assert_eq!(after(&deadlines, IDLE), (25, Due::Ping));
+        deadlines.pinged_at = Some(at(25));
+        assert_eq!(after(&deadlines, IDLE), (50, Due::Silent));
+        deadlines.handle_written(at(1));
+        let stuck = State {
+            writing: true,
+            ..IDLE
+        };
+        assert_eq!(after(&deadlines, stuck), (46, Due::Slow));
+        deadlines.handle_read(at(30));
+        assert_eq!(after(&deadlines, stuck), (46, Due::Slow));
+        deadlines.handle_read_failed(at(30));
+        assert_eq!(after(&deadlines, IDLE), (30, Due::RetryReads));
+    }
+
+    #[tokio::test]
+    async fn what_is_due_is_told_once() {
+        let mut deadlines = Deadlines::new(Instant::now() - Duration::from_secs(21));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(deadlines.poll(&mut cx, IDLE), Poll::Ready(Due::Ping));
+        assert_eq!(deadlines.poll(&mut cx, IDLE), Poll::Pending);
+        deadlines.handle_read(Instant::now());
+        assert_eq!(deadlines.poll(&mut cx, IDLE), Poll::Pending);
+    }
+}

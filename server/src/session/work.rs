@@ -183,10 +183,10 @@ impl Work {
 
     /// An idle session keeps no memory for what it once had under way.
     fn give_back(&mut self) {
-        if self.appends.is_empty() && self.appends.capacity() > 4 {
+        if self.appends.is_empty() {
             self.appends = Vec::new();
         }
-        if self.reads.is_empty() && self.reads.capacity() > 4 {
+        if self.reads.is_empty() {
             self.reads = Vec::new();
         }
     }

@@ -161,10 +161,21 @@ impl Person {
         with: &Username,
         claimed: &wire::ClaimedKeyPackages,
     ) -> (wire::CreateConversation, Group) {
+        self.creation_of(conversation, 0, with, claimed)
+    }
+
+    /// What makes a generation of a conversation.
+    pub fn creation_of(
+        &self,
+        conversation: ConversationId,
+        generation: u32,
+        with: &Username,
+        claimed: &wire::ClaimedKeyPackages,
+    ) -> (wire::CreateConversation, Group) {
         let policy = Policy::pair(self.username.clone(), with.clone()).unwrap();
         let address = Address {
             conversation,
-            generation: 0,
+            generation,
         };
         let store = self.store();
         let mut group = Group::create(
@@ -189,7 +200,7 @@ impl Person {
         let welcome = pending.welcome.clone().unwrap();
         let request = wire::CreateConversation {
             conversation_id: conversation.to_vec(),
-            generation: 0,
+            generation,
             group_info,
             commit: pending.commit.clone(),
             next_group_info: pending.group_info.clone(),
