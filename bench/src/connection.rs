@@ -14,6 +14,7 @@ use sotto_protocol::wire::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
@@ -126,8 +127,16 @@ impl Connection {
     /// # Errors
     /// When the connection is gone or speaks nonsense.
     pub(crate) async fn next(&mut self) -> Result<ServerFrame, BenchError> {
+        match self.pushed.pop_front() {
+            Some(frame) => Ok(frame),
+            None => self.read().await,
+        }
+    }
+
+    /// The next frame that was not set aside.
+    async fn read(&mut self) -> Result<ServerFrame, BenchError> {
         loop {
-            if let Some(frame) = self.take()? {
+            if let Some(frame) = self.decode()? {
                 return Ok(frame);
             }
             if !self.outgoing.is_empty() {
@@ -187,7 +196,7 @@ impl Connection {
         self.flush().await?;
         let answer = async {
             loop {
-                let frame = self.next_unpushed().await?;
+                let frame = self.read().await?;
                 if frame.request_id == request_id {
                     return Ok(frame);
                 }
@@ -203,13 +212,6 @@ impl Connection {
         answer_of(what, frame)
     }
 
-    async fn next_unpushed(&mut self) -> Result<ServerFrame, BenchError> {
-        let pushed = std::mem::take(&mut self.pushed);
-        let next = self.next().await;
-        self.pushed = pushed;
-        next
-    }
-
     /// Whether the other side answers.
     ///
     /// # Errors
@@ -218,6 +220,29 @@ impl Connection {
         match self.call("ping", client_frame::Body::Ping(Ping {})).await? {
             server_frame::Body::Pong(_) => Ok(()),
             _ => Err(BenchError::Protocol("another answer to ping")),
+        }
+    }
+
+    /// Answers pings, as an idle client does, until `done` says so.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub(crate) async fn hold(
+        &mut self,
+        done: &mut watch::Receiver<bool>,
+    ) -> Result<(), BenchError> {
+        self.trim();
+        loop {
+            tokio::select! {
+                frame = self.read() => {
+                    self.pushed.push_back(frame?);
+                    if self.pushed.len() >= PUSHED_MAX {
+                        return Err(BenchError::Protocol("too many pushes to an idle client"));
+                    }
+                }
+                // A sender that is gone has nothing more to say either.
+                _ = done.wait_for(|done| *done) => return Ok(()),
+            }
         }
     }
 

@@ -28,13 +28,16 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks at something awaited.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Settings of a deployment under load, by environment: they override its files.
+/// Settings of a deployment under load, handed on by `sotto up`: they override its files.
 const LOAD_SETTINGS: [(&str, &str); 4] = [
-    ("SOTTO_SERVER_BCRYPT_COST", "4"),
-    ("SOTTO_SERVER_REGISTRATIONS_PER_HOUR", "100000000"),
-    ("SOTTO_BALANCER_LIMITS_CONNECTION_RATE_PER_PREFIX", "100000"),
+    ("SOTTO_UP_SERVER_BCRYPT_COST", "4"),
+    ("SOTTO_UP_SERVER_REGISTRATIONS_PER_HOUR", "100000000"),
     (
-        "SOTTO_BALANCER_LIMITS_CONNECTION_BURST_PER_PREFIX",
+        "SOTTO_UP_BALANCER_LIMITS_CONNECTION_RATE_PER_PREFIX",
+        "100000",
+    ),
+    (
+        "SOTTO_UP_BALANCER_LIMITS_CONNECTION_BURST_PER_PREFIX",
         "100000",
     ),
 ];

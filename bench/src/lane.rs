@@ -5,12 +5,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sotto_protocol::ConversationId;
 use sotto_protocol::wire::{Acknowledge, Append, Cursor, ServerFrame, client_frame, server_frame};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -144,8 +145,6 @@ impl Lane {
         };
         catch_up(&mut sending, |_| {}).await?;
         catch_up(&mut receiving, |_| {}).await?;
-        sending.trim();
-        receiving.trim();
         Ok(Self {
             sender,
             sending,
@@ -346,12 +345,27 @@ impl Pace {
 /// When one cannot be set up.
 pub(crate) async fn set_up(target: &Target, count: u32) -> Result<Vec<Lane>, BenchError> {
     let gate = Arc::new(Semaphore::new(SETUP_MAX));
+    let left = Arc::new(AtomicU32::new(count));
+    let (all_ready, watching) = watch::channel(false);
+    let all_ready = Arc::new(all_ready);
     let mut tasks = JoinSet::new();
     for number in 0..count {
         let (gate, target) = (Arc::clone(&gate), target.clone());
+        let (left, all_ready) = (Arc::clone(&left), Arc::clone(&all_ready));
+        let mut watching = watching.clone();
         tasks.spawn(async move {
-            let _turn = gate.acquire_owned().await;
-            Lane::set_up(target, number).await
+            let turn = gate.acquire_owned().await;
+            let mut lane = Lane::set_up(target, number).await?;
+            drop(turn);
+            if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                all_ready.send_replace(true);
+            }
+            let mut also_watching = watching.clone();
+            tokio::try_join!(
+                lane.sending.hold(&mut watching),
+                lane.receiving.hold(&mut also_watching)
+            )?;
+            Ok::<_, BenchError>(lane)
         });
     }
     let mut lanes = Vec::with_capacity(count as usize);

@@ -61,9 +61,16 @@ impl Member {
             certificate: device.certificate().as_bytes().to_vec(),
             invite_code: String::new(),
         });
-        match connection.call("register", register).await? {
-            server_frame::Body::LoggedIn(_) => Ok((Self { number, device }, connection)),
-            _ => Err(BenchError::Protocol("another answer to register")),
+        let mut attempt = 0;
+        loop {
+            match connection.call("register", register.clone()).await {
+                Ok(server_frame::Body::LoggedIn(_)) => {
+                    return Ok((Self { number, device }, connection));
+                }
+                Ok(_) => return Err(BenchError::Protocol("another answer to register")),
+                Err(error @ BenchError::Refused { .. }) => hold_off(&mut attempt, error).await?,
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::Context;
@@ -38,11 +38,12 @@ const SETTLE_STEPS: u32 = 10;
 pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<(), BenchError> {
     let clients = context.args.clients();
     let target = context.deployment.target();
-    let warm = connect(target, 0..WARM).await?;
+    let (done, watching) = watch::channel(false);
+    let mut held = connect(target, 0..WARM, &watching).await?;
     settle(context).await;
     let before = memories(context);
     let started = now();
-    let mut connections = connect(target, WARM..WARM + clients).await?;
+    held.extend(connect(target, WARM..WARM + clients, &watching).await?);
     let connecting_s = (now() - started).as_secs_f64();
     settle(context).await;
     let after = memories(context);
@@ -57,8 +58,8 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
     sleep(context.args.length).await;
     meter.finish(&mut run, 0);
     run.seconds = (now() - waiting).as_secs_f64();
-    connections.extend(warm);
-    let silent = silent(connections).await?;
+    done.send_replace(true);
+    let silent = silent(held).await?;
     if silent > 0 {
         let failure = format!("{silent} connections no longer answered");
         report.failures.push(failure);
@@ -68,38 +69,47 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
     Ok(())
 }
 
+/// A connection that answers pings until it is told to stop.
+type Held = JoinHandle<Result<Connection, BenchError>>;
+
 async fn connect(
     target: &Target,
     numbers: std::ops::Range<u32>,
-) -> Result<Vec<Connection>, BenchError> {
+    watching: &watch::Receiver<bool>,
+) -> Result<Vec<Held>, BenchError> {
     let gate = Arc::new(Semaphore::new(SETUP_MAX));
     let mut tasks = JoinSet::new();
     for number in numbers {
         let (gate, target) = (Arc::clone(&gate), target.clone());
+        let mut watching = watching.clone();
         tasks.spawn(async move {
             let _turn = gate.acquire_owned().await;
             let (_, mut connection) = Member::register(&target, number).await?;
             catch_up(&mut connection, |_| {}).await?;
-            connection.trim();
-            Ok::<_, BenchError>(connection)
+            // Held by a task of its own: this one's end says that it is connected.
+            let held: Held = tokio::spawn(async move {
+                connection.hold(&mut watching).await?;
+                Ok(connection)
+            });
+            Ok::<_, BenchError>(held)
         });
     }
-    let mut connections = Vec::with_capacity(tasks.len());
+    let mut held = Vec::with_capacity(tasks.len());
     while let Some(connection) = tasks.join_next().await {
-        connections.push(connection??);
+        held.push(connection??);
     }
-    Ok(connections)
+    Ok(held)
 }
 
-/// How many do not answer a ping.
-async fn silent(connections: Vec<Connection>) -> Result<u32, BenchError> {
+/// How many were closed or do not answer a ping.
+async fn silent(held: Vec<Held>) -> Result<u32, BenchError> {
     let gate = Arc::new(Semaphore::new(PINGS_MAX));
     let mut tasks = JoinSet::new();
-    for mut connection in connections {
+    for connection in held {
         let gate = Arc::clone(&gate);
         tasks.spawn(async move {
             let _turn = gate.acquire_owned().await;
-            connection.ping().await
+            connection.await??.ping().await
         });
     }
     let mut silent = 0;

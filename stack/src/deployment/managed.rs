@@ -159,7 +159,8 @@ impl Managed {
 }
 
 /// A command of our own programs, its output appended to `log`. Only files configure it: what
-/// the caller's environment says about some other deployment must not reach it.
+/// the caller's environment says about some other deployment must not reach it. What is meant for
+/// it is named so: `SOTTO_UP_SERVER_BCRYPT_COST` here is `SOTTO_SERVER_BCRYPT_COST` there.
 pub(crate) fn command(program: &Path, args: &[String], log: &Path) -> io::Result<Command> {
     let mut file = File::options()
         .create(true)
@@ -179,6 +180,11 @@ pub(crate) fn command(program: &Path, args: &[String], log: &Path) -> io::Result
     let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("SOTTO_");
     for (name, _) in std::env::vars_os().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
+    }
+    for (name, value) in std::env::vars_os() {
+        if let Some(key) = name.to_str().and_then(|name| name.strip_prefix("SOTTO_UP_")) {
+            command.env(format!("SOTTO_{key}"), value);
+        }
     }
     Ok(command)
 }
