@@ -182,7 +182,10 @@ pub(crate) fn command(program: &Path, args: &[String], log: &Path) -> io::Result
         command.env_remove(name);
     }
     for (name, value) in std::env::vars_os() {
-        if let Some(key) = name.to_str().and_then(|name| name.strip_prefix("SOTTO_UP_")) {
+        if let Some(key) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("SOTTO_UP_"))
+        {
             command.env(format!("SOTTO_{key}"), value);
         }
     }
