@@ -27,8 +27,15 @@ const USERS_MAX: usize = 10_000;
 /// A command that needs the server.
 pub(super) enum ServerCommand {
     LookUp(Username),
-    ListUsers { prefix: String, filter: UserFilter, found: Vec<User> },
-    ChangePassword { current: Zeroizing<String>, new: Zeroizing<String> },
+    ListUsers {
+        prefix: String,
+        filter: UserFilter,
+        found: Vec<User>,
+    },
+    ChangePassword {
+        current: Zeroizing<String>,
+        new: Zeroizing<String>,
+    },
     ListDevices,
     Logout,
 }
@@ -36,7 +43,11 @@ pub(super) enum ServerCommand {
 impl Engine {
     pub(super) fn command(&mut self, id: CommandId, command: Command) -> Result<(), EngineError> {
         match command {
-            Command::Send { to, text, client_id } => self.send(id, &to, text, client_id),
+            Command::Send {
+                to,
+                text,
+                client_id,
+            } => self.send(id, &to, text, client_id),
             Command::Accept { name, keep } => self.accept(id, &name, keep),
             Command::Decline { name } => self.decline(id, &name),
             Command::Block { name } => self.block(id, &name),
@@ -47,7 +58,14 @@ impl Engine {
             }
             Command::ListUsers { prefix, filter } => {
                 let found = Vec::new();
-                self.ask_later(id, ServerCommand::ListUsers { prefix, filter, found });
+                self.ask_later(
+                    id,
+                    ServerCommand::ListUsers {
+                        prefix,
+                        filter,
+                        found,
+                    },
+                );
                 Ok(())
             }
             Command::ChangePassword { current, new } => {
@@ -110,12 +128,20 @@ impl Engine {
         }
         if person.changed_identity.is_some() {
             let failure = people_changed(to);
-            self.emit(Event::Failed { command: Some(id), failure });
+            self.emit(Event::Failed {
+                command: Some(id),
+                failure,
+            });
             return Ok(());
         }
         let device = *self.profile.device().certificate().device_id();
         if let Some((conversation, seq)) = self.store().sent_message(&device, &client_id)? {
-            self.emit(Event::Sent { id: client_id, to: to.clone(), conversation, seq });
+            self.emit(Event::Sent {
+                id: client_id,
+                to: to.clone(),
+                conversation,
+                seq,
+            });
             self.done(id);
             return Ok(());
         }
@@ -206,7 +232,11 @@ impl Engine {
         let mut person = self.person(name)?;
         if person.relation == Relation::Blocked {
             let talked = self.store().conversation_with(name)?.is_some();
-            person.relation = if talked { Relation::Contact } else { Relation::Known };
+            person.relation = if talked {
+                Relation::Contact
+            } else {
+                Relation::Known
+            };
             self.store().put_peer(&person)?;
             self.work.remove(name);
         }
@@ -225,7 +255,10 @@ impl Engine {
             };
             match self.ask_for(&command) {
                 Ok(body) => self.request(Purpose::Command(id, command), body),
-                Err(failure) => self.emit(Event::Failed { command: Some(id), failure }),
+                Err(failure) => self.emit(Event::Failed {
+                    command: Some(id),
+                    failure,
+                }),
             }
         }
     }
@@ -238,9 +271,16 @@ impl Engine {
             ServerCommand::ListDevices => Ask::GetAccount(wire::GetAccount {
                 username: self.my_name().as_str().to_owned(),
             }),
-            ServerCommand::ListUsers { prefix, filter, found } => Ask::ListUsers(wire::ListUsers {
+            ServerCommand::ListUsers {
+                prefix,
+                filter,
+                found,
+            } => Ask::ListUsers(wire::ListUsers {
                 prefix: prefix.clone(),
-                after: found.last().map(|user| user.name.to_string()).unwrap_or_default(),
+                after: found
+                    .last()
+                    .map(|user| user.name.to_string())
+                    .unwrap_or_default(),
                 limit: u32::try_from(limits::USERS_PAGE_MAX).unwrap_or(u32::MAX),
                 filter: match filter {
                     UserFilter::All => wire::UserFilter::All,
@@ -274,10 +314,16 @@ impl Engine {
                 if ErrorCode::from_number(error.code) == ErrorCode::WrongCredentials {
                     self.profile.abandon_password_change()?;
                 }
-                self.emit(Event::Failed { command: Some(id), failure: failure(&error) });
+                self.emit(Event::Failed {
+                    command: Some(id),
+                    failure: failure(&error),
+                });
             }
             (_, Answer::Error(error)) => {
-                self.emit(Event::Failed { command: Some(id), failure: failure(&error) });
+                self.emit(Event::Failed {
+                    command: Some(id),
+                    failure: failure(&error),
+                });
             }
             (ServerCommand::LookUp(name), Answer::Account(account)) => {
                 match self.account_identity(&name, &account) {
@@ -294,9 +340,19 @@ impl Engine {
             }
             (ServerCommand::ListDevices, Answer::Account(account)) => {
                 let devices = self.devices(&account);
-                self.emit(Event::Devices { command: id, devices });
+                self.emit(Event::Devices {
+                    command: id,
+                    devices,
+                });
             }
-            (ServerCommand::ListUsers { prefix, filter, found }, Answer::Users(users)) => {
+            (
+                ServerCommand::ListUsers {
+                    prefix,
+                    filter,
+                    found,
+                },
+                Answer::Users(users),
+            ) => {
                 self.users_answered(id, (prefix, filter, found), users);
             }
             (ServerCommand::ChangePassword { .. }, Answer::Done(_)) => {
@@ -327,16 +383,34 @@ impl Engine {
         users: wire::Users,
     ) {
         let before = found.len();
-        found.extend(users.users.into_iter().take(limits::USERS_PAGE_MAX).filter_map(|user| {
-            let name = Username::parse(&user.username).ok()?;
-            Some(User { name, online: user.online })
-        }));
+        found.extend(
+            users
+                .users
+                .into_iter()
+                .take(limits::USERS_PAGE_MAX)
+                .filter_map(|user| {
+                    let name = Username::parse(&user.username).ok()?;
+                    Some(User {
+                        name,
+                        online: user.online,
+                    })
+                }),
+        );
         let grew = found.len() > before;
         if users.more && grew && found.len() < USERS_MAX {
-            self.commands
-                .push_front((id, ServerCommand::ListUsers { prefix, filter, found }));
+            self.commands.push_front((
+                id,
+                ServerCommand::ListUsers {
+                    prefix,
+                    filter,
+                    found,
+                },
+            ));
         } else {
-            self.emit(Event::Users { command: id, users: found });
+            self.emit(Event::Users {
+                command: id,
+                users: found,
+            });
         }
     }
 

@@ -34,12 +34,14 @@ impl Engine {
         &mut self,
         row: &ConversationRow,
     ) -> Result<Option<Group>, EngineError> {
-        if let Some(group) = self.groups.remove(&row.id) {
-            if group.address().generation == row.generation {
-                return Ok(Some(group));
-            }
+        let cached = self.groups.remove(&row.id);
+        if let Some(group) = cached.filter(|group| group.address().generation == row.generation) {
+            return Ok(Some(group));
         }
-        let address = Address { conversation: row.id, generation: row.generation };
+        let address = Address {
+            conversation: row.id,
+            generation: row.generation,
+        };
         match Group::load(&self.key_store(), self.profile.device(), address) {
             Ok(group) => Ok(group),
             Err(error) => {
@@ -196,7 +198,9 @@ impl Engine {
         let work = self.work_of(&row.peer);
         work.rejoins = 0;
         work.rebuild = None;
-        if was != ConversationState::Active && (row.generation > 0 || pending.kind == PendingKind::Rejoin) {
+        if was != ConversationState::Active
+            && (row.generation > 0 || pending.kind == PendingKind::Rejoin)
+        {
             let peer = row.peer.clone();
             self.security(
                 SecurityKind::RecoveryDone,
@@ -351,7 +355,10 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let first = row.generation.saturating_sub(GENERATIONS_CLEANED);
         for generation in first..row.generation {
-            let address = Address { conversation: row.id, generation };
+            let address = Address {
+                conversation: row.id,
+                generation,
+            };
             let store = self.key_store();
             match Group::load(&store, self.profile.device(), address) {
                 Ok(Some(group)) => group.delete(&store)?,

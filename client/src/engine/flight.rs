@@ -22,10 +22,20 @@ pub(super) enum Purpose {
     Resume,
     Account(Username),
     Pair(Username),
-    Claim { peer: Username, generation: u32 },
+    Claim {
+        peer: Username,
+        generation: u32,
+    },
     GroupInfo(Username),
-    Commit { peer: Username, conversation: ConversationId, client_id: ClientMessageId },
-    Append { peer: Username, client_id: ClientMessageId },
+    Commit {
+        peer: Username,
+        conversation: ConversationId,
+        client_id: ClientMessageId,
+    },
+    Append {
+        peer: Username,
+        client_id: ClientMessageId,
+    },
     Command(CommandId, ServerCommand),
 }
 
@@ -49,7 +59,11 @@ pub(super) struct Flight {
 impl Flight {
     /// Whether there is room for another request.
     pub(super) fn room(&self) -> Room {
-        if self.waiting.len() < FLIGHTS_MAX { Room::Some } else { Room::None }
+        if self.waiting.len() < FLIGHTS_MAX {
+            Room::Some
+        } else {
+            Room::None
+        }
     }
 
     /// Takes a request up; gives its id.

@@ -43,7 +43,7 @@ impl Entry {
             kind: envelope.kind,
             sender: DeviceId::from_slice(&envelope.sender_device_id).ok()?,
             client_id: ClientMessageId::from_slice(&envelope.client_id).ok()?,
-            payload: envelope.payload.into(),
+            payload: envelope.payload,
             stored_at_ms: envelope.stored_at_ms,
         })
     }
@@ -269,7 +269,11 @@ impl Engine {
         let sender = message.sender.username().clone();
         let device = *message.sender.device_id();
         if device != entry.sender {
-            self.reject(row, entry, "the server named another sender than the one who sealed it");
+            self.reject(
+                row,
+                entry,
+                "the server named another sender than the one who sealed it",
+            );
             return Ok(());
         }
         if self
@@ -294,14 +298,27 @@ impl Engine {
                 "the sender saw more of this conversation than this device was shown",
             );
         }
-        let blocked = self.person(&row.peer)?.relation == Relation::Blocked;
-        if blocked {
+        if self.person(&row.peer)?.relation == Relation::Blocked {
             return Ok(());
         }
+        self.message_accepted(row, entry, message)
+    }
+
+    /// A message that is in order: stored, shown, receipted.
+    fn message_accepted(
+        &mut self,
+        row: &ConversationRow,
+        entry: &Entry,
+        message: sotto_crypto::Message,
+    ) -> Result<(), EngineError> {
+        let sender = message.sender.username().clone();
         let (content, text) = match message.content.body {
             Body::Text(text) => (Vec::new(), Some(text)),
             Body::Unknown(bytes) => (bytes, None),
-            Body::Receipt { delivered_up_to, read_up_to } => {
+            Body::Receipt {
+                delivered_up_to,
+                read_up_to,
+            } => {
                 if sender == row.peer {
                     self.emit(Event::Receipt(Receipt {
                         conversation: row.id,
@@ -317,12 +334,12 @@ impl Engine {
             true => Direction::Outgoing,
             false => Direction::Incoming,
         };
-        let message = MessageRow {
+        let stored = MessageRow {
             conversation: row.id,
             seq: entry.seq,
             client_id: entry.client_id,
             sender,
-            device,
+            device: *message.sender.device_id(),
             epoch: message.epoch,
             direction,
             sent_at_ms: message.content.sent_at_ms,
@@ -330,9 +347,9 @@ impl Engine {
             content,
             text,
         };
-        self.keep_message(row, message.clone())?;
+        self.keep_message(row, stored.clone())?;
         if self.listening == Listening::Yes || row.keep == Keep::Unsaved {
-            self.emit(Event::Message(to_message(&row.peer, message)));
+            self.emit(Event::Message(to_message(&row.peer, stored)));
         }
         if direction == Direction::Incoming {
             self.receipts.note(row.id, entry.seq, self.now.monotonic_ms);
@@ -380,9 +397,7 @@ impl Engine {
             _ => {}
         }
         let highest = seen.map_or(counter, |seen| seen.max(counter));
-        Ok(self
-            .store()
-            .set_sender_counter(&row.id, device, highest)?)
+        Ok(self.store().set_sender_counter(&row.id, device, highest)?)
     }
 
     fn not_opened(
@@ -410,7 +425,10 @@ impl Engine {
                 );
             }
             OpenError::TooFarAhead => self.entries_missing(&row, entry.seq, 1)?,
-            OpenError::Denied { offender: Some(offender), .. } => {
+            OpenError::Denied {
+                offender: Some(offender),
+                ..
+            } => {
                 let offender = offender.username().clone();
                 self.security(
                     SecurityKind::PolicyRejected,

@@ -55,11 +55,7 @@ impl Engine {
             welcome: sent.welcome.to_vec(),
             received_at_ms: entry.stored_at_ms,
         };
-        let looked = inspect_welcome(
-            &self.key_store(),
-            self.profile.device(),
-            &request.welcome,
-        );
+        let looked = inspect_welcome(&self.key_store(), self.profile.device(), &request.welcome);
         match looked {
             Ok(summary) => self.welcome_read(request, &summary),
             Err(error) => {
@@ -224,8 +220,8 @@ impl Engine {
     ) -> Result<Option<ConversationRow>, EngineError> {
         match self.store().conversation_with(&request.inviter)? {
             Some(row) if row.id == request.conversation => {
-                let newer = request.generation > row.generation
-                    || row.state == ConversationState::Creating;
+                let newer =
+                    request.generation > row.generation || row.state == ConversationState::Creating;
                 if !newer {
                     return Ok(None);
                 }

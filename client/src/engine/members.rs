@@ -16,7 +16,9 @@ impl Engine {
         let by = summary.committer.username().clone();
         for change in &summary.changes {
             let (kind, certificate) = match change {
-                Change::Added(certificate) => (self.kind_of_arrival(row, certificate)?, certificate),
+                Change::Added(certificate) => {
+                    (self.kind_of_arrival(row, certificate)?, certificate)
+                }
                 Change::Removed(certificate) => (MembershipChange::DeviceRemoved, certificate),
                 Change::Rejoined(certificate) => {
                     // It begins to count its messages anew.

@@ -24,10 +24,12 @@ mod commits;
 mod error;
 mod flight;
 mod inbox;
+mod json;
 mod mailbox;
 mod members;
 mod opening;
 mod outbox;
+mod packages;
 mod people;
 mod queries;
 mod receipts;
@@ -157,11 +159,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the local store fails.
-    pub fn handle_frame(
-        &mut self,
-        frame: wire::ServerFrame,
-        now: Now,
-    ) -> Result<(), EngineError> {
+    pub fn handle_frame(&mut self, frame: wire::ServerFrame, now: Now) -> Result<(), EngineError> {
         self.transact(now, |engine| engine.frame(frame))
     }
 
@@ -188,11 +186,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the local store fails.
-    pub fn handle_command(
-        &mut self,
-        command: Command,
-        now: Now,
-    ) -> Result<CommandId, EngineError> {
+    pub fn handle_command(&mut self, command: Command, now: Now) -> Result<CommandId, EngineError> {
         self.last_command += 1;
         let id = CommandId(self.last_command);
         self.transact(now, |engine| engine.command(id, command))?;
@@ -239,11 +233,15 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         let waiting = self.work.values().filter_map(PeerWork::wakes_at);
-        [self.flight.deadline(), self.receipts.at(), Some(self.housekeeping_at)]
-            .into_iter()
-            .flatten()
-            .chain(waiting)
-            .min()
+        [
+            self.flight.deadline(),
+            self.receipts.at(),
+            Some(self.housekeeping_at),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(waiting)
+        .min()
     }
 
     /// Ends the engine; the profile can be locked or wiped then.
@@ -319,6 +317,3 @@ impl Engine {
         self.profile.username()
     }
 }
-
-#[cfg(test)]
-mod tests;

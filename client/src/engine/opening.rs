@@ -17,7 +17,7 @@ use super::session::failure;
 use super::work::{Asked, Step, people_changed};
 use super::{Engine, EngineError};
 use crate::history::{
-    Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind, PeerRow,
+    Baseline, ConversationRow, ConversationState, PeerRow, PendingCommitRow, PendingKind,
 };
 
 /// How long the welcome to a conversation that exists may take, in milliseconds.
@@ -81,7 +81,11 @@ impl Engine {
             self.set_step(peer, Step::Idle);
             return Ok(());
         }
-        if let Some(request) = self.store().request(peer)?.filter(|row| row.conversation == id) {
+        if let Some(request) = self
+            .store()
+            .request(peer)?
+            .filter(|row| row.conversation == id)
+        {
             return self.enter_request(request, Keep::Saved);
         }
         let until = self.now.monotonic_ms + WELCOME_MS;
@@ -215,7 +219,11 @@ impl Engine {
     ) -> (Vec<Vec<u8>>, usize) {
         let mut devices = std::collections::BTreeSet::new();
         let mut sound = Vec::new();
-        for package in claimed.packages.iter().take(limits::DEVICES_PER_ACCOUNT_MAX) {
+        for package in claimed
+            .packages
+            .iter()
+            .take(limits::DEVICES_PER_ACCOUNT_MAX)
+        {
             let info = inspect_key_package(
                 &package.key_package,
                 self.profile.deployment(),
@@ -254,7 +262,10 @@ impl Engine {
         };
         let client_id = ClientMessageId::from_bytes(self.random_id());
         self.delete_group(&row)?;
-        let address = Address { conversation: row.id, generation };
+        let address = Address {
+            conversation: row.id,
+            generation,
+        };
         let made = match self.make_group(person, address, &client_id, packages) {
             Ok(made) => made,
             Err(error) => {
@@ -298,7 +309,6 @@ impl Engine {
         let group_info = group.group_info(&store, me)?;
         match group.stage_add(&store, me, client_id, packages, None, now_ms) {
             Ok(staged) => {
-                drop(store);
                 self.keep_group(group);
                 Ok(Made { group_info, staged })
             }

@@ -51,7 +51,11 @@ impl Engine {
                 return self.break_conversation(row, "somebody is in it who does not belong");
             }
         }
-        if self.work_of(&row.peer).behind.is_some_and(|behind| epoch < behind) {
+        if self
+            .work_of(&row.peer)
+            .behind
+            .is_some_and(|behind| epoch < behind)
+        {
             return self.break_conversation(row, "the log does not bring the newest commit");
         }
         self.work_of(&row.peer).behind = None;
@@ -255,9 +259,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         match ErrorCode::from_number(error.code) {
             ErrorCode::StaleEpoch => self.epoch_is_stale(row, error.current_epoch),
-            ErrorCode::StaleGeneration
-            | ErrorCode::UnknownConversation
-            | ErrorCode::NotAllowed => {
+            ErrorCode::StaleGeneration | ErrorCode::UnknownConversation | ErrorCode::NotAllowed => {
                 self.set_step(&row.peer, Step::Idle);
                 self.break_conversation(row, "the server does not take messages of this generation")
             }

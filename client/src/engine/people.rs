@@ -167,11 +167,7 @@ impl Engine {
 
     /// Whether a group has exactly the people that a conversation with a
     /// person has, each under the pinned identity.
-    pub(super) fn check_members(
-        &self,
-        roster: &Roster,
-        peer: &PeerRow,
-    ) -> Result<(), Mismatch> {
+    pub(super) fn check_members(&self, roster: &Roster, peer: &PeerRow) -> Result<(), Mismatch> {
         let me = self.profile.device().certificate();
         if roster.policy.peer_of(me.username()) != Some(&peer.name) {
             return Err(Mismatch::Members);

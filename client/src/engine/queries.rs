@@ -2,9 +2,7 @@
 
 use sotto_protocol::{ConversationId, Username};
 
-use super::api::{
-    Chat, Direction, Event, Keep, Message, MessageBody, Request, WhoAmI,
-};
+use super::api::{Chat, Direction, Event, Keep, Message, MessageBody, Request, WhoAmI};
 use super::outbox::to_message;
 use super::{Engine, EngineError};
 use crate::history::{ConversationRow, MessageRow};
@@ -44,11 +42,7 @@ impl Engine {
         Ok(messages.split_off(skip))
     }
 
-    fn last_messages(
-        &self,
-        row: &ConversationRow,
-        last: u32,
-    ) -> Result<Vec<Message>, EngineError> {
+    fn last_messages(&self, row: &ConversationRow, last: u32) -> Result<Vec<Message>, EngineError> {
         if row.keep == Keep::Unsaved {
             let kept = self.unsaved.get(&row.id);
             return Ok(kept.into_iter().flatten().cloned().collect());
@@ -114,7 +108,10 @@ impl Engine {
                 conversation: Some(row.id),
                 keep: row.keep,
                 queued: queued.len() as u64,
-                last: queued.into_iter().next_back().or(stored.into_iter().next_back()),
+                last: queued
+                    .into_iter()
+                    .next_back()
+                    .or(stored.into_iter().next_back()),
                 updated_at_ms: row.updated_at_ms,
                 peer: row.peer,
             });

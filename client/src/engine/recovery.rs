@@ -13,9 +13,7 @@ use super::flight::Purpose;
 use super::people::Mismatch;
 use super::work::Step;
 use super::{Engine, EngineError};
-use crate::history::{
-    Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind,
-};
+use crate::history::{Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind};
 
 /// External commits tried in a row before a new generation is built.
 const REJOINS_MAX: u32 = 3;
@@ -73,7 +71,9 @@ impl Engine {
         self.set_step(&row.peer, Step::Busy);
         self.request(
             Purpose::GroupInfo(row.peer.clone()),
-            Ask::GetGroupInfo(wire::GetGroupInfo { conversation_id: row.id.to_vec() }),
+            Ask::GetGroupInfo(wire::GetGroupInfo {
+                conversation_id: row.id.to_vec(),
+            }),
         );
     }
 
@@ -115,7 +115,11 @@ impl Engine {
     }
 
     /// Enters the group that the server describes, if the right people are in it.
-    fn rejoin(&mut self, mut row: ConversationRow, info: &wire::GroupInfo) -> Result<(), EngineError> {
+    fn rejoin(
+        &mut self,
+        mut row: ConversationRow,
+        info: &wire::GroupInfo,
+    ) -> Result<(), EngineError> {
         let work = self.work_of(&row.peer);
         work.rejoins += 1;
         if work.rejoins > REJOINS_MAX {
@@ -124,7 +128,10 @@ impl Engine {
         }
         self.delete_group(&row)?;
         let client_id = ClientMessageId::from_bytes(self.random_id());
-        let address = Address { conversation: row.id, generation: info.generation };
+        let address = Address {
+            conversation: row.id,
+            generation: info.generation,
+        };
         let entered = Group::rejoin(
             &self.key_store(),
             self.profile.device(),
@@ -231,7 +238,8 @@ impl Engine {
             kind: SecurityKind::Gap,
             conversation: Some(row.id),
             subject: Some(row.peer.clone()),
-            action: "entries of the conversation did not arrive or can no longer be opened".to_owned(),
+            action: "entries of the conversation did not arrive or can no longer be opened"
+                .to_owned(),
             count: missing,
         }));
         Ok(())

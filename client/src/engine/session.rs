@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sotto_crypto::{KeyPackageUse, LoginChallenge, Suite, forget_key_package, make_key_package};
+use sotto_crypto::LoginChallenge;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ConversationId, ErrorCode, limits, wire};
@@ -15,16 +15,7 @@ use super::api::{
 use super::flight::{LoginStep, Purpose};
 use super::work::Step;
 use super::{Engine, EngineError, Reported};
-use crate::history::{ConversationRow, ConversationState, MadeFor};
-
-/// One-time key packages that the server should hold.
-const ONE_TIME_WANTED: u32 = 20;
-/// Below this many, more are made.
-const ONE_TIME_MIN: u32 = 10;
-/// A last-resort package serves this long, in milliseconds: a day.
-const LAST_RESORT_MS: u64 = 24 * 3_600_000;
-/// Mailboxes keep welcomes 14 days; keys of a replaced package stay a day longer.
-const RETIRED_MS: u64 = 15 * 24 * 3_600_000;
+use crate::history::{ConversationRow, ConversationState};
 
 /// Where the session stands; see the table in the module above.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +84,10 @@ impl Engine {
                 return Ok(());
             }
             Login::Device => return self.log_in_by_device(LoginStep::Device),
-            Login::Register { authentication_key, invite } => (
+            Login::Register {
+                authentication_key,
+                invite,
+            } => (
                 LoginStep::Register,
                 Ask::Register(wire::Register {
                     username,
@@ -102,7 +96,10 @@ impl Engine {
                     invite_code: invite.clone().unwrap_or_default(),
                 }),
             ),
-            Login::Password { authentication_key, identity } => (
+            Login::Password {
+                authentication_key,
+                identity,
+            } => (
                 LoginStep::Password,
                 Ask::PasswordLogin(wire::PasswordLogin {
                     username,
@@ -188,9 +185,14 @@ impl Engine {
                 self.claim_answered(&peer, generation, answer)
             }
             (Purpose::GroupInfo(peer), answer) => self.group_info_answered(&peer, answer),
-            (Purpose::Commit { peer, conversation, client_id }, answer) => {
-                self.commit_answered(&peer, &conversation, &client_id, answer)
-            }
+            (
+                Purpose::Commit {
+                    peer,
+                    conversation,
+                    client_id,
+                },
+                answer,
+            ) => self.commit_answered(&peer, &conversation, &client_id, answer),
             (Purpose::Append { peer, client_id }, answer) => {
                 self.append_answered(&peer, &client_id, answer)
             }
@@ -217,7 +219,10 @@ impl Engine {
         self.session = Session::Syncing(Vec::new());
         self.emit(Event::Connection(Connection::LoggedIn(node)));
         self.publish_key_packages(answer)?;
-        self.request(Purpose::Sync, Ask::GetSync(wire::GetSync { after: Vec::new() }));
+        self.request(
+            Purpose::Sync,
+            Ask::GetSync(wire::GetSync { after: Vec::new() }),
+        );
         Ok(())
     }
 
@@ -248,7 +253,10 @@ impl Engine {
     /// The login makes no sense as it is: an interface stops reconnecting.
     fn refuse_session(&mut self, failure: Failure) {
         self.session = Session::Offline;
-        self.emit(Event::Failed { command: None, failure });
+        self.emit(Event::Failed {
+            command: None,
+            failure,
+        });
         self.emit(Event::Connection(Connection::Refused));
     }
 
@@ -283,81 +291,22 @@ impl Engine {
         given_up
     }
 
-    fn publish_key_packages(&mut self, answer: &wire::LoggedIn) -> Result<(), EngineError> {
-        let due = self.store().account()?.last_resort_at_ms + LAST_RESORT_MS;
-        let stale = !answer.last_resort_present || due <= self.now.unix_ms;
-        let count = match answer.key_packages_left {
-            left if left < ONE_TIME_MIN => ONE_TIME_WANTED - left,
-            _ => 0,
-        };
-        let last_resort = if stale { LastResort::Replace } else { LastResort::Keep };
-        self.make_key_packages(count, last_resort)
-    }
-
-    fn make_key_packages(
-        &mut self,
-        one_time: u32,
-        last_resort: LastResort,
-    ) -> Result<(), EngineError> {
-        if one_time == 0 && last_resort == LastResort::Keep {
-            return Ok(());
-        }
-        let now_ms = self.now.unix_ms;
-        let mut publish = wire::PublishKeyPackages::default();
-        let device = self.profile.device();
-        let store = self.key_store();
-        let make = |purpose| make_key_package(&store, device, Suite::Hybrid, purpose, now_ms);
-        for _ in 0..one_time {
-            let made = make(KeyPackageUse::OneTime)?;
-            let forget_at_ms = made.expires_at_ms + RETIRED_MS;
-            self.store()
-                .insert_key_package(&made.reference, MadeFor::OneTime, forget_at_ms)?;
-            publish.one_time.push(made.bytes);
-        }
-        if last_resort == LastResort::Replace {
-            self.store().retire_last_resort(now_ms + RETIRED_MS)?;
-            let made = make(KeyPackageUse::LastResort)?;
-            let forget_at_ms = made.expires_at_ms + RETIRED_MS;
-            self.store()
-                .insert_key_package(&made.reference, MadeFor::LastResort, forget_at_ms)?;
-            self.store().set_last_resort_at(now_ms)?;
-            publish.last_resort = made.bytes;
-        }
-        drop(store);
-        self.request(Purpose::Publish, Ask::PublishKeyPackages(publish));
-        Ok(())
-    }
-
-    /// A welcome used a key package up: another takes its place, and the
-    /// last-resort package too, for it may have been the one.
-    pub(super) fn replace_key_package(&mut self) -> Result<(), EngineError> {
-        match self.session {
-            Session::Live | Session::CatchingUp => self.make_key_packages(1, LastResort::Replace),
-            _ => Ok(()),
-        }
-    }
-
-    /// What has no deadline of its own: rotation, forgetting.
-    pub(super) fn keep_house(&mut self) -> Result<(), EngineError> {
-        let now_ms = self.now.unix_ms;
-        for reference in self.store().take_due_key_packages(now_ms)? {
-            forget_key_package(&self.key_store(), &reference)?;
-        }
-        let due = self.store().account()?.last_resort_at_ms + LAST_RESORT_MS;
-        if due <= now_ms && matches!(self.session, Session::Live) {
-            self.make_key_packages(0, LastResort::Replace)?;
-        }
-        Ok(())
-    }
-
     fn synced(&mut self, sync: wire::Sync) -> Result<(), EngineError> {
         let Session::Syncing(states) = &mut self.session else {
             return Ok(());
         };
-        let last = sync.conversations.last().map(|state| state.conversation_id.clone());
+        let last = sync
+            .conversations
+            .last()
+            .map(|state| state.conversation_id.clone());
         for state in sync.conversations.into_iter().take(limits::SYNC_PAGE_MAX) {
             if let Ok(id) = ConversationId::from_slice(&state.conversation_id) {
-                states.push((id, Remote { cursor: state.cursor }));
+                states.push((
+                    id,
+                    Remote {
+                        cursor: state.cursor,
+                    },
+                ));
             }
         }
         if let (true, Some(after)) = (sync.more, last) {
@@ -381,7 +330,10 @@ impl Engine {
         let mailbox = self.profile.device().certificate().device_id().mailbox();
         let mut cursors = Vec::new();
         let mut mailbox_cursor = self.store().account()?.mailbox_cursor;
-        if let Some(remote) = states.get(&mailbox).filter(|state| state.cursor > mailbox_cursor) {
+        if let Some(remote) = states
+            .get(&mailbox)
+            .filter(|state| state.cursor > mailbox_cursor)
+        {
             mailbox_cursor = remote.cursor;
             self.store().set_mailbox_cursor(mailbox_cursor)?;
         }
@@ -432,7 +384,9 @@ impl Engine {
         for cursors in passed.chunks(limits::CURSORS_AT_ONCE_MAX) {
             self.staged.frames.push_back(wire::ClientFrame {
                 request_id: 0,
-                body: Some(Ask::Acknowledge(wire::Acknowledge { cursors: cursors.to_vec() })),
+                body: Some(Ask::Acknowledge(wire::Acknowledge {
+                    cursors: cursors.to_vec(),
+                })),
             });
         }
     }
@@ -462,12 +416,6 @@ impl Engine {
             self.rest(peer, error.retry_after_ms);
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LastResort {
-    Keep,
-    Replace,
 }
 
 fn settled(row: &ConversationRow) -> bool {

@@ -27,7 +27,6 @@ pub(super) fn client_id(row: &Row<'_>, column: &str) -> Result<ClientMessageId, 
 macro_rules! stored_enum {
     ($type:ident { $($variant:ident = $number:literal),* $(,)? }) => {
         impl $type {
-            #[allow(dead_code, reason = "some enums are only read by number")]
             pub(super) const fn number(self) -> i64 {
                 match self { $(Self::$variant => $number),* }
             }

@@ -207,14 +207,6 @@ impl History {
         rows.map(|row| row?).collect()
     }
 
-    /// When the next self-update is due; milliseconds since 1970 UTC.
-    pub(crate) fn next_update_ms(&self) -> Result<Option<u64>, HistoryError> {
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT min(update_due_ms) FROM conversation WHERE state = 1")?;
-        Ok(statement.query_row([], |row| row.get(0))?)
-    }
-
     /// Notes that entries are missing: of a device by its counter, or of the log by seq.
     pub(crate) fn insert_gap(
         &self,

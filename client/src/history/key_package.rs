@@ -1,7 +1,6 @@
 //! Which key packages were made here, so that their private parts are
 //! forgotten in time. The private parts themselves lie in the MLS key store.
 
-use super::codec::stored_enum;
 use super::{History, HistoryError};
 
 /// What a key package was made for.
@@ -13,10 +12,14 @@ pub(crate) enum MadeFor {
     LastResort,
 }
 
-stored_enum!(MadeFor {
-    OneTime = 0,
-    LastResort = 1
-});
+impl MadeFor {
+    const fn number(self) -> i64 {
+        match self {
+            Self::OneTime => 0,
+            Self::LastResort => 1,
+        }
+    }
+}
 
 impl History {
     /// Notes a key package.

@@ -116,7 +116,8 @@ impl History {
             "SELECT * FROM message WHERE shown = 0 AND (conversation, seq) > (?1, ?2)
              ORDER BY conversation, seq LIMIT ?3",
         )?;
-        let rows = statement.query_map((after.0.as_bytes(), after.1, limit), |row| Ok(read(row)))?;
+        let rows =
+            statement.query_map((after.0.as_bytes(), after.1, limit), |row| Ok(read(row)))?;
         rows.map(|row| row?).collect()
     }
 

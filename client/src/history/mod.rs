@@ -115,8 +115,9 @@ impl History {
 
     fn with_flags(path: &Path, key: &DatabaseKey, flags: OpenFlags) -> Result<Self, HistoryError> {
         let connection = Connection::open_with_flags(path, flags)?;
-        let mut pragma = Zeroizing::new(String::with_capacity(96));
-        pragma.push_str("PRAGMA key = \"x'");
+        let mut pragma = Zeroizing::new(String::with_capacity(160));
+        // The library would write its own lines to standard error.
+        pragma.push_str("PRAGMA cipher_log_level = NONE; PRAGMA key = \"x'");
         pragma.push_str(&key.to_hex());
         pragma.push_str("'\";");
         connection.execute_batch(&pragma)?;

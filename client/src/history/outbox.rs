@@ -140,16 +140,6 @@ impl History {
         Ok(())
     }
 
-    /// Forgets counters too: the conversation counts anew.
-    pub(crate) fn recount_for(&self, peer: &Username) -> Result<(), HistoryError> {
-        self.unseal_for(peer)?;
-        self.connection().execute(
-            "UPDATE outbox SET counter = NULL WHERE peer = ?1",
-            [peer.as_str()],
-        )?;
-        Ok(())
-    }
-
     /// Takes out what the server confirmed, or what was given up.
     pub(crate) fn remove_outbox(&self, client_id: &ClientMessageId) -> Result<(), HistoryError> {
         let mut statement = self

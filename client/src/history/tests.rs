@@ -1,0 +1,206 @@
+use proptest::prelude::*;
+use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
+
+use super::*;
+use crate::engine::api::{Direction, Keep};
+
+fn store(directory: &tempfile::TempDir) -> (History, std::path::PathBuf, DatabaseKey) {
+    let path = directory.path().join("profile.db");
+    let key = DatabaseKey::generate().unwrap();
+    (History::create(&path, &key).unwrap(), path, key)
+}
+
+fn bob() -> Username {
+    Username::parse("bob").unwrap()
+}
+
+fn with_conversation(history: &History) -> ConversationId {
+    history
+        .put_peer(&PeerRow {
+            name: bob(),
+            identity: Some([1; 32]),
+            changed_identity: None,
+            verified_at_ms: None,
+            relation: Relation::Contact,
+        })
+        .unwrap();
+    let id = ConversationId::from_bytes([2; 16]);
+    history
+        .put_conversation(&ConversationRow {
+            id,
+            peer: bob(),
+            generation: 0,
+            state: ConversationState::Active,
+            keep: Keep::Saved,
+            baseline: Baseline::FromStart,
+            cursor: 0,
+            last_commit: Vec::new(),
+            own_counter: 0,
+            own_since_update: 0,
+            update_due_ms: 0,
+            updated_at_ms: 0,
+        })
+        .unwrap();
+    id
+}
+
+fn message(conversation: ConversationId, seq: u64, text: &str) -> MessageRow {
+    let mut client_id = [0; 16];
+    client_id[..8].copy_from_slice(&seq.to_be_bytes());
+    MessageRow {
+        conversation,
+        seq,
+        client_id: ClientMessageId::from_bytes(client_id),
+        sender: bob(),
+        device: DeviceId::from_bytes([3; 16]),
+        epoch: 1,
+        direction: Direction::Incoming,
+        sent_at_ms: 1,
+        stored_at_ms: 2,
+        content: Vec::new(),
+        text: Some(text.to_owned()),
+    }
+}
+
+#[test]
+fn the_journal_is_never_a_write_ahead_log_and_deleted_rows_are_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let (history, _, _) = store(&directory);
+    let pragma = |name: &str| -> String {
+        history
+            .connection()
+            .query_row(&format!("PRAGMA {name}"), [], |row| {
+                row.get::<_, rusqlite::types::Value>(0)
+            })
+            .map(|value| format!("{value:?}"))
+            .unwrap()
+    };
+    assert_eq!(pragma("journal_mode"), "Text(\"truncate\")");
+    assert_eq!(pragma("secure_delete"), "Integer(1)");
+    assert_eq!(pragma("synchronous"), "Integer(1)");
+    assert_eq!(pragma("foreign_keys"), "Integer(1)");
+    assert!(pragma("cipher_version").contains("Text"));
+}
+
+#[test]
+fn texts_are_not_readable_in_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (history, path, _) = store(&directory);
+    let id = with_conversation(&history);
+    history
+        .insert_message(&message(id, 1, "canary-9b1d77c2e5"))
+        .unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    assert!(
+        !bytes
+            .windows(17)
+            .any(|window| window == b"canary-9b1d77c2e5")
+    );
+}
+
+#[test]
+fn another_key_opens_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (history, path, key) = store(&directory);
+    drop(history);
+    let other = DatabaseKey::generate().unwrap();
+    assert!(matches!(
+        History::open(&path, &other),
+        Err(HistoryError::Corrupted)
+    ));
+    History::open(&path, &key).unwrap();
+}
+
+#[test]
+fn what_was_not_committed_is_gone_and_what_was_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let (history, path, key) = store(&directory);
+    let id = with_conversation(&history);
+    history.begin().unwrap();
+    history.insert_message(&message(id, 1, "kept")).unwrap();
+    history.mark().unwrap();
+    history.insert_message(&message(id, 2, "undone")).unwrap();
+    history.undo_mark().unwrap();
+    history.commit().unwrap();
+    history.begin().unwrap();
+    history.insert_message(&message(id, 3, "lost")).unwrap();
+    drop(history);
+    let history = History::open(&path, &key).unwrap();
+    let texts: Vec<_> = history
+        .last_messages(&id, 10)
+        .unwrap()
+        .into_iter()
+        .filter_map(|row| row.text)
+        .collect();
+    assert_eq!(texts, ["kept"]);
+}
+
+#[test]
+fn a_full_disk_is_an_error_of_its_own_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (history, _, _) = store(&directory);
+    let id = with_conversation(&history);
+    history.insert_message(&message(id, 1, "kept")).unwrap();
+    let pages: i64 = history
+        .connection()
+        .query_row("PRAGMA page_count", [], |row| row.get(0))
+        .unwrap();
+    history
+        .connection()
+        .execute_batch(&format!("PRAGMA max_page_count = {pages}"))
+        .unwrap();
+    let text = "x".repeat(100_000);
+    assert!(matches!(
+        history.insert_message(&message(id, 2, &text)),
+        Err(HistoryError::DiskFull)
+    ));
+    assert_eq!(history.last_messages(&id, 10).unwrap().len(), 1);
+}
+
+#[test]
+fn the_outbox_keeps_its_order_and_takes_an_id_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (history, _, _) = store(&directory);
+    with_conversation(&history);
+    for n in [3_u8, 1, 2, 1] {
+        history
+            .push_outbox(&OutboxRow {
+                client_id: ClientMessageId::from_bytes([n; 16]),
+                peer: bob(),
+                kind: OutboxKind::Message,
+                body: vec![n],
+                created_at_ms: 0,
+                counter: None,
+                sealed: None,
+            })
+            .unwrap();
+    }
+    let order: Vec<_> = history
+        .queued_for(&bob())
+        .unwrap()
+        .into_iter()
+        .map(|row| row.body)
+        .collect();
+    assert_eq!(order, [[3], [1], [2]]);
+    assert_eq!(history.outbox_len().unwrap(), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_text_comes_back_as_it_was(texts in proptest::collection::vec(any::<String>(), 1..8)) {
+        let directory = tempfile::tempdir().unwrap();
+        let (history, _, _) = store(&directory);
+        let id = with_conversation(&history);
+        for (place, text) in texts.iter().enumerate() {
+            history.insert_message(&message(id, place as u64 + 1, text)).unwrap();
+        }
+        let back: Vec<_> = history
+            .last_messages(&id, 100)
+            .unwrap()
+            .into_iter()
+            .filter_map(|row| row.text)
+            .collect();
+        prop_assert_eq!(back, texts);
+    }
+}

@@ -51,7 +51,9 @@ pub enum ProfileError {
     #[error("another program uses this profile")]
     InUse,
     /// The name has other characters than letters, digits, `_ . -`, or begins with a dot.
-    #[error("a profile's name has 1 to 64 letters, digits, '_', '-' and '.', and does not begin with '.'")]
+    #[error(
+        "a profile's name has 1 to 64 letters, digits, '_', '-' and '.', and does not begin with '.'"
+    )]
     BadName,
     /// It is locked: a password is needed.
     #[error("the profile is locked; its password is needed")]
@@ -145,7 +147,11 @@ impl Location {
         let fits = (1..=PROFILE_NAME_BYTES_MAX).contains(&name.len())
             && name.iter().copied().all(allowed)
             && !name.starts_with(b".");
-        if fits { Ok(()) } else { Err(ProfileError::BadName) }
+        if fits {
+            Ok(())
+        } else {
+            Err(ProfileError::BadName)
+        }
     }
 }
 
@@ -364,7 +370,11 @@ fn derive(
     password: &str,
 ) -> Result<sotto_crypto::PasswordKeys, ProfileError> {
     let info = header_info(deployment, username);
-    Ok(password::derive_keys(password, &info.salt, info.parameters)?)
+    Ok(password::derive_keys(
+        password,
+        &info.salt,
+        info.parameters,
+    )?)
 }
 
 fn fresh_key(

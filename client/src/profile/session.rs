@@ -32,7 +32,10 @@ fn key_file(location: &Location) -> PathBuf {
     let directory = location.directory();
     let whole = directory.canonicalize().unwrap_or(directory);
     let mut name = String::with_capacity(32);
-    for byte in Sha256::digest(whole.as_os_str().as_encoded_bytes()).iter().take(16) {
+    for byte in Sha256::digest(whole.as_os_str().as_encoded_bytes())
+        .iter()
+        .take(16)
+    {
         for nibble in [byte >> 4, byte & 15] {
             name.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
         }

@@ -1,0 +1,167 @@
+//! Events and failures as the objects that scripts read: one a line, with
+//! the names of the client contract.
+
+use serde_json::{Value, json};
+use sotto_protocol::Username;
+
+use super::api::{Direction, Event, Failure, MembershipChange, Message, MessageBody};
+
+impl Failure {
+    /// The object on stderr with `--json`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if let (Some(ms), Some(object)) = (self.retry_after_ms, error.as_object_mut()) {
+            object.insert("retry_after".into(), json!(ms));
+        }
+        json!({ "error": error })
+    }
+}
+
+impl Message {
+    /// The object on stdout with `--json`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let (kind, text) = match &self.body {
+            MessageBody::Text(text) => ("text", Some(text.as_str())),
+            MessageBody::Unknown => ("unknown", None),
+        };
+        json!({
+            "event": "message",
+            "conversation": self.conversation.to_string(),
+            "peer": self.peer.as_str(),
+            "id": self.id.to_string(),
+            "seq": self.seq,
+            "sender": self.sender.as_str(),
+            "device": self.device.to_string(),
+            "epoch": self.epoch,
+            "direction": match self.direction {
+                Direction::Incoming => "in",
+                Direction::Outgoing => "out",
+            },
+            "kind": kind,
+            "text": text,
+            "sent_at_ms": self.sent_at_ms,
+            "stored_at_ms": self.stored_at_ms,
+        })
+    }
+}
+
+impl Event {
+    /// The object on stdout with `--json`; `None` for what scripts do not see
+    /// as an event (answers to commands and the session's state).
+    #[must_use]
+    pub fn to_json(&self) -> Option<Value> {
+        Some(match self {
+            Self::Message(message) => message.to_json(),
+            Self::Membership(membership) => json!({
+                "event": "membership",
+                "conversation": membership.conversation.to_string(),
+                "change": match membership.change {
+                    MembershipChange::Joined => "joined",
+                    MembershipChange::DeviceAdded => "device_added",
+                    MembershipChange::DeviceRemoved => "device_removed",
+                },
+                "subject": membership.subject.as_str(),
+                "by": membership.by.as_str(),
+                "epoch": membership.epoch,
+            }),
+            Self::Receipt(receipt) => json!({
+                "event": "receipt",
+                "conversation": receipt.conversation.to_string(),
+                "by": receipt.by.as_str(),
+                "delivered_up_to": receipt.delivered_up_to,
+                "read_up_to": receipt.read_up_to,
+            }),
+            Self::Request(request) => json!({
+                "event": "request",
+                "conversation": request.conversation.to_string(),
+                "from": request.from.as_str(),
+                "received_at_ms": request.received_at_ms,
+            }),
+            Self::Security(security) => json!({
+                "event": "security",
+                "kind": security.kind.name(),
+                "conversation": security.conversation.map(|id| id.to_string()),
+                "subject": security.subject.as_ref().map(Username::as_str),
+                "action": security.action,
+                "count": security.count,
+            }),
+            Self::Sent {
+                id,
+                to,
+                conversation,
+                seq,
+            } => json!({
+                "event": "sent",
+                "id": id.to_string(),
+                "to": to.as_str(),
+                "conversation": conversation.to_string(),
+                "seq": seq,
+            }),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::api::{Request, SecurityEvent, SecurityKind};
+    use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
+
+    #[test]
+    fn events_look_like_this() {
+        let bob = Username::parse("bob").unwrap();
+        let conversation = ConversationId::from_bytes([1; 16]);
+        let events = [
+            Event::Message(Message {
+                conversation,
+                peer: bob.clone(),
+                id: ClientMessageId::from_bytes([2; 16]),
+                seq: 7,
+                sender: bob.clone(),
+                device: DeviceId::from_bytes([3; 16]),
+                epoch: 4,
+                direction: Direction::Incoming,
+                body: MessageBody::Text("hi".to_owned()),
+                sent_at_ms: 5,
+                stored_at_ms: 6,
+            }),
+            Event::Request(Request {
+                conversation,
+                from: bob.clone(),
+                received_at_ms: 8,
+            }),
+            Event::Security(SecurityEvent {
+                kind: SecurityKind::Gap,
+                conversation: Some(conversation),
+                subject: Some(bob.clone()),
+                action: "shown".to_owned(),
+                count: 2,
+            }),
+            Event::Sent {
+                id: ClientMessageId::from_bytes([2; 16]),
+                to: bob,
+                conversation,
+                seq: 9,
+            },
+            Event::CaughtUp,
+        ];
+        let lines: Vec<_> = events
+            .iter()
+            .map(|event| {
+                event
+                    .to_json()
+                    .map_or("nothing".to_owned(), |value| value.to_string())
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+        let failure = Failure {
+            code: "blocked",
+            message: "no".to_owned(),
+            retry_after_ms: Some(5),
+        };
+        insta::assert_snapshot!(failure.to_json());
+    }
+}

@@ -1,0 +1,190 @@
+//! The relay's logs: creating, appending, committing.
+
+use prost::Message as _;
+use sotto_protocol::wire::server_frame::Body as Answer;
+use sotto_protocol::wire::{self, EnvelopeKind};
+use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, ErrorCode};
+use sotto_roster::{PublicConversation, authorize_rebuild};
+
+use crate::relay::{DEPLOYMENT, Outcome, Relay, id, log_member, refuse, sorted};
+
+impl Relay {
+    pub(crate) fn create(&mut self, client: usize, ask: wire::CreateConversation) -> Outcome {
+        let (name, device) = self.me(client)?;
+        let id = id(&ask.conversation_id);
+        if let Some(seq) = self.seq_of(id, device, &ask.client_id) {
+            return Ok(self.appended(id, seq));
+        }
+        let mut group =
+            PublicConversation::create(&ask.group_info, &DEPLOYMENT, &id, ask.generation)
+                .map_err(|_| refuse(ErrorCode::CommitInvalid))?;
+        let applied = group
+            .apply_commit(
+                &ask.commit,
+                &ask.next_group_info,
+                &ClientMessageId::from_slice(&ask.client_id).unwrap(),
+                self.now_ms,
+            )
+            .map_err(|_| refuse(ErrorCode::CommitInvalid))?;
+        let names: Vec<_> = applied
+            .after
+            .accounts()
+            .into_iter()
+            .map(ToString::to_string)
+            .collect();
+        let other = names.iter().find(|other| **other != name).unwrap().clone();
+        let pair = sorted(name.clone(), other);
+        match self.logs.get(&id) {
+            None if ask.generation != 0 => return Err(refuse(ErrorCode::UnknownConversation)),
+            None => {
+                if let Some((exists, _)) = self
+                    .logs
+                    .iter()
+                    .find(|(_, log)| log.pair.as_ref() == Some(&pair))
+                {
+                    let mut error = refuse(ErrorCode::ConversationExists);
+                    error.conversation_id = exists.to_vec();
+                    return Err(error);
+                }
+            }
+            Some(log) if ask.generation == log.generation + 1 => {
+                let identities = self
+                    .accounts
+                    .iter()
+                    .map(|(name, account)| {
+                        (
+                            sotto_protocol::Username::parse(name).unwrap(),
+                            account.identity,
+                        )
+                    })
+                    .collect();
+                let old = log.group.as_ref().unwrap().roster();
+                authorize_rebuild(old, &applied.after, &applied.committer, &identities)
+                    .map_err(|_| refuse(ErrorCode::NotAllowed))?;
+            }
+            Some(log) => {
+                let mut error = refuse(ErrorCode::StaleGeneration);
+                error.current_generation = log.generation;
+                return Err(error);
+            }
+        }
+        let log = self.logs.entry(id).or_default();
+        log.pair = Some(pair);
+        log.generation = ask.generation;
+        let members: Vec<_> = applied
+            .after
+            .leaves
+            .values()
+            .map(|leaf| *leaf.device_id())
+            .collect();
+        log.members.retain(|device, _| members.contains(device));
+        log.group = Some(group);
+        Ok(self.commit_stored(
+            (id, name, device),
+            (ask.client_id, ask.commit, ask.next_group_info, ask.welcomes),
+            0,
+        ))
+    }
+
+    pub(crate) fn append_commit(&mut self, client: usize, ask: wire::AppendCommit) -> Outcome {
+        let (name, device) = self.me(client)?;
+        let id = id(&ask.conversation_id);
+        if let Some(seq) = self.seq_of(id, device, &ask.client_id) {
+            return Ok(self.appended(id, seq));
+        }
+        let now_ms = self.now_ms;
+        let log = self
+            .logs
+            .get_mut(&id)
+            .ok_or_else(|| refuse(ErrorCode::UnknownConversation))?;
+        if ask.generation != log.generation {
+            return Err(refuse(ErrorCode::StaleGeneration));
+        }
+        if ask.epoch != log.epoch() {
+            let mut error = refuse(ErrorCode::StaleEpoch);
+            error.current_epoch = log.epoch();
+            return Err(error);
+        }
+        let client_id = ClientMessageId::from_slice(&ask.client_id).unwrap();
+        let group = log.group.as_mut().unwrap();
+        group
+            .apply_commit(&ask.commit, &ask.group_info, &client_id, now_ms)
+            .map_err(|_| refuse(ErrorCode::CommitInvalid))?;
+        Ok(self.commit_stored(
+            (id, name, device),
+            (ask.client_id, ask.commit, ask.group_info, ask.welcomes),
+            ask.epoch,
+        ))
+    }
+
+    fn commit_stored(
+        &mut self,
+        (id, name, device): (ConversationId, String, DeviceId),
+        (client_id, commit, group_info, welcomes): (Vec<u8>, Vec<u8>, Vec<u8>, Vec<wire::Welcome>),
+        epoch: u64,
+    ) -> Answer {
+        let seq = self.store(id, device, EnvelopeKind::Commit, epoch, client_id, commit);
+        let log = self.logs.get_mut(&id).unwrap();
+        log.group_info = group_info;
+        log.group_seq = seq;
+        log.members.entry(device).or_insert(seq);
+        let (generation, epoch) = (log.generation, log.epoch());
+        for welcome in welcomes {
+            let added = DeviceId::from_slice(&welcome.device_id).unwrap();
+            log_member(self.logs.get_mut(&id).unwrap(), added, seq);
+            let payload = wire::MailboxWelcome {
+                conversation_id: id.to_vec(),
+                generation,
+                epoch,
+                seq,
+                inviter: name.clone(),
+                welcome: welcome.welcome,
+            }
+            .encode_to_vec();
+            let mailbox = added.mailbox();
+            let client_id = seq.to_be_bytes().repeat(2);
+            self.store(
+                mailbox,
+                device,
+                EnvelopeKind::Welcome,
+                0,
+                client_id,
+                payload,
+            );
+        }
+        self.position_own(id, device, seq);
+        self.appended(id, seq)
+    }
+
+    pub(crate) fn append(&mut self, client: usize, ask: wire::Append) -> Outcome {
+        let (_, device) = self.me(client)?;
+        let id = id(&ask.conversation_id);
+        if let Some(seq) = self.seq_of(id, device, &ask.client_id) {
+            return Ok(self.appended(id, seq));
+        }
+        let log = self
+            .logs
+            .get(&id)
+            .filter(|log| log.members.contains_key(&device))
+            .ok_or_else(|| refuse(ErrorCode::UnknownConversation))?;
+        if ask.generation != log.generation {
+            return Err(refuse(ErrorCode::StaleGeneration));
+        }
+        if ask.epoch != log.epoch() {
+            let mut error = refuse(ErrorCode::StaleEpoch);
+            error.current_epoch = log.epoch();
+            return Err(error);
+        }
+        let (epoch, payload) = (ask.epoch, ask.payload.to_vec());
+        let seq = self.store(
+            id,
+            device,
+            EnvelopeKind::Application,
+            epoch,
+            ask.client_id,
+            payload,
+        );
+        self.position_own(id, device, seq);
+        Ok(self.appended(id, seq))
+    }
+}
