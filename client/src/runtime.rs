@@ -166,7 +166,7 @@ impl Session {
     pub(crate) async fn next(&mut self) -> Result<Happening, EngineError> {
         loop {
             if let Some(event) = self.engine.poll_event() {
-                self.heed(&event);
+                self.heed(&event)?;
                 return Ok(Happening::Event(event));
             }
             self.send_frames();
@@ -195,10 +195,16 @@ impl Session {
     }
 
     /// What the engine says about the connection concerns this side too.
-    fn heed(&mut self, event: &Event) {
+    fn heed(&mut self, event: &Event) -> Result<(), EngineError> {
         match event {
             Event::Connection(State::LoggedIn(_)) => self.backoff.reset(),
             Event::Connection(State::Refused) => self.link = Link::Stopped,
+            // The transport still stands, and nobody would speak on it any more.
+            Event::Connection(State::Lost) if matches!(self.link, Link::Open(_)) => {
+                let wait_ms = self.backoff_ms();
+                self.retry_in(wait_ms);
+                self.engine.handle_disconnected(self.clock.now())?;
+            }
             Event::Connection(State::MoveWithin(within_ms)) => {
                 let now_ms = self.clock.now().monotonic_ms;
                 if let Link::Open(open) = &mut self.link {
@@ -208,6 +214,7 @@ impl Session {
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn send_frames(&mut self) {
