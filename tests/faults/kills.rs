@@ -12,7 +12,10 @@ fn servers(status: &Value) -> Vec<(u64, u64)> {
         .iter()
         .filter(|process| process["kind"] == "server")
         .map(|process| {
-            (process["pid"].as_u64().unwrap_or(0), process["sessions"].as_u64().unwrap_or(0))
+            (
+                process["pid"].as_u64().unwrap_or(0),
+                process["sessions"].as_u64().unwrap_or(0),
+            )
         })
         .collect();
     found.sort_by_key(|(_, sessions)| std::cmp::Reverse(*sessions));
@@ -27,7 +30,9 @@ fn killing_every_server_in_turn_loses_nothing() {
     alice.befriend(&bob);
     let mut at_bob = bob.listen();
     let count = 30;
-    let sent: Vec<String> = (0..count).map(|number| format!("message {number}")).collect();
+    let sent: Vec<String> = (0..count)
+        .map(|number| format!("message {number}"))
+        .collect();
     for (number, text) in sent.iter().enumerate() {
         if number % 10 == 5 {
             let status = deployment.status();
@@ -37,7 +42,10 @@ fn killing_every_server_in_turn_loses_nothing() {
         alice.ok(&["send", &bob.name, text]);
     }
     at_bob.until("all messages", |events| texts(events).len() >= sent.len());
-    let heard: Vec<_> = texts(&at_bob.events).into_iter().filter(|text| sent.contains(text)).collect();
+    let heard: Vec<_> = texts(&at_bob.events)
+        .into_iter()
+        .filter(|text| sent.contains(text))
+        .collect();
     assert_eq!(heard, sent);
 }
 
@@ -58,9 +66,17 @@ fn postgres_may_die_in_the_middle() {
     alice.ok(&["send", &bob.name, "before"]);
     signal("KILL", postgres);
     wait_for("a message to pass again", || {
-        (alice.run(&["send", &bob.name, "after", "--timeout", "5s"]).code == 0).then_some(())
+        (alice
+            .run(&["send", &bob.name, "after", "--timeout", "5s"])
+            .code
+            == 0)
+            .then_some(())
     });
     let heard = bob.ok(&["listen", "--for", "5s"]).texts();
-    assert_eq!(heard.first().map(String::as_str), Some("before"), "{heard:?}");
+    assert_eq!(
+        heard.first().map(String::as_str),
+        Some("before"),
+        "{heard:?}"
+    );
     assert!(heard.contains(&"after".to_owned()), "{heard:?}");
 }

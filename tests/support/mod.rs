@@ -19,33 +19,43 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// The program under test.
-pub const SOTTO: &str = env!("CARGO_BIN_EXE_sotto");
+pub(crate) const SOTTO: &str = env!("CARGO_BIN_EXE_sotto");
 /// The longest that anything may take before a test fails.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A deployment made by `sotto up`; it dies with the test process.
-pub struct Deployment {
-    pub dir: PathBuf,
+pub(crate) struct Deployment {
+    pub(crate) dir: PathBuf,
     env: BTreeMap<String, String>,
     _keep: tempfile::TempDir,
 }
 
 impl Deployment {
     /// The deployment that the tests of this process share.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Deployment> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(3))
     }
 
     /// Starts one with `servers` servers and waits until it is ready.
-    pub fn start(servers: u32) -> Self {
-        let keep = tempfile::Builder::new().prefix("sotto-e2e-").tempdir().unwrap();
+    pub(crate) fn start(servers: u32) -> Self {
+        let keep = tempfile::Builder::new()
+            .prefix("sotto-e2e-")
+            .tempdir()
+            .unwrap();
         let dir = keep.path().join("up");
         let log = fs::File::create(keep.path().join("up.log")).unwrap();
         let arguments = [
-            OsStr::new("--pdeathsig"), OsStr::new("TERM"), OsStr::new(SOTTO), OsStr::new("up"),
-            OsStr::new("--dir"), dir.as_os_str(), OsStr::new("--port"), OsStr::new("0"),
-            OsStr::new("--servers"), OsStr::new(&servers.to_string()),
+            OsStr::new("--pdeathsig"),
+            OsStr::new("TERM"),
+            OsStr::new(SOTTO),
+            OsStr::new("up"),
+            OsStr::new("--dir"),
+            dir.as_os_str(),
+            OsStr::new("--port"),
+            OsStr::new("0"),
+            OsStr::new("--servers"),
+            OsStr::new(&servers.to_string()),
         ]
         .map(OsStr::to_owned);
         // The death signal fires when the spawning thread ends: this one never does.
@@ -63,18 +73,26 @@ impl Deployment {
             }
         });
         let env_file = dir.join("env");
-        wait_for("the deployment to be ready", || env_file.exists().then_some(()));
+        wait_for("the deployment to be ready", || {
+            env_file.exists().then_some(())
+        });
         let env = read_env(&env_file);
-        Self { dir, env, _keep: keep }
+        Self {
+            dir,
+            env,
+            _keep: keep,
+        }
     }
 
     /// A value that `DIR/env` exports.
-    pub fn env(&self, name: &str) -> &str {
-        self.env.get(name).unwrap_or_else(|| panic!("{name} is not in the env file"))
+    pub(crate) fn env(&self, name: &str) -> &str {
+        self.env
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is not in the env file"))
     }
 
     /// What `sotto status --json` says.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let output = Command::new(SOTTO)
             .args(["status", "--json", "--dir"])
             .arg(&self.dir)
@@ -85,8 +103,11 @@ impl Deployment {
     }
 
     /// Somebody new, with a home of their own; not registered yet.
-    pub fn person(&self, name: &str) -> Person {
-        let home = tempfile::Builder::new().prefix("sotto-home-").tempdir().unwrap();
+    pub(crate) fn person(&self, name: &str) -> Person {
+        let home = tempfile::Builder::new()
+            .prefix("sotto-home-")
+            .tempdir()
+            .unwrap();
         let password = format!("password-{}-{}", canary(), name);
         let password_file = home.path().join("password");
         fs::write(&password_file, &password).unwrap();
@@ -101,7 +122,7 @@ impl Deployment {
     }
 
     /// Somebody new with a name of their own, registered.
-    pub fn registered(&self, stem: &str) -> Person {
+    pub(crate) fn registered(&self, stem: &str) -> Person {
         let person = self.person(&fresh_name(stem));
         person.ok(&["register", &person.name]);
         person
@@ -109,7 +130,7 @@ impl Deployment {
 }
 
 /// A name that nobody in this process has, and that looks like no other.
-pub fn fresh_name(stem: &str) -> String {
+pub(crate) fn fresh_name(stem: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let letters = b"abcdefghjkpqrstvwxyz";
     let mut number = NEXT.fetch_add(1, Ordering::Relaxed) as usize + 400;
@@ -122,7 +143,7 @@ pub fn fresh_name(stem: &str) -> String {
 }
 
 /// A random marker whose appearance anywhere else is a leak.
-pub fn canary() -> String {
+pub(crate) fn canary() -> String {
     let mut bytes = [0_u8; 16];
     let mut random = fs::File::open("/dev/urandom").unwrap();
     std::io::Read::read_exact(&mut random, &mut bytes).unwrap();
@@ -139,7 +160,7 @@ fn read_env(path: &Path) -> BTreeMap<String, String> {
 }
 
 /// Waits until `condition` holds, at most [`DEADLINE`].
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
         if let Some(value) = condition() {
@@ -151,26 +172,26 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A person with a profile on disk.
-pub struct Person {
-    pub name: String,
-    pub password: String,
-    pub password_file: PathBuf,
-    pub server: String,
-    pub ca: String,
+pub(crate) struct Person {
+    pub(crate) name: String,
+    pub(crate) password: String,
+    pub(crate) password_file: PathBuf,
+    pub(crate) server: String,
+    pub(crate) ca: String,
     home: tempfile::TempDir,
 }
 
 /// What a command said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: i32,
-    pub events: Vec<Value>,
-    pub stderr: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) events: Vec<Value>,
+    pub(crate) stderr: String,
 }
 
 impl Said {
     /// The `code` of the error object on stderr.
-    pub fn error_code(&self) -> String {
+    pub(crate) fn error_code(&self) -> String {
         self.stderr
             .lines()
             .find_map(|line| serde_json::from_str::<Value>(line).ok())
@@ -179,13 +200,13 @@ impl Said {
     }
 
     /// The texts of messages.
-    pub fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         texts(&self.events)
     }
 }
 
 /// The texts of message events.
-pub fn texts(events: &[Value]) -> Vec<String> {
+pub(crate) fn texts(events: &[Value]) -> Vec<String> {
     events
         .iter()
         .filter(|event| event["event"] == "message")
@@ -194,12 +215,12 @@ pub fn texts(events: &[Value]) -> Vec<String> {
 }
 
 impl Person {
-    pub fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
     /// The client with this person's home and server, not started.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(SOTTO);
         command
             .env_clear()
@@ -207,7 +228,13 @@ impl Person {
             .env("XDG_RUNTIME_DIR", self.home.path().join("run"))
             .args(["--home"])
             .arg(self.home.path().join("sotto"))
-            .args(["--server", &self.server, "--ca", &self.ca, "--password-file"])
+            .args([
+                "--server",
+                &self.server,
+                "--ca",
+                &self.ca,
+                "--password-file",
+            ])
             .arg(&self.password_file)
             .arg("--json")
             .args(arguments)
@@ -219,60 +246,69 @@ impl Person {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         said(self.command(arguments).output().unwrap())
     }
 
     /// Runs a command that must succeed.
-    pub fn ok(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> Said {
         let said = self.run(arguments);
         assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
         said
     }
 
     /// Runs a command that must fail with this exit code.
-    pub fn fails(&self, arguments: &[&str], code: i32) -> Said {
+    pub(crate) fn fails(&self, arguments: &[&str], code: i32) -> Said {
         let said = self.run(arguments);
         assert_eq!(said.code, code, "{arguments:?}: {said:?}");
         said
     }
 
     /// Starts `listen` and leaves it running.
-    pub fn listen(&self) -> Listening {
+    pub(crate) fn listen(&self) -> Listening {
         Listening::start(self.command(&["listen"]))
     }
 
     /// `self` writes to `other`, `other` accepts: they can talk.
-    pub fn befriend(&self, other: &Self) {
+    pub(crate) fn befriend(&self, other: &Self) {
         self.ok(&["send", &other.name, "hello"]);
         other.ok(&["listen", "--for", "10s", "--count", "1"]);
         other.ok(&["accept", &self.name]);
     }
 }
 
-pub fn said(output: Output) -> Said {
+pub(crate) fn said(output: Output) -> Said {
     let stdout = String::from_utf8(output.stdout).unwrap();
     let events = stdout
         .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON on stdout: {line}")))
+        .map(|line| {
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON on stdout: {line}"))
+        })
         .collect();
     Said {
-        code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
+        code: output
+            .status
+            .code()
+            .unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
         events,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 
 /// A client that stays connected; its events are collected.
-pub struct Listening {
+pub(crate) struct Listening {
     child: Child,
     lines: Receiver<String>,
-    pub events: Vec<Value>,
+    pub(crate) events: Vec<Value>,
 }
 
 impl Listening {
     fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, lines) = sync_channel(100_000);
         thread::spawn(move || {
@@ -282,27 +318,37 @@ impl Listening {
                 }
             }
         });
-        Self { child, lines, events: Vec::new() }
+        Self {
+            child,
+            lines,
+            events: Vec::new(),
+        }
     }
 
     /// Collects events until `enough` of them says so.
-    pub fn until(&mut self, what: &str, enough: impl Fn(&[Value]) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, enough: impl Fn(&[Value]) -> bool) {
         let end = Instant::now() + DEADLINE;
         while !enough(&self.events) {
             let left = end.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.events.push(serde_json::from_str(&line).unwrap()),
-                Err(RecvTimeoutError::Timeout) => panic!("gave up waiting for {what}: {:?}", self.events),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("gave up waiting for {what}: {:?}", self.events)
+                }
                 Err(RecvTimeoutError::Disconnected) => panic!("listen ended before {what}"),
             }
         }
     }
 
     /// SIGKILL: no chance to tidy up.
-    pub fn kill(mut self) -> Vec<Value> {
+    pub(crate) fn kill(mut self) -> Vec<Value> {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.events.extend(self.lines.iter().filter_map(|line| serde_json::from_str(&line).ok()));
+        self.events.extend(
+            self.lines
+                .iter()
+                .filter_map(|line| serde_json::from_str(&line).ok()),
+        );
         std::mem::take(&mut self.events)
     }
 }
@@ -315,29 +361,39 @@ impl Drop for Listening {
 }
 
 /// Sends a signal by number or name to a process.
-pub fn signal(name: &str, pid: u64) {
-    let done = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+pub(crate) fn signal(name: &str, pid: u64) {
+    let done = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(done.success(), "kill -{name} {pid}");
 }
 
 /// Writes `input` to a command's standard input and waits for it.
-pub fn with_input(mut command: Command, input: &str) -> Output {
+pub(crate) fn with_input(mut command: Command, input: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     child.wait_with_output().unwrap()
 }
 
 /// Every file under `directory` that holds `needle`.
-pub fn files_holding(directory: &Path, needle: &[u8]) -> Vec<PathBuf> {
+pub(crate) fn files_holding(directory: &Path, needle: &[u8]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(next) = open.pop() {
-        let Ok(entries) = fs::read_dir(&next) else { continue };
+        let Ok(entries) = fs::read_dir(&next) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let kind = entry.file_type().unwrap();
             if kind.is_dir() {

@@ -11,7 +11,11 @@ fn an_account_knows_itself_and_others() {
     let who = alice.ok(&["whoami"]);
     assert_eq!(who.events[0]["username"], alice.name.as_str(), "{who:?}");
     let found = alice.ok(&["users", &alice.name]);
-    let names: Vec<_> = found.events.iter().map(|event| event["username"].clone()).collect();
+    let names: Vec<_> = found
+        .events
+        .iter()
+        .map(|event| event["username"].clone())
+        .collect();
     assert!(names.contains(&alice.name.clone().into()), "{found:?}");
     let devices = alice.ok(&["devices"]);
     assert_eq!(devices.events.len(), 1, "{devices:?}");
@@ -23,7 +27,10 @@ fn people_show_as_online_while_they_listen() {
     let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
     let online = || {
         let listed = alice.ok(&["users", &bob.name, "--online"]);
-        listed.events.iter().any(|event| event["username"] == bob.name.as_str())
+        listed
+            .events
+            .iter()
+            .any(|event| event["username"] == bob.name.as_str())
     };
     assert!(!online());
     let listening = bob.listen();
@@ -41,9 +48,17 @@ fn names_that_are_taken_or_look_taken_or_are_no_names_are_refused() {
     let taken = deployment.person(&name).fails(&["register", &name], 5);
     assert_eq!(taken.error_code(), "name_taken");
     let look_alike = name.replacen("rn", "m", 1);
-    let refused = deployment.person(&look_alike).fails(&["register", &look_alike], 5);
+    let refused = deployment
+        .person(&look_alike)
+        .fails(&["register", &look_alike], 5);
     assert_eq!(refused.error_code(), "name_taken");
-    for bad in ["ab", "Alice", "b\u{43e}b-cyrillic", "with space", "x';drop table account;--"] {
+    for bad in [
+        "ab",
+        "Alice",
+        "b\u{43e}b-cyrillic",
+        "with space",
+        "x';drop table account;--",
+    ] {
         let refused = deployment.person("nobody").run(&["register", bad]);
         assert_eq!(refused.code, 2, "{bad}: {refused:?}");
     }
@@ -55,7 +70,9 @@ fn a_wrong_password_and_an_unknown_name_get_the_same_answer() {
     let alice = deployment.registered("alice");
     let stranger = deployment.person(&alice.name);
     let wrong = stranger.fails(&["login", &alice.name], 3);
-    let unknown = deployment.person("x").fails(&["login", &fresh_name("ghost")], 3);
+    let unknown = deployment
+        .person("x")
+        .fails(&["login", &fresh_name("ghost")], 3);
     assert_eq!(wrong.error_code(), "wrong_credentials");
     assert_eq!(wrong.stderr, unknown.stderr);
 }
@@ -104,7 +121,10 @@ fn unknown_people_are_not_found() {
     let deployment = Deployment::shared();
     let alice = deployment.registered("alice");
     let ghost = fresh_name("ghost");
-    assert_eq!(alice.fails(&["send", &ghost, "boo"], 4).error_code(), "unknown_user");
+    assert_eq!(
+        alice.fails(&["send", &ghost, "boo"], 4).error_code(),
+        "unknown_user"
+    );
     alice.fails(&["history", &ghost], 4);
     alice.fails(&["accept", &ghost], 4);
     alice.fails(&["no-such-command"], 2);

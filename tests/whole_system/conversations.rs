@@ -1,6 +1,6 @@
 //! Messages both ways, to people who are offline, exactly once, in order.
 
-use crate::support::{Deployment, texts, with_input, said};
+use crate::support::{Deployment, Person, said, texts, with_input};
 
 #[test]
 fn two_people_talk() {
@@ -8,12 +8,16 @@ fn two_people_talk() {
     let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
     alice.befriend(&bob);
     let mut at_alice = alice.listen();
-    let mut at_bob = bob.listen();
     bob.ok(&["send", &alice.name, "good to see you"]);
-    at_alice.until("bob's answer", |events| texts(events).contains(&"good to see you".to_owned()));
+    at_alice.until("bob's answer", |events| {
+        texts(events).contains(&"good to see you".to_owned())
+    });
     drop(at_alice);
+    let mut at_bob = bob.listen();
     alice.ok(&["send", &bob.name, "likewise"]);
-    at_bob.until("alice's answer", |events| texts(events).contains(&"likewise".to_owned()));
+    at_bob.until("alice's answer", |events| {
+        texts(events).contains(&"likewise".to_owned())
+    });
     let message = at_bob
         .events
         .iter()
@@ -31,12 +35,18 @@ fn messages_wait_for_people_who_are_offline() {
     let deployment = Deployment::shared();
     let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
     alice.befriend(&bob);
-    let sent: Vec<String> = (0..25).map(|number| format!("while you were away {number}")).collect();
+    let sent: Vec<String> = (0..25)
+        .map(|number| format!("while you were away {number}"))
+        .collect();
     for text in &sent {
         alice.ok(&["send", &bob.name, text]);
     }
     let heard = bob.ok(&["listen", "--for", "20s", "--count", "25"]);
-    let heard: Vec<_> = heard.texts().into_iter().filter(|text| sent.contains(text)).collect();
+    let heard: Vec<_> = heard
+        .texts()
+        .into_iter()
+        .filter(|text| sent.contains(text))
+        .collect();
     assert_eq!(heard, sent);
     let again = bob.ok(&["listen", "--for", "2s"]);
     assert!(again.texts().is_empty(), "delivered twice: {again:?}");
@@ -50,7 +60,11 @@ fn history_keeps_both_sides() {
     bob.ok(&["send", &alice.name, "second"]);
     alice.ok(&["listen", "--for", "20s", "--count", "1"]);
     for person in [&alice, &bob] {
-        let other = if person.name == alice.name { &bob } else { &alice };
+        let other = if person.name == alice.name {
+            &bob
+        } else {
+            &alice
+        };
         let history = person.ok(&["history", &other.name]);
         assert_eq!(history.texts(), ["hello", "second"], "of {}", person.name);
     }
@@ -76,7 +90,10 @@ fn a_text_may_come_from_standard_input_in_any_language() {
 fn both_start_at_once_and_share_one_conversation() {
     let deployment = Deployment::shared();
     let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
-    let first = alice.command(&["send", &bob.name, "from alice"]).spawn().unwrap();
+    let first = alice
+        .command(&["send", &bob.name, "from alice"])
+        .spawn()
+        .unwrap();
     let second = bob.ok(&["send", &alice.name, "from bob"]);
     let first = first.wait_with_output().unwrap();
     assert!(first.status.success(), "{first:?}");
@@ -85,10 +102,14 @@ fn both_start_at_once_and_share_one_conversation() {
     bob.run(&["accept", &alice.name]);
     let at_alice = alice.ok(&["listen", "--for", "3s"]);
     let at_bob = bob.ok(&["listen", "--for", "3s"]);
-    let conversation = |person: &crate::support::Person, other: &crate::support::Person| {
+    let conversation = |person: &Person, other: &Person| {
         person.ok(&["history", &other.name]).events[0]["conversation"].clone()
     };
-    assert_eq!(conversation(&alice, &bob), conversation(&bob, &alice), "{at_alice:?} {at_bob:?}");
+    assert_eq!(
+        conversation(&alice, &bob),
+        conversation(&bob, &alice),
+        "{at_alice:?} {at_bob:?}"
+    );
 }
 
 #[test]
@@ -106,7 +127,11 @@ fn a_killed_sender_sends_once_when_it_returns() {
     }
     alice.ok(&["send", &bob.name, "the last"]);
     let heard = bob.ok(&["listen", "--for", "3s"]).texts();
-    assert_eq!(heard.last().map(String::as_str), Some("the last"), "{heard:?}");
+    assert_eq!(
+        heard.last().map(String::as_str),
+        Some("the last"),
+        "{heard:?}"
+    );
     let mut once = heard.clone();
     once.dedup();
     assert_eq!(once, heard, "something arrived twice");

@@ -25,7 +25,7 @@ fn a_certificate_that_does_not_match_is_refused() {
     let deployment = Deployment::shared();
     let mut alice = deployment.registered("alice");
     let other = tempfile::tempdir().unwrap();
-    sotto_stack::certs::make(other.path()).unwrap();
+    sotto_stack::certs::Certificates::ensure(other.path(), std::time::SystemTime::now()).unwrap();
     alice.ca = other.path().join("ca.pem").to_str().unwrap().to_owned();
     let refused = alice.run(&["users"]);
     assert_eq!(refused.code, 6, "{refused:?}");
@@ -41,8 +41,12 @@ fn random_bytes_on_every_port_harm_nobody() {
     assert!(ports.len() >= 4, "{status}");
     for port in &ports {
         for round in 0..20 {
-            let Ok(mut socket) = TcpStream::connect(("127.0.0.1", *port)) else { continue };
-            socket.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+            let Ok(mut socket) = TcpStream::connect(("127.0.0.1", *port)) else {
+                continue;
+            };
+            socket
+                .set_write_timeout(Some(Duration::from_secs(1)))
+                .unwrap();
             let noise = canary().repeat(1 + round * 40);
             let _ = socket.write_all(noise.as_bytes());
         }
@@ -57,7 +61,12 @@ fn ports_in(value: &serde_json::Value) -> Vec<u16> {
     let mut ports: Vec<u16> = text
         .split("127.0.0.1:")
         .skip(1)
-        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+        .filter_map(|rest| {
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        })
         .collect();
     ports.sort_unstable();
     ports.dedup();
@@ -69,7 +78,9 @@ fn ports_in(value: &serde_json::Value) -> Vec<u16> {
 fn a_silent_connection_is_closed() {
     let deployment = Deployment::shared();
     let mut socket = TcpStream::connect(deployment.env("SOTTO_SERVER")).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     let begun = Instant::now();
     let mut byte = [0];
     assert_eq!(socket.read(&mut byte).unwrap_or(0), 0);

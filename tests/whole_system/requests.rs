@@ -10,13 +10,20 @@ fn a_request_waits_for_an_answer() {
     alice.ok(&["send", &bob.name, "please"]);
     let heard = bob.ok(&["listen", "--for", "20s", "--count", "1"]);
     assert!(heard.texts().is_empty(), "shown before consent: {heard:?}");
-    let requests: Vec<_> = heard.events.iter().filter(|event| event["event"] == "request").collect();
+    let requests: Vec<_> = heard
+        .events
+        .iter()
+        .filter(|event| event["event"] == "request")
+        .collect();
     assert_eq!(requests.len(), 1, "{heard:?}");
     assert_eq!(requests[0]["from"], alice.name.as_str());
     let listed = bob.ok(&["requests"]);
     assert_eq!(listed.events.len(), 1);
     let quiet = alice.ok(&["listen", "--for", "1s"]);
-    assert!(quiet.events.is_empty(), "something came back to a stranger: {quiet:?}");
+    assert!(
+        quiet.events.is_empty(),
+        "something came back to a stranger: {quiet:?}"
+    );
 
     bob.ok(&["accept", &alice.name]);
     let heard = bob.ok(&["listen", "--for", "3s"]).texts();
@@ -73,7 +80,12 @@ fn both_see_the_same_safety_number_and_can_confirm_it() {
     let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
     alice.befriend(&bob);
     let digits = |said: crate::support::Said| -> String {
-        said.events[0]["digits"].as_str().unwrap().chars().filter(char::is_ascii_digit).collect()
+        said.events[0]["digits"]
+            .as_str()
+            .unwrap()
+            .chars()
+            .filter(char::is_ascii_digit)
+            .collect()
     };
     let at_alice = digits(alice.ok(&["verify", &bob.name]));
     let at_bob = digits(bob.ok(&["verify", &alice.name]));
@@ -81,5 +93,8 @@ fn both_see_the_same_safety_number_and_can_confirm_it() {
     assert_eq!(at_alice.len(), 60);
     alice.ok(&["verify", &bob.name, "--confirm", &at_alice]);
     let wrong: String = at_alice.chars().rev().collect();
-    assert_ne!(alice.run(&["verify", &bob.name, "--confirm", &wrong]).code, 0);
+    assert_ne!(
+        alice.run(&["verify", &bob.name, "--confirm", &wrong]).code,
+        0
+    );
 }

@@ -1,3 +1,5 @@
+//! The profile: made, locked, unlocked, damaged.
+
 use super::*;
 
 const NOW: Now = Now {
