@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::app::App;
 use super::drive::{Interrupts, Troubles};
-use super::render;
+use super::render::{self, Place};
 use super::send::TEXT_BYTES_MAX;
 use crate::engine::api::{Command, CommandId, Direction, Event, Keep, Request};
 use crate::exit::Failure;
@@ -37,7 +37,7 @@ pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
     ));
     let recent = engine.history(&name, RECENT)?;
     for message in &recent {
-        render::message(app, message)?;
+        render::message(app, message, Place::Conversation)?;
     }
     for request in engine.requests()? {
         show_request(app, &request);
@@ -223,7 +223,12 @@ impl Talk {
                 if message.direction == Direction::Incoming {
                     app.printer.ring(session.now().monotonic_ms)?;
                 }
-                render::message(app, message)
+                let place = if message.peer == self.name {
+                    Place::Conversation
+                } else {
+                    Place::Anywhere
+                };
+                render::message(app, message, place)
             }
             Event::Sent { id, .. } => {
                 let typed_ms = self.sending.remove(id.as_bytes());

@@ -6,7 +6,7 @@ use sotto_protocol::Username;
 
 use super::app::App;
 use super::drive::{Interrupts, Troubles};
-use super::render;
+use super::render::{self, Place};
 use crate::engine::api::{Connection, Direction, Event};
 use crate::exit::Failure;
 use crate::runtime::Session;
@@ -102,7 +102,7 @@ pub(crate) async fn history(app: &mut App, name: &Username, last: u32) -> Result
         ));
     }
     for message in &messages {
-        render::message(app, message)?;
+        render::message(app, message, Place::Conversation)?;
     }
     Ok(())
 }

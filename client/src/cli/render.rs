@@ -31,7 +31,7 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Result<(), Failure> {
             .map_or(Ok(()), |value| app.printer.json(&value));
     }
     match event {
-        Event::Message(shown) => message(app, shown),
+        Event::Message(shown) => message(app, shown, Place::Anywhere),
         Event::Request(shown) => request(app, shown),
         Event::Security(shown) => security(app, shown),
         Event::Membership(shown) => membership(app, shown),
@@ -48,8 +48,17 @@ pub(crate) fn aside(app: &mut App, happened: &Event) -> Result<(), Failure> {
     }
 }
 
+/// Whether the reader knows which conversation a message is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// One conversation is on the screen.
+    Conversation,
+    /// Messages of all conversations are.
+    Anywhere,
+}
+
 /// One message.
-pub(crate) fn message(app: &mut App, message: &Message) -> Result<(), Failure> {
+pub(crate) fn message(app: &mut App, message: &Message, place: Place) -> Result<(), Failure> {
     if app.printer.audience() == Audience::Programs {
         return app.printer.json(&message.to_json());
     }
@@ -61,9 +70,12 @@ pub(crate) fn message(app: &mut App, message: &Message) -> Result<(), Failure> {
         message.stored_at_ms
     };
     let time = own_words(&format!("{} ", app.zone.short(at_ms, now_ms)));
-    let (style, name) = match message.direction {
-        Direction::Incoming => (Style::Other, message.sender.to_string()),
-        Direction::Outgoing => (Style::Own, format!("{} → {}", message.sender, message.peer)),
+    let (style, name) = match (message.direction, place) {
+        (Direction::Incoming, _) => (Style::Other, message.sender.to_string()),
+        (Direction::Outgoing, Place::Conversation) => (Style::Own, message.sender.to_string()),
+        (Direction::Outgoing, Place::Anywhere) => {
+            (Style::Own, format!("{} → {}", message.sender, message.peer))
+        }
     };
     let name = SafeText::line(&format!("{name:NAME_CELLS$}"), 80);
     let bar = own_words(
