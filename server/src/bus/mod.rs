@@ -53,9 +53,20 @@ impl Bus {
         Subscriptions::subscribe(&self.inner.subscriptions, conversation, wake)
     }
 
-    /// Tells all servers that a log has grown. Never waits. The store calls it after each commit.
+    /// Tells all servers that a log may have grown. Never waits.
     pub fn publish(&self, conversation: ConversationId) {
-        self.inner.subscriptions.wake(conversation);
+        self.tell(conversation, None);
+    }
+
+    /// Tells all servers that a log has grown up to `head`. Never waits. The store calls it after
+    /// each commit, once the senders have their answers: a session that sent the last entry itself
+    /// then knows that there is nothing for it to read.
+    pub(crate) fn publish_head(&self, conversation: ConversationId, head: u64) {
+        self.tell(conversation, Some(head));
+    }
+
+    fn tell(&self, conversation: ConversationId, head: Option<u64>) {
+        self.inner.subscriptions.wake(conversation, head);
         self.inner.outbox.put(conversation);
     }
 }

@@ -200,7 +200,7 @@ fn hear(payload: &str, subscriptions: &Subscriptions, name: &str) {
         let decoded = STANDARD_NO_PAD.decode(id).ok();
         let id = decoded.and_then(|bytes| ConversationId::from_slice(&bytes).ok());
         if let Some(id) = id {
-            subscriptions.wake(id);
+            subscriptions.wake(id, None);
         }
     }
 }
@@ -213,7 +213,7 @@ async fn compare(
     shard: usize,
 ) -> Result<(), StoreError> {
     let logs = subscriptions.logs(shard);
-    if logs.is_empty() && shard % 8 != 0 {
+    if logs.is_empty() && !shard.is_multiple_of(8) {
         return Ok(());
     }
     let statement = link.prepare(HEADS).await?;
@@ -247,7 +247,7 @@ mod tests {
     struct Heard(Mutex<HashSet<ConversationId>>);
 
     impl Wake for Heard {
-        fn wake(&self, conversation: ConversationId) {
+        fn wake(&self, conversation: ConversationId, _head: Option<u64>) {
             self.0.lock().unwrap().insert(conversation);
         }
     }

@@ -12,8 +12,9 @@ pub(super) const SHARDS: usize = 64;
 /// Something that wants to know when a log has grown.
 pub trait Wake: Send + Sync {
     /// The log may have entries past what was read. Called from the store's tasks, often without
-    /// need: must return at once (note the id, notify a task).
-    fn wake(&self, conversation: ConversationId);
+    /// need: must return at once (note the id, notify a task). `head` is how far it has grown at
+    /// least, where that is known: whoever has read up to there need not read again.
+    fn wake(&self, conversation: ConversationId, head: Option<u64>);
 }
 
 #[derive(Default)]
@@ -101,7 +102,7 @@ impl Subscriptions {
     }
 
     /// Wakes whoever waits for one log; outside the lock, so that a waker may let go of others.
-    pub(super) fn wake(&self, conversation: ConversationId) {
+    pub(super) fn wake(&self, conversation: ConversationId, head: Option<u64>) {
         let wakers: Vec<_> = match self.shard(conversation).logs.get(&conversation) {
             None => return,
             Some(entry) => entry
@@ -111,7 +112,7 @@ impl Subscriptions {
                 .collect(),
         };
         for wake in wakers {
-            wake.wake(conversation);
+            wake.wake(conversation, head);
         }
     }
 
@@ -119,7 +120,7 @@ impl Subscriptions {
     pub(super) fn wake_all(&self) {
         for number in 0..SHARDS {
             for conversation in self.logs(number) {
-                self.wake(conversation);
+                self.wake(conversation, None);
             }
         }
     }
@@ -139,7 +140,7 @@ impl Subscriptions {
             _ => false,
         };
         if grown {
-            self.wake(conversation);
+            self.wake(conversation, u64::try_from(head).ok());
         }
     }
 }

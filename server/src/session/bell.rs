@@ -94,11 +94,11 @@ impl Bell {
 }
 
 impl Wake for Bell {
-    fn wake(&self, conversation: ConversationId) {
+    fn wake(&self, conversation: ConversationId, head: Option<u64>) {
         let waker = {
             let mut inner = self.inner();
             if !inner.hints.all {
-                inner.hints.add(conversation, None);
+                inner.hints.add(conversation, head);
             }
             inner.waker.take()
         };
@@ -122,14 +122,14 @@ mod tests {
     fn hints_are_kept_once_each_and_never_without_bound() {
         let bell = Bell::default();
         for _ in 0..3 {
-            bell.wake(id(1));
-            bell.wake(id(2));
+            bell.wake(id(1), None);
+            bell.wake(id(2), None);
         }
         let (hints, wish) = bell.look(Waker::noop());
         assert_eq!(hints.logs, [(id(1), None), (id(2), None)]);
         assert_eq!(wish, Wish::Stay);
         for number in 0..2_000 {
-            bell.wake(id(number));
+            bell.wake(id(number), None);
         }
         let (hints, _) = bell.look(Waker::noop());
         assert!(hints.all && hints.logs.is_empty());

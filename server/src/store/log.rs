@@ -72,7 +72,7 @@ pub(super) struct Judged {
     /// One for each message, in order.
     pub(super) outcomes: Vec<Result<Appended, AppendError>>,
     /// Logs with new entries.
-    pub(super) grown: Vec<ConversationId>,
+    pub(super) grown: Vec<(ConversationId, u64)>,
 }
 
 /// A conversation as locked.
@@ -280,7 +280,7 @@ async fn store(
     batch: &[&AppendMessage],
     outcomes: &[Result<Appended, AppendError>],
     fresh: &[usize],
-) -> Result<Vec<ConversationId>, Failed> {
+) -> Result<Vec<(ConversationId, u64)>, Failed> {
     let statement = match link.prepare(STORE).await {
         Ok(statement) => statement,
         Err(error) => return Err(undo(link, &Trouble::Store(error)).await),
@@ -340,7 +340,12 @@ async fn store(
         return Err(undo(link, &Trouble::Driver(error)).await);
     }
     match committed {
-        Ok(()) if link.warnings() == warnings => Ok(grown),
+        Ok(()) if link.warnings() == warnings => {
+            let heads = new_heads
+                .into_iter()
+                .map(|head| u64::try_from(head).unwrap_or(0));
+            Ok(grown.into_iter().zip(heads).collect())
+        }
         _ => Err(Failed::For(AppendError::OutcomeUnknown)),
     }
 }

@@ -216,11 +216,12 @@ impl Writer {
         };
         match outcome {
             Ok(judged) => {
-                for conversation in judged.grown {
-                    self.bus.publish(conversation);
-                }
+                // Answers first, hints second: see `Bus::publish_head`.
                 for (append, outcome) in batch.into_iter().zip(judged.outcomes) {
                     let _ = append.answer.send(outcome);
+                }
+                for (conversation, head) in judged.grown {
+                    self.bus.publish_head(conversation, head);
                 }
             }
             Err(error) => {
