@@ -1,4 +1,10 @@
 //! A database that goes away, a certificate that changes, a server that stops.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests end at the first surprise"
+)]
 
 mod support;
 

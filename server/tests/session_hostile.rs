@@ -1,4 +1,10 @@
 //! Peers that do not play by the rules.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests end at the first surprise"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! Conversations, appends and deliveries over real TLS and Postgres.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests end at the first surprise"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! Devices that come, go and come back, and conversations that are rebuilt.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests end at the first surprise"
+)]
 
 mod support;
 

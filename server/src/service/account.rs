@@ -84,9 +84,8 @@ pub(super) async fn change_password(
 
 /// Logout: the device is removed.
 pub(super) async fn log_out(server: &Server, me: &Identity) -> Result<Answer, Refusal> {
-    server.store.remove_device(me.device).await?;
     // Another session of the same device looks into its mailbox, finds none, and ends.
-    server.store.bus().publish(me.device.mailbox());
+    server.store.remove_device(me.device).await?;
     Ok(Answer {
         effect: Effect::LoggedOut,
         ..Answer::done()

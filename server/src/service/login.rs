@@ -127,14 +127,11 @@ async fn replace_identity(
     certificate: &DeviceCertificate,
 ) -> Result<(), Refusal> {
     let identity_key = *certificate.identity_key();
-    let ended = server
+    // The sessions of the devices that this ends look into their mailboxes, find none, and end.
+    server
         .store
         .replace_identity(account, identity_key, new_device(certificate))
         .await?;
-    // Their sessions look into their mailboxes, find none, and end.
-    for device in ended {
-        server.store.bus().publish(device.mailbox());
-    }
     Ok(())
 }
 

@@ -3,8 +3,10 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    clippy::missing_panics_doc,
-    reason = "each test binary uses its part"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test binary uses its part, and tests end at the first surprise"
 )]
 
 pub mod client;
