@@ -1,5 +1,7 @@
 //! Accounts, devices, the directory, key packages and limits, on a real Postgres.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
 mod store_support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The log: order, idempotency, compare-and-swap of commits, reading, cursors, deletion.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
 mod store_support;
 
 use std::collections::HashSet;
@@ -555,5 +557,48 @@ async fn close_writes_cursors() {
     assert_eq!(
         other.member_states(alice.device, None, 1).await.unwrap(),
         states[..1]
+    );
+}
+
+#[tokio::test]
+async fn what_has_expired_goes() {
+    let World { store, database } = world().await;
+    let alice = person(&store, "alice").await;
+    let bob = person(&store, "bob").await;
+    let id = group(&store, &[&alice, &bob]).await;
+    let mut leave = commit(&alice, id);
+    leave.removed = vec![bob.device];
+    store.append_commit(leave).await.unwrap();
+    store.remove_device(bob.device).await.unwrap();
+    drop(store);
+    let client = sql(database.url()).await;
+    client
+        .batch_execute(
+            "UPDATE envelope SET stored_at = now() - interval '15 days' WHERE seq = 1;
+             INSERT INTO node (id, name, address, heartbeat_at)
+                 VALUES ('\\x00112233445566778899aabbccddeeff', 'dead', '', now() - interval '5 minutes');
+             INSERT INTO session (device_id, node_id)
+                 SELECT id, '\\x00112233445566778899aabbccddeeff' FROM device;
+             INSERT INTO key_package (reference, device_id, ciphersuite, data, last_resort, not_after)
+                 SELECT 'old', id, 1, '', false, now() - interval '1 hour' FROM device;
+             INSERT INTO rate_limit VALUES ('old', 1, now() - interval '1 hour');",
+        )
+        .await
+        .unwrap();
+    let store = open(database.url()).await;
+    let left = "SELECT (SELECT count(*) FROM node WHERE name = 'dead') || ' '
+        || (SELECT count(*) FROM session) || ' ' || (SELECT count(*) FROM key_package) || ' '
+        || (SELECT count(*) FROM rate_limit) || ' '
+        || (SELECT count(*) FROM member WHERE left_at_seq IS NOT NULL)";
+    eventually("the old is gone", async || {
+        let row = client.query_one(left, &[]).await.unwrap();
+        row.get::<_, String>(0) == "0 0 0 0 0"
+    })
+    .await;
+    // What is young and unread stays.
+    let entries = store.read(id, 0, 9).await.unwrap();
+    assert_eq!(
+        entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
+        [2]
     );
 }

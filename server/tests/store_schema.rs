@@ -1,5 +1,7 @@
 //! Migrations and `schema.sql` build the same database, once, also when many migrate at a time.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
 mod store_support;
 
 use sotto_server::migrate::{SCHEMA_VERSION, migrate};

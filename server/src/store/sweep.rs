@@ -73,6 +73,8 @@ struct Sweeper {
     retention: Duration,
     /// Where the walk over all logs stands: it finds those whose readers used other servers.
     walked: Vec<u8>,
+    /// Whether it is time to look for what has expired.
+    expiry_due: bool,
 }
 
 /// Starts the task.
@@ -82,6 +84,7 @@ pub(super) fn start(pool: Pool, cursors: Arc<Cursors>, retention: Duration) -> T
         cursors,
         retention,
         walked: Vec::new(),
+        expiry_due: true,
     };
     Task::spawn(async move {
         let mut round: u32 = 0;
@@ -114,8 +117,9 @@ impl Sweeper {
         }
         let logs = self.next_logs().await?;
         self.sweep(&logs).await?;
-        if round % EXPIRY_EVERY == 1 {
-            self.expire().await?;
+        self.expiry_due |= round.is_multiple_of(EXPIRY_EVERY);
+        if self.expiry_due && self.expire().await?.is_some() {
+            self.expiry_due = false;
         }
         Ok(())
     }
@@ -151,18 +155,22 @@ impl Sweeper {
         Ok(logs)
     }
 
-    async fn expire(&self) -> Result<(), StoreError> {
+    /// Deletes what nobody came for; `None` when another server sweeps.
+    async fn expire(&self) -> Result<Option<()>, StoreError> {
         let age = self.retention.as_secs_f64();
         for _ in 0..STATEMENTS_MAX {
             match self.locked(OLD_ENVELOPES, &[&age]).await? {
                 Some(deleted) if deleted >= 10_000 => {}
-                _ => break,
+                Some(_) => break,
+                None => return Ok(None),
             }
         }
         for sql in EXPIRED {
-            self.locked(sql, &[]).await?;
+            if self.locked(sql, &[]).await?.is_none() {
+                return Ok(None);
+            }
         }
-        Ok(())
+        Ok(Some(()))
     }
 
     async fn client(&self) -> Result<deadpool_postgres::Client, StoreError> {

@@ -167,11 +167,11 @@ pub(crate) fn message(sender: &Person, conversation: ConversationId, text: &str)
     }
 }
 
-/// Waits until something is so, 20 s at most.
+/// Waits until something is so, a minute at most.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     #[expect(clippy::disallowed_methods, reason = "the deadline of a wait")]
     let now = Instant::now;
-    let deadline = now() + Duration::from_secs(20);
+    let deadline = now() + Duration::from_secs(60);
     while !is_so().await {
         assert!(now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
