@@ -15,12 +15,8 @@ use tokio::time::Instant;
 
 use crate::engine::api::{Command, CommandId, Connection as State, Event, Now};
 use crate::engine::{Engine, EngineError};
-use crate::net::{Backoff, Connection, DialError, Dialer, Established, LinkError};
+use crate::net::{Backoff, Connection, DialError, Dialer, Due, Established, LinkError, Liveness};
 
-/// After this long without a byte from the server, it is asked whether it lives.
-const PING_AFTER_MS: u64 = 15_000;
-/// After this long without a byte from the server, the connection is given up.
-const SILENT_AFTER_MS: u64 = 40_000;
 /// A goodbye takes no longer than this.
 const CLOSE_WITHIN: Duration = Duration::from_millis(1_000);
 /// Marks the request ids of pings; the engine counts from 1.
@@ -94,24 +90,14 @@ enum Link {
 /// A connection in use.
 struct Open {
     connection: Connection,
-    /// When the last frame came; monotonic milliseconds.
-    heard_ms: u64,
-    pinged: Pinged,
-    /// When to leave for another server; monotonic milliseconds.
-    leave_at_ms: Option<u64>,
-}
-
-#[derive(PartialEq, Eq)]
-enum Pinged {
-    Yes,
-    No,
+    liveness: Liveness,
 }
 
 /// What ended a wait.
 enum Woke {
     Frame(ServerFrame),
     Broken(LinkError),
-    Dialed(Result<Established, DialError>),
+    Dialed(Box<Result<Established, DialError>>),
     Deadline,
 }
 
@@ -209,7 +195,7 @@ impl Session {
                 let now_ms = self.clock.now().monotonic_ms;
                 if let Link::Open(open) = &mut self.link {
                     let jitter = rand::random::<u64>() % (u64::from(*within_ms) + 1);
-                    open.leave_at_ms = Some(now_ms + jitter);
+                    open.liveness.leave_at(now_ms + jitter);
                 }
             }
             _ => {}
@@ -235,13 +221,7 @@ impl Session {
     fn deadline(&self) -> Option<u64> {
         let of_link = match &self.link {
             Link::Waiting(until) => Some(*until),
-            Link::Open(open) => {
-                let silence = match open.pinged {
-                    Pinged::No => open.heard_ms + PING_AFTER_MS,
-                    Pinged::Yes => open.heard_ms + SILENT_AFTER_MS,
-                };
-                Some(open.leave_at_ms.map_or(silence, |leave| leave.min(silence)))
-            }
+            Link::Open(open) => Some(open.liveness.deadline_ms()),
             Link::Dialing(_) | Link::Stopped => None,
         };
         [of_link, self.engine.poll_timeout()]
@@ -270,8 +250,10 @@ impl Session {
         match woke {
             Woke::Frame(frame) => self.handle_frame(frame).map(|()| None),
             Woke::Broken(error) => self.lost(error).map(Some),
-            Woke::Dialed(Ok(established)) => self.adopt(established).map(|()| None),
-            Woke::Dialed(Err(error)) => Ok(Some(self.not_reached(error))),
+            Woke::Dialed(dialed) => match *dialed {
+                Ok(established) => self.adopt(established).map(|()| None),
+                Err(error) => Ok(Some(self.not_reached(error))),
+            },
             Woke::Deadline => self.handle_deadline(),
         }
     }
@@ -280,9 +262,7 @@ impl Session {
         let now = self.clock.now();
         self.link = Link::Open(Box::new(Open {
             connection: established.connection,
-            heard_ms: now.monotonic_ms,
-            pinged: Pinged::No,
-            leave_at_ms: None,
+            liveness: Liveness::new(now.monotonic_ms),
         }));
         self.engine.handle_connected(established.info, now)
     }
@@ -290,17 +270,10 @@ impl Session {
     fn handle_frame(&mut self, frame: ServerFrame) -> Result<(), EngineError> {
         let now = self.clock.now();
         if let Link::Open(open) = &mut self.link {
-            open.heard_ms = now.monotonic_ms;
-            open.pinged = Pinged::No;
+            open.liveness.heard(now.monotonic_ms);
             match &frame.body {
                 Some(server_frame::Body::Ping(Ping {})) => {
-                    let pong = ClientFrame {
-                        request_id: 0,
-                        body: Some(client_frame::Body::Pong(Pong {})),
-                    };
-                    if let Err(error) = open.connection.queue(&pong) {
-                        tracing::error!(%error, "a pong was too large to send");
-                    }
+                    queue_own(open, 0, client_frame::Body::Pong(Pong {}));
                     return Ok(());
                 }
                 Some(server_frame::Body::Pong(Pong {})) => return Ok(()),
@@ -317,26 +290,15 @@ impl Session {
             Link::Waiting(until) if *until <= now.monotonic_ms => {
                 self.link = Link::Dialing(Box::pin(self.dialer.clone().dial()));
             }
-            Link::Open(open) if open.leave_at_ms.is_some_and(|at| at <= now.monotonic_ms) => {
-                return self.lost(LinkError::Closed).map(Some);
-            }
-            Link::Open(open) if open.heard_ms + SILENT_AFTER_MS <= now.monotonic_ms => {
-                return self.lost(LinkError::Silent).map(Some);
-            }
-            Link::Open(open)
-                if open.pinged == Pinged::No
-                    && open.heard_ms + PING_AFTER_MS <= now.monotonic_ms =>
-            {
-                open.pinged = Pinged::Yes;
-                self.pings = self.pings.wrapping_add(1);
-                let ping = ClientFrame {
-                    request_id: PING_ID | (self.pings & (PING_ID - 1)),
-                    body: Some(client_frame::Body::Ping(Ping {})),
-                };
-                if let Err(error) = open.connection.queue(&ping) {
-                    tracing::error!(%error, "a ping was too large to send");
+            Link::Open(open) => match open.liveness.due(now.monotonic_ms) {
+                Due::Nothing => {}
+                Due::Ping => {
+                    self.pings = self.pings.wrapping_add(1);
+                    queue_own(open, PING_ID | (self.pings & (PING_ID - 1)), ASK);
                 }
-            }
+                Due::GiveUp => return self.lost(LinkError::Silent).map(Some),
+                Due::Leave => return self.lost(LinkError::Left).map(Some),
+            },
             _ => {}
         }
         self.engine.handle_timeout(now)?;
@@ -373,9 +335,26 @@ impl Session {
     }
 }
 
+/// Whether the server lives.
+const ASK: client_frame::Body = client_frame::Body::Ping(Ping {});
+
+/// Queues a frame of the shell's own.
+fn queue_own(open: &mut Open, request_id: u64, body: client_frame::Body) {
+    let frame = ClientFrame {
+        request_id,
+        body: Some(body),
+    };
+    if let Err(error) = open.connection.queue(&frame) {
+        tracing::error!(%error, "a frame of a few bytes was too large to send");
+    }
+}
+
 fn poll_link(link: &mut Link, cx: &mut Context<'_>) -> Poll<Woke> {
     match link {
-        Link::Dialing(dialing) => dialing.as_mut().poll(cx).map(Woke::Dialed),
+        Link::Dialing(dialing) => dialing
+            .as_mut()
+            .poll(cx)
+            .map(|dialed| Woke::Dialed(Box::new(dialed))),
         Link::Open(open) => open.connection.poll_frame(cx).map(|frame| match frame {
             Ok(frame) => Woke::Frame(frame),
             Err(error) => Woke::Broken(error),

@@ -4,6 +4,13 @@
 //! This program is its own client: with `AS_CLIENT` set it runs the client
 //! with its arguments, else it runs the tests below.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test without the harness that clippy knows tests by"
+)]
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;

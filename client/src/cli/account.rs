@@ -27,22 +27,6 @@ pub(crate) enum Leftovers {
     Wipe,
 }
 
-pub(crate) fn leftovers(wipe: bool) -> Leftovers {
-    if wipe {
-        Leftovers::Wipe
-    } else {
-        Leftovers::Keep
-    }
-}
-
-pub(crate) fn identity_change(new_identity: bool) -> IdentityChange {
-    if new_identity {
-        IdentityChange::Replace
-    } else {
-        IdentityChange::Refuse
-    }
-}
-
 /// Whether the profile was made by this very command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {

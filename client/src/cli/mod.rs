@@ -21,7 +21,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
+use crate::engine::api::{IdentityChange, Keep, UserFilter};
 use crate::exit::{Exit, Failure};
+use account::Leftovers;
 use app::App;
 use args::{Cli, Command};
 use output::{Audience, Printer};
@@ -131,19 +133,41 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
     match command {
         Command::Register { name, invite } => account::register(app, name, invite).await,
         Command::Login { name, new_identity } => {
-            account::login(app, name, account::identity_change(new_identity)).await
+            let identity = if new_identity {
+                IdentityChange::Replace
+            } else {
+                IdentityChange::Refuse
+            };
+            account::login(app, name, identity).await
         }
-        Command::Logout { wipe } => account::logout(app, account::leftovers(wipe)).await,
+        Command::Logout { wipe } => {
+            let leftovers = if wipe {
+                Leftovers::Wipe
+            } else {
+                Leftovers::Keep
+            };
+            account::logout(app, leftovers).await
+        }
         Command::Whoami => account::whoami(app).await,
         Command::Passwd { new_password_file } => account::passwd(app, new_password_file).await,
-        Command::Users { text, online } => people::users(app, text, online).await,
+        Command::Users { text, online } => {
+            let filter = if online {
+                UserFilter::Online
+            } else {
+                UserFilter::All
+            };
+            people::users(app, text.unwrap_or_default(), filter).await
+        }
         Command::Send(send) => send::send(app, send).await,
         Command::Listen { duration, count } => listen::listen(app, duration, count).await,
         Command::Chat { name } => chat::chat(app, name).await,
         Command::History { name, last } => listen::history(app, &name, last).await,
         Command::Chats => people::chats(app).await,
         Command::Requests => people::requests(app).await,
-        Command::Accept { name, unsaved } => people::accept(app, name, unsaved).await,
+        Command::Accept { name, unsaved } => {
+            let keep = if unsaved { Keep::Unsaved } else { Keep::Saved };
+            people::accept(app, name, keep).await
+        }
         Command::Decline { name } => people::decline(app, name).await,
         Command::Block { name } => people::block(app, name).await,
         Command::Unblock { name } => people::unblock(app, name).await,

@@ -24,15 +24,9 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn users(
     app: &mut App,
-    text: Option<String>,
-    online: bool,
+    prefix: String,
+    filter: UserFilter,
 ) -> Result<(), Failure> {
-    let filter = if online {
-        UserFilter::Online
-    } else {
-        UserFilter::All
-    };
-    let prefix = text.unwrap_or_default();
     let answer = perform(app, Command::ListUsers { prefix, filter }).await?;
     let Event::Users { users, .. } = answer else {
         return Ok(());
@@ -117,8 +111,7 @@ pub(crate) async fn requests(app: &mut App) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) async fn accept(app: &mut App, name: Username, unsaved: bool) -> Result<(), Failure> {
-    let keep = if unsaved { Keep::Unsaved } else { Keep::Saved };
+pub(crate) async fn accept(app: &mut App, name: Username, keep: Keep) -> Result<(), Failure> {
     let command = Command::Accept {
         name: name.clone(),
         keep,

@@ -30,6 +30,8 @@ pub(crate) enum LinkError {
     Frame(#[from] FrameError),
     #[error("the server fell silent")]
     Silent,
+    #[error("the server asked to be left")]
+    Left,
 }
 
 /// An open TLS connection with its buffers.

@@ -8,12 +8,14 @@ mod address;
 mod backoff;
 mod connection;
 mod dial;
+mod liveness;
 mod tls;
 
 pub(crate) use address::ServerList;
 pub(crate) use backoff::Backoff;
 pub(crate) use connection::{Connection, LinkError};
 pub(crate) use dial::{DialError, Dialer, Established};
+pub(crate) use liveness::{Due, Liveness};
 pub(crate) use tls::client_config;
 
 #[cfg(test)]
