@@ -422,7 +422,7 @@ pub enum Event {
 pub struct Failure {
     /// Stable: the names of `sotto_protocol::ErrorCode`, and of this client:
     /// `key_changed`, `blocked`, `timed_out`, `too_large`, `self`,
-    /// `not_a_request`, `unknown_user`, `wrong_deployment`, `too_many_commands`.
+    /// `not_a_request`, `unknown_user`, `wrong_deployment`, `too_many_commands`, `outbox_full`.
     pub code: &'static str,
     /// One sentence with what to do next.
     pub message: String,

@@ -21,6 +21,8 @@ use crate::profile::ProfileError;
 
 /// Commands that wait for a session.
 const COMMANDS_MAX: usize = 64;
+/// Messages that wait to be sent.
+const OUTBOX_MAX: u64 = 10_000;
 /// Accounts that one list gathers.
 const USERS_MAX: usize = 10_000;
 
@@ -143,6 +145,14 @@ impl Engine {
                 seq,
             });
             self.done(id);
+            return Ok(());
+        }
+        if self.store().outbox_len()? >= OUTBOX_MAX {
+            self.failed(
+                id,
+                "outbox_full",
+                "too many messages wait to be sent already; connect first",
+            );
             return Ok(());
         }
         person.relation = Relation::Contact;

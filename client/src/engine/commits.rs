@@ -13,7 +13,7 @@ use super::error::group_failure;
 use super::flight::Purpose;
 use super::work::Step;
 use super::{Engine, EngineError};
-use crate::history::{ConversationRow, ConversationState, PendingCommitRow, PendingKind};
+use crate::history::{Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind};
 
 /// Own keys are renewed at least this often, in milliseconds: a day.
 const UPDATE_MS: u64 = 24 * 3_600_000;
@@ -181,6 +181,8 @@ impl Engine {
         }
         if pending.kind != PendingKind::Update && row.cursor > 0 && seq > row.cursor + 1 {
             self.entries_missing(&row, row.cursor + 1, seq - row.cursor - 1)?;
+            self.store().forget_sender_counters(&row.id)?;
+            row.baseline = Baseline::FirstSeen;
         }
         let was = row.state;
         row.state = ConversationState::Active;

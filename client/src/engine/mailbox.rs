@@ -268,6 +268,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         if row.cursor > 0 && request.seq > row.cursor + 1 {
             self.entries_missing(&row, row.cursor + 1, request.seq - row.cursor - 1)?;
+            self.store().forget_sender_counters(&row.id)?;
         }
         row.state = ConversationState::Active;
         row.cursor = row.cursor.max(request.seq);

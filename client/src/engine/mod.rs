@@ -6,6 +6,9 @@
 //! acknowledgements leave only after it is durable. So ratchet state, message
 //! and cursor never part, and nothing is acknowledged that could be lost.
 //!
+//! After each `handle_*` the shell polls frames and events down to `None`, so
+//! that never more waits than one call made.
+//!
 //! The shell speaks Hello and passes on what HelloOk said; it answers Ping; it
 //! raises its frame limit when it sees `LoggedIn`. Everything else is here.
 //!

@@ -188,6 +188,18 @@ impl History {
         Ok(())
     }
 
+    /// Forgets the counters of all devices: a hole in the log was told already.
+    pub(crate) fn forget_sender_counters(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<(), HistoryError> {
+        self.connection().execute(
+            "DELETE FROM sender_counter WHERE conversation = ?1",
+            [conversation.as_bytes()],
+        )?;
+        Ok(())
+    }
+
     /// The people whose conversation needs work: it is being made, entered or repaired.
     pub(crate) fn unsettled_peers(&self) -> Result<Vec<Username>, HistoryError> {
         let mut statement = self

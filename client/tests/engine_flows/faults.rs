@@ -10,12 +10,12 @@ use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::wire::{self, EnvelopeKind};
 
 use crate::relay::DEPLOYMENT;
-use crate::world::{PASSWORD, Template, World, copy_directory, name};
+use crate::world::{PASSWORD, Tap, Template, World, copy_directory, name};
 
 /// Changes each delivered envelope of conversations, not of mailboxes.
 fn deliveries(
     mut change: impl FnMut(usize, Vec<wire::Envelope>) -> Vec<wire::Envelope> + 'static,
-) -> Option<Box<dyn FnMut(usize, wire::ServerFrame) -> Vec<wire::ServerFrame>>> {
+) -> Option<Tap> {
     Some(Box::new(move |person, mut frame| {
         if let Some(Answer::Deliver(deliver)) = &mut frame.body {
             deliver.envelopes = change(person, std::mem::take(&mut deliver.envelopes));

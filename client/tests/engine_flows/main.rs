@@ -1,6 +1,12 @@
 //! Engines of several people against one relay: the flows that people rely on,
 //! and the faults that must not break them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a failure is the test's"
+)]
+
 mod relay;
 mod relay_logs;
 mod world;

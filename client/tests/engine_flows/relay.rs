@@ -183,6 +183,19 @@ impl Relay {
                     .collect(),
                 more: false,
             })),
+            Ask::ClaimKeyPackages(ask) => self.claim(&ask.username),
+            Ask::CreateConversation(ask) => self.create(client, ask),
+            Ask::Append(ask) => self.append(client, ask),
+            Ask::AppendCommit(ask) => self.append_commit(client, ask),
+            Ask::GetSync(_) => self.sync(client),
+            Ask::Resume(ask) => self.resume(client, ask),
+            other => self.answer_question(client, other),
+        }
+    }
+
+    /// What changes nothing.
+    fn answer_question(&mut self, client: usize, body: Ask) -> Outcome {
+        match body {
             Ask::GetAccount(ask) => {
                 let account = self
                     .accounts
@@ -207,12 +220,6 @@ impl Relay {
                     one_time_left,
                 }))
             }
-            Ask::ClaimKeyPackages(ask) => self.claim(&ask.username),
-            Ask::CreateConversation(ask) => self.create(client, ask),
-            Ask::Append(ask) => self.append(client, ask),
-            Ask::AppendCommit(ask) => self.append_commit(client, ask),
-            Ask::GetSync(_) => self.sync(client),
-            Ask::Resume(ask) => self.resume(client, ask),
             Ask::GetGroupInfo(ask) => {
                 let log = self
                     .logs
@@ -236,9 +243,7 @@ impl Relay {
                     conversation_id: found.map(|(id, _)| id.to_vec()).unwrap_or_default(),
                 }))
             }
-            Ask::Hello(_) | Ask::Ping(_) | Ask::Pong(_) | Ask::Acknowledge(_) => {
-                Err(refuse(ErrorCode::Malformed))
-            }
+            _ => Err(refuse(ErrorCode::Malformed)),
         }
     }
 
@@ -464,10 +469,9 @@ impl Relay {
             return;
         };
         for cursor in &ask.cursors {
-            if let Some(log) = self.logs.get_mut(&id(&cursor.conversation_id)) {
-                if let Some(present) = log.members.get_mut(&device) {
-                    *present = (*present).max(cursor.seq);
-                }
+            let log = self.logs.get_mut(&id(&cursor.conversation_id));
+            if let Some(present) = log.and_then(|log| log.members.get_mut(&device)) {
+                *present = (*present).max(cursor.seq);
             }
         }
     }

@@ -4,7 +4,7 @@ use prost::Message as _;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::wire::{self, EnvelopeKind};
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, ErrorCode};
-use sotto_roster::{PublicConversation, authorize_rebuild};
+use sotto_roster::{Applied, PublicConversation, authorize_rebuild};
 
 use crate::relay::{DEPLOYMENT, Outcome, Relay, id, log_member, refuse, sorted};
 
@@ -34,20 +34,47 @@ impl Relay {
             .collect();
         let other = names.iter().find(|other| **other != name).unwrap().clone();
         let pair = sorted(name.clone(), other);
+        self.judge_place(id, ask.generation, &pair, &applied)?;
+        let log = self.logs.entry(id).or_default();
+        log.pair = Some(pair);
+        log.generation = ask.generation;
+        let members: Vec<_> = applied
+            .after
+            .leaves
+            .values()
+            .map(|leaf| *leaf.device_id())
+            .collect();
+        log.members.retain(|device, _| members.contains(device));
+        log.group = Some(group);
+        Ok(self.commit_stored(
+            (id, name, device),
+            (ask.client_id, ask.commit, ask.next_group_info, ask.welcomes),
+            0,
+        ))
+    }
+
+    /// Whether a new conversation or generation may take this place.
+    fn judge_place(
+        &self,
+        id: ConversationId,
+        generation: u32,
+        pair: &(String, String),
+        applied: &Applied,
+    ) -> Result<(), wire::Error> {
         match self.logs.get(&id) {
-            None if ask.generation != 0 => return Err(refuse(ErrorCode::UnknownConversation)),
+            None if generation != 0 => return Err(refuse(ErrorCode::UnknownConversation)),
             None => {
                 if let Some((exists, _)) = self
                     .logs
                     .iter()
-                    .find(|(_, log)| log.pair.as_ref() == Some(&pair))
+                    .find(|(_, log)| log.pair.as_ref() == Some(pair))
                 {
                     let mut error = refuse(ErrorCode::ConversationExists);
                     error.conversation_id = exists.to_vec();
                     return Err(error);
                 }
             }
-            Some(log) if ask.generation == log.generation + 1 => {
+            Some(log) if generation == log.generation + 1 => {
                 let identities = self
                     .accounts
                     .iter()
@@ -68,22 +95,7 @@ impl Relay {
                 return Err(error);
             }
         }
-        let log = self.logs.entry(id).or_default();
-        log.pair = Some(pair);
-        log.generation = ask.generation;
-        let members: Vec<_> = applied
-            .after
-            .leaves
-            .values()
-            .map(|leaf| *leaf.device_id())
-            .collect();
-        log.members.retain(|device, _| members.contains(device));
-        log.group = Some(group);
-        Ok(self.commit_stored(
-            (id, name, device),
-            (ask.client_id, ask.commit, ask.next_group_info, ask.welcomes),
-            0,
-        ))
+        Ok(())
     }
 
     pub(crate) fn append_commit(&mut self, client: usize, ask: wire::AppendCommit) -> Outcome {

@@ -24,7 +24,7 @@ pub(crate) struct Person {
     pub(crate) events: Vec<Event>,
 }
 
-type Tap = Box<dyn FnMut(usize, wire::ServerFrame) -> Vec<wire::ServerFrame>>;
+pub(crate) type Tap = Box<dyn FnMut(usize, wire::ServerFrame) -> Vec<wire::ServerFrame>>;
 
 pub(crate) struct World {
     pub(crate) relay: Relay,
@@ -355,14 +355,14 @@ impl World {
             self.now.monotonic_ms += passed;
             self.now.unix_ms += passed;
             let now = self.now;
-            for person in &mut self.people {
-                if let Some(engine) = &mut person.engine {
-                    if engine
-                        .poll_timeout()
-                        .is_some_and(|at| at <= now.monotonic_ms)
-                    {
-                        engine.handle_timeout(now).unwrap();
-                    }
+            let engines = self
+                .people
+                .iter_mut()
+                .filter_map(|person| person.engine.as_mut());
+            for engine in engines {
+                let due = engine.poll_timeout();
+                if due.is_some_and(|at| at <= now.monotonic_ms) {
+                    engine.handle_timeout(now).unwrap();
                 }
             }
             if next == target {
