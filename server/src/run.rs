@@ -86,6 +86,10 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
 /// Serves until SIGTERM or SIGINT, then drains.
 pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let tls = Arc::new(Tls::load(&config.tls_cert, &config.tls_key)?);
+    if let Some(path) = &config.ready_file {
+        // One that an earlier run left says nothing about this one.
+        let _ = std::fs::remove_file(path);
+    }
     let admin = TcpListener::bind(config.admin)
         .await
         .map_err(|source| RunError::Listen {
