@@ -304,25 +304,12 @@ async fn a_ghost_under_a_known_name_is_not_added() {
     assert_eq!(code(answer), ErrorCode::CommitInvalid);
 }
 
-#[tokio::test]
-async fn a_commit_moves_the_epoch_once() {
-    let deployment = Deployment::new();
-    let server = deployment.start("");
-    let (alice, mut alice_client) = Person::register("alice", &deployment, &server).await;
-    let (bob, mut bob_client) = Person::register("bob", &deployment, &server).await;
-    bob.publish(&mut bob_client, 2).await;
-    alice_client.resume().await;
-    bob_client.resume().await;
-    let (conversation, mut group) = alice.converse(&mut alice_client, &bob.username).await;
-    assert_eq!(
-        bob_client.deliveries(1).await[0].kind(),
-        EnvelopeKind::Welcome
-    );
-    let client_id = sotto_protocol::ClientMessageId::from_bytes(id(77));
-    let pending = group
-        .stage_self_update(&alice.store(), &alice.me, &client_id, support::now_ms())
-        .unwrap();
-    let commit = wire::AppendCommit {
+fn commit_request(
+    conversation: ConversationId,
+    client_id: sotto_protocol::ClientMessageId,
+    pending: &sotto_crypto::PendingCommit,
+) -> wire::AppendCommit {
+    wire::AppendCommit {
         conversation_id: conversation.to_vec(),
         generation: 0,
         epoch: 1,
@@ -330,7 +317,29 @@ async fn a_commit_moves_the_epoch_once() {
         commit: pending.commit.clone(),
         group_info: pending.group_info.clone(),
         welcomes: Vec::new(),
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_commit_moves_the_epoch_once() {
+    let deployment = Deployment::new();
+    let server = deployment.start("");
+    let (mut alice, mut bob) = (
+        Person::register("alice", &deployment, &server).await,
+        Person::register("bob", &deployment, &server).await,
+    );
+    bob.0.publish(&mut bob.1, 2).await;
+    alice.1.resume().await;
+    bob.1.resume().await;
+    let (conversation, mut group) = alice.0.converse(&mut alice.1, &bob.0.username).await;
+    let (alice, mut alice_client, mut bob_client) = (alice.0, alice.1, bob.1);
+    let welcome = bob_client.deliveries(1).await.remove(0);
+    assert_eq!(welcome.kind(), EnvelopeKind::Welcome);
+    let client_id = sotto_protocol::ClientMessageId::from_bytes(id(77));
+    let pending = group
+        .stage_self_update(&alice.store(), &alice.me, &client_id, support::now_ms())
+        .unwrap();
+    let commit = commit_request(conversation, client_id, &pending);
     let wrong_id = wire::AppendCommit {
         client_id: id(78).to_vec(),
         ..commit.clone()

@@ -26,8 +26,6 @@ struct Scene {
     /// Bob's second device, logged in, not in the conversation.
     phone_client: Client,
     conversation: ConversationId,
-    /// Alice's group.
-    group: Group,
 }
 
 async fn scene(deployment: &Deployment, server: &Process) -> Scene {
@@ -36,7 +34,7 @@ async fn scene(deployment: &Deployment, server: &Process) -> Scene {
     bob.publish(&mut bob_client, 2).await;
     alice_client.resume().await;
     bob_client.resume().await;
-    let (conversation, group) = alice.converse(&mut alice_client, &bob.username).await;
+    let (conversation, _) = alice.converse(&mut alice_client, &bob.username).await;
     bob_client.deliveries(1).await;
     let phone = bob.second_device();
     let mut phone_client = Client::connect(server.listen, &deployment.certificates.ca).await;
@@ -52,7 +50,6 @@ async fn scene(deployment: &Deployment, server: &Process) -> Scene {
         bob_client,
         phone_client,
         conversation,
-        group,
     }
 }
 
@@ -89,50 +86,40 @@ async fn say(scene: &mut Scene, epoch: u64, number: u8) {
     appended(scene.alice_client.ask(text).await);
 }
 
+/// Bob's first device rejoins, since it has no group of its own here, and adds his phone: epoch 3.
+async fn add_phone(scene: &mut Scene) -> (Group, wire::Appended) {
+    let bob = &scene.bob;
+    let address = Address {
+        conversation: scene.conversation,
+        generation: 0,
+    };
+    let info = match scene.bob_client.ask(group_info(scene.conversation)).await {
+        Response::GroupInfo(info) => info,
+        other => panic!("{other:?}"),
+    };
+    let rejoin = Group::rejoin(&bob.store(), &bob.me, address, &info.group_info, &id(91)).unwrap();
+    let request = commit(scene.conversation, 91, 1, &rejoin.commit, None);
+    assert_eq!(appended(scene.bob_client.ask(request).await).epoch, 2);
+    let mut group = rejoin.group;
+    let packages = [scene.phone.key_package(KeyPackageUse::OneTime)];
+    let add = group
+        .stage_add(&bob.store(), &bob.me, &id(92), &packages, None, now_ms())
+        .unwrap();
+    let request = commit(scene.conversation, 92, 2, &add, Some(&scene.phone));
+    let joined = appended(scene.bob_client.ask(request).await);
+    group
+        .merge_pending(&bob.store(), &add.commit, now_ms())
+        .unwrap();
+    (group, joined)
+}
+
 /// A10, A20: a removed device gets its removal and nothing after it.
 #[tokio::test]
 async fn a_removed_device_reads_no_further() {
     let deployment = Deployment::new();
     let server = deployment.start("");
     let mut scene = scene(&deployment, &server).await;
-    let package = scene.phone.key_package(KeyPackageUse::OneTime);
-    let added_by = &scene.bob;
-    let info = match scene.bob_client.ask(group_info(scene.conversation)).await {
-        Response::GroupInfo(info) => info,
-        other => panic!("{other:?}"),
-    };
-    // Bob's first device has no group of its own in this test: it rejoins first.
-    let address = Address {
-        conversation: scene.conversation,
-        generation: 0,
-    };
-    let rejoin = Group::rejoin(
-        &added_by.store(),
-        &added_by.me,
-        address,
-        &info.group_info,
-        &id(91),
-    )
-    .unwrap();
-    let request = commit(scene.conversation, 91, 1, &rejoin.commit, None);
-    assert_eq!(appended(scene.bob_client.ask(request).await).epoch, 2);
-    let mut group = rejoin.group;
-    let add = group
-        .stage_add(
-            &added_by.store(),
-            &added_by.me,
-            &id(92),
-            &[package],
-            None,
-            now_ms(),
-        )
-        .unwrap();
-    let request = commit(scene.conversation, 92, 2, &add, Some(&scene.phone));
-    let joined = appended(scene.bob_client.ask(request).await);
-    group
-        .merge_pending(&added_by.store(), &add.commit, now_ms())
-        .unwrap();
-
+    let (mut group, joined) = add_phone(&mut scene).await;
     let welcome = scene.phone_client.deliveries(1).await.remove(0);
     assert_eq!(welcome.kind(), EnvelopeKind::Welcome);
     say(&mut scene, 3, 1).await;
