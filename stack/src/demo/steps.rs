@@ -10,7 +10,7 @@ use super::{DemoError, Stage};
 use crate::sql;
 
 /// How many bytes of a sealed message are shown.
-const SHOWN_BYTES: usize = 64;
+const SHOWN_BYTES: usize = 160;
 
 /// One sealed message as Postgres holds it.
 #[derive(PartialEq, Eq)]
