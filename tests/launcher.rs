@@ -1,5 +1,11 @@
 //! `sotto up`, `status` and `down` with everything real: what starts, what comes back, what is
 //! left behind (nothing).
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, which clippy does not recognise as such"
+)]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
