@@ -7,7 +7,9 @@ use serde_json::json;
 use sotto_protocol::Username;
 
 use super::app::App;
-use super::drive::{Interrupts, PATIENCE, answer_to, interrupted, perform, until};
+use super::drive::{
+    Interrupts, LoginBy, PATIENCE, Troubles, answer_to, interrupted, perform, until, until_with,
+};
 use super::output::{Style, own_words};
 use super::render;
 use crate::engine::api::{AccountState, Command, Event, IdentityChange, Login, WhoAmI};
@@ -149,7 +151,8 @@ async fn log_in(
     origin: Origin,
     event: &str,
 ) -> Result<(), Failure> {
-    let outcome = until(app, &mut session, PATIENCE, |app, event| {
+    let troubles = Troubles::of(LoginBy::Password);
+    let outcome = until_with(troubles, app, &mut session, PATIENCE, |app, event| {
         if event == Event::CaughtUp {
             return Ok(Some(()));
         }

@@ -45,9 +45,20 @@ pub(crate) async fn after(duration: Option<Duration>) {
     }
 }
 
+/// How the session logs in, which decides what a refusal means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum LoginBy {
+    /// By the device's signature.
+    #[default]
+    Device,
+    /// By a password that was just given.
+    Password,
+}
+
 /// What the session's own troubles were so far, to explain an end without an answer.
 #[derive(Default)]
 pub(crate) struct Troubles {
+    login: LoginBy,
     refused: Refused,
     failure: Option<Failure>,
     told: Told,
@@ -69,6 +80,14 @@ enum Told {
 }
 
 impl Troubles {
+    /// The troubles of a session that logs in this way first.
+    pub(crate) fn of(login: LoginBy) -> Self {
+        Self {
+            login,
+            ..Self::default()
+        }
+    }
+
     /// Takes note of what happened; the event, if it was one.
     ///
     /// # Errors
@@ -108,7 +127,7 @@ impl Troubles {
                 command: None,
                 ref failure,
             } => {
-                self.failure = Some(failure.clone().into());
+                self.failure = Some(refusal(self.login, failure.clone().into()));
             }
             other => return Ok(Some(other)),
         }
@@ -133,6 +152,23 @@ impl Troubles {
     }
 }
 
+/// A refused login in words that help: which of the two it was, the server does not tell.
+fn refusal(login: LoginBy, mut failure: Failure) -> Failure {
+    match (login, failure.code.as_str()) {
+        (LoginBy::Device, "wrong_credentials") => Failure::named(
+            "not_logged_in",
+            "the account does not have this device any more; use sotto login",
+        ),
+        (_, "identity_mismatch") => {
+            failure.message = "the account has another identity than this profile. If the devices that \
+                               have it are lost, sotto login --new-identity puts a new one in its place"
+                .to_owned();
+            failure
+        }
+        _ => failure,
+    }
+}
+
 /// Runs `session` until `judge` has what it wanted.
 ///
 /// # Errors
@@ -142,10 +178,20 @@ pub(crate) async fn until<T>(
     app: &mut App,
     session: &mut Session,
     patience: Duration,
+    judge: impl FnMut(&mut App, Event) -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    until_with(Troubles::default(), app, session, patience, judge).await
+}
+
+/// As [`until`], for a session that logs in by other means than the device.
+pub(crate) async fn until_with<T>(
+    mut troubles: Troubles,
+    app: &mut App,
+    session: &mut Session,
+    patience: Duration,
     mut judge: impl FnMut(&mut App, Event) -> Result<Option<T>, Failure>,
 ) -> Result<T, Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let mut troubles = Troubles::default();
     let end = tokio::time::sleep(patience);
     tokio::pin!(end);
     loop {

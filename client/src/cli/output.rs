@@ -227,7 +227,13 @@ mod tests {
                 }
                 files += 1;
                 let text = std::fs::read_to_string(entry.path()).unwrap();
-                for way in ["println!", "print!(", "stdout()", "stderr()", "dbg!("] {
+                for way in [
+                    "println!",
+                    "print!(",
+                    "io::stdout()",
+                    "io::stderr()",
+                    "dbg!(",
+                ] {
                     assert!(!text.contains(way), "{way} in {}", entry.path().display());
                 }
             }
