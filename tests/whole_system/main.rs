@@ -1,5 +1,11 @@
 //! People talking through a real deployment: balancer, three servers,
 //! Postgres, TLS and the real client. One deployment serves all tests here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, which clippy does not recognise as such"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
