@@ -173,7 +173,11 @@ mod tests {
     fn a_stalled_frame_reserves_little() {
         let mut buffer = BytesMut::new();
         buffer.put_u32(FRAME_BYTES_MAX as u32);
-        assert!(take_frame(&mut buffer, FrameLimit::AfterLogin).unwrap().is_none());
+        assert!(
+            take_frame(&mut buffer, FrameLimit::AfterLogin)
+                .unwrap()
+                .is_none()
+        );
         assert!(buffer.capacity() < 64 * 1024);
     }
 }

@@ -71,8 +71,18 @@ mod tests {
             assert!(Username::parse(good).is_ok(), "{good}");
         }
         for bad in [
-            "", "ab", "Bob", "bob ", " bob", "b\u{43e}b", "bob\n", "bob\0x", "böb", "ｂｏｂ",
-            "a\u{200d}bc", &"a".repeat(33),
+            "",
+            "ab",
+            "Bob",
+            "bob ",
+            " bob",
+            "b\u{43e}b",
+            "bob\n",
+            "bob\0x",
+            "böb",
+            "ｂｏｂ",
+            "a\u{200d}bc",
+            &"a".repeat(33),
         ] {
             assert!(Username::parse(bad).is_err(), "{bad:?}");
         }

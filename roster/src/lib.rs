@@ -1,7 +1,7 @@
 //! Who is in a conversation and who may change it.
 //!
 //! Device certificates, roles, the one door to every membership change
-//! ([`authorize`]), and the public state of MLS groups as servers keep it.
+//! ([`mod@authorize`]), and the public state of MLS groups as servers keep it.
 //! Everything here verifies; nothing here can open a message, and no secret
 //! key enters this crate. Only [`public_group`] names the MLS library.
 

@@ -2,7 +2,7 @@
 //!
 //! A policy travels in the MLS group context, so that every member and every
 //! server judges by the same bytes. Encodings are canonical and bounded. What
-//! a change of policy needs is decided in [`crate::authorize`], not here.
+//! a change of policy needs is decided in [`mod@crate::authorize`], not here.
 
 use std::collections::BTreeMap;
 

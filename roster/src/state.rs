@@ -1,7 +1,7 @@
 //! The membership of a conversation at one epoch.
 //!
 //! A roster is a plain statement: it neither verifies signatures (certificates
-//! did when they were made) nor decides anything ([`crate::authorize`] does).
+//! did when they were made) nor decides anything ([`mod@crate::authorize`] does).
 
 use std::collections::{BTreeMap, BTreeSet};
 

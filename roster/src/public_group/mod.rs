@@ -1,7 +1,7 @@
 //! The public side of a conversation's MLS group, as a server keeps it.
 //!
 //! [`PublicConversation`] follows a group by its public commits: it verifies
-//! each, asks [`crate::authorize`], and only then moves on. It has no secrets,
+//! each, asks [`mod@crate::authorize`], and only then moves on. It has no secrets,
 //! so it cannot tell whether members can decrypt what a commit holds. This
 //! directory is the only place in the crate that names the MLS library; the
 //! modules marked so are shared with the sealed side.
