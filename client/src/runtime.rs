@@ -19,6 +19,8 @@ use crate::net::{Backoff, Connection, DialError, Dialer, Due, Established, LinkE
 
 /// A goodbye takes no longer than this.
 const CLOSE_WITHIN: Duration = Duration::from_millis(1_000);
+/// The last receipts take no longer than this, in milliseconds.
+const RECEIPTS_WITHIN_MS: u64 = 1_000;
 /// Marks the request ids of pings; the engine counts from 1.
 const PING_ID: u64 = 1 << 63;
 
@@ -164,8 +166,13 @@ impl Session {
         }
     }
 
-    /// Sends what is queued, ends the connection and gives the engine back.
+    /// Sends what is queued and the last receipts, ends the connection and
+    /// gives the engine back.
     pub(crate) async fn close(mut self) -> Engine {
+        if let Err(error) = self.send_receipts().await {
+            // They are due still, and the store says so at its next use.
+            tracing::debug!(%error, "the last receipts are not sent");
+        }
         self.send_frames();
         if let Link::Open(open) = self.link {
             let closing = tokio::time::timeout(CLOSE_WITHIN, open.connection.close());
@@ -178,6 +185,24 @@ impl Session {
             tracing::debug!(%error, "what was shown is not noted");
         }
         self.engine
+    }
+
+    /// Tells others what was shown here, while there is a connection.
+    async fn send_receipts(&mut self) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        self.engine.hurry_receipts(now)?;
+        let end_ms = now.monotonic_ms + RECEIPTS_WITHIN_MS;
+        while matches!(self.link, Link::Open(_)) && self.engine.receipts_leaving()? {
+            self.send_frames();
+            match self.wait(Some(end_ms)).await {
+                // What arrives now is for the next command: not acknowledged, it comes again.
+                Woke::Frame(frame)
+                    if matches!(frame.body, Some(server_frame::Body::Deliver(_))) => {}
+                Woke::Frame(frame) => self.handle_frame(frame)?,
+                Woke::Broken(_) | Woke::Dialed(_) | Woke::Deadline => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     /// What the engine says about the connection concerns this side too.
@@ -306,7 +331,7 @@ impl Session {
     }
 
     fn lost(&mut self, error: LinkError) -> Result<Happening, EngineError> {
-        tracing::debug!(%error, "connection lost");
+        tracing::debug!(?error, "connection lost");
         let now = self.clock.now();
         let wait_ms = self.backoff_ms();
         self.retry_in(wait_ms);

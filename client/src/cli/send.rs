@@ -9,7 +9,7 @@ use super::app::App;
 use super::args::{Send, Until};
 use super::drive::{answer_to, until};
 use super::render;
-use crate::engine::api::{Command, Event};
+use crate::engine::api::{Command, Event, Receipt};
 use crate::exit::{Exit, Failure};
 
 /// The longest text, in bytes of UTF-8.
@@ -25,6 +25,14 @@ enum Progress {
     Acked(ConversationId, u64),
 }
 
+/// One message on its way.
+struct Watch {
+    id: ClientMessageId,
+    progress: Progress,
+    /// The last of the other person: it may come before the server's own answer.
+    receipt: Option<Receipt>,
+}
+
 pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
     let text = read_text(&args.text)?;
     // Before anything is queued: without a server the command line is wrong.
@@ -37,79 +45,78 @@ pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
         text,
         client_id: id,
     })?;
-    let mut progress = Progress::Given;
+    let mut watch = Watch {
+        id,
+        progress: Progress::Given,
+        receipt: None,
+    };
     let outcome = until(app, &mut session, args.timeout, |app, event| {
         if let Some(answer) = answer_to(command, &event) {
             answer?;
-            progress = Progress::Queued;
+            watch.progress = Progress::Queued;
             return Ok(None);
         }
-        judge(app, &args, id, &mut progress, &event)
+        watch.judge(app, &args, &event)
     })
     .await;
     session.close().await;
     if outcome.is_ok() {
         app.printer.note(&format!("sent to {}", args.to));
     }
-    outcome.or_else(|failure| explain(app, &args, id, &progress, failure))
+    outcome.or_else(|failure| explain(app, &args, &watch, failure))
 }
 
-fn judge(
-    app: &mut App,
-    args: &Send,
-    id: ClientMessageId,
-    progress: &mut Progress,
-    event: &Event,
-) -> Result<Option<()>, Failure> {
-    match event {
-        Event::Sent {
-            id: sent,
-            conversation,
-            seq,
-            ..
-        } if *sent == id => {
-            *progress = Progress::Acked(*conversation, *seq);
-            render::event(app, event)?;
-            Ok((args.wait == Until::Acked).then_some(()))
-        }
-        Event::SendFailed {
-            id: failed,
-            failure,
-            ..
-        } if *failed == id => Err(failure.clone().into()),
-        Event::Receipt(receipt) => {
-            let Progress::Acked(conversation, seq) = progress else {
-                return Ok(None);
-            };
-            let up_to = match args.wait {
-                Until::Read => receipt.read_up_to,
-                Until::Acked | Until::Delivered => receipt.delivered_up_to.max(receipt.read_up_to),
-            };
-            let reached =
-                receipt.conversation == *conversation && receipt.by == args.to && up_to >= *seq;
-            if reached {
+impl Watch {
+    fn judge(&mut self, app: &mut App, args: &Send, event: &Event) -> Result<Option<()>, Failure> {
+        match event {
+            Event::Sent {
+                id,
+                conversation,
+                seq,
+                ..
+            } if *id == self.id => {
+                self.progress = Progress::Acked(*conversation, *seq);
                 render::event(app, event)?;
+                if args.wait == Until::Acked {
+                    return Ok(Some(()));
+                }
+                self.arrived(app, args.wait)
             }
-            Ok(reached.then_some(()))
+            Event::SendFailed { id, failure, .. } if *id == self.id => Err(failure.clone().into()),
+            Event::Receipt(receipt) if receipt.by == args.to => {
+                self.receipt = Some(receipt.clone());
+                self.arrived(app, args.wait)
+            }
+            other => render::aside(app, other).map(|()| None),
         }
-        other => render::aside(app, other).map(|()| None),
+    }
+
+    /// Whether the message is where it was wanted, by what the other person tells.
+    fn arrived(&self, app: &mut App, wanted: Until) -> Result<Option<()>, Failure> {
+        let (Progress::Acked(conversation, seq), Some(receipt)) = (&self.progress, &self.receipt)
+        else {
+            return Ok(None);
+        };
+        let up_to = match wanted {
+            Until::Read => receipt.read_up_to,
+            Until::Acked | Until::Delivered => receipt.delivered_up_to.max(receipt.read_up_to),
+        };
+        if receipt.conversation != *conversation || up_to < *seq {
+            return Ok(None);
+        }
+        render::event(app, &Event::Receipt(receipt.clone()))?;
+        Ok(Some(()))
     }
 }
 
 /// Says what became of a message that is not where it was wanted.
-fn explain(
-    app: &mut App,
-    args: &Send,
-    id: ClientMessageId,
-    progress: &Progress,
-    failure: Failure,
-) -> Result<(), Failure> {
+fn explain(app: &mut App, args: &Send, watch: &Watch, failure: Failure) -> Result<(), Failure> {
     let late = failure.exit == Exit::Unreachable || failure.code == "interrupted";
-    match progress {
+    match &watch.progress {
         Progress::Queued if late => {
             render::object(
                 app,
-                json!({ "event": "queued", "id": id.to_string(), "to": args.to.as_str() }),
+                json!({ "event": "queued", "id": watch.id.to_string(), "to": args.to.as_str() }),
             )?;
             let message = format!(
                 "{}; the message is queued and goes out with the next command that connects",

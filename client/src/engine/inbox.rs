@@ -129,10 +129,7 @@ impl Engine {
             // A newer generation's welcome is in the mailbox; the rest cannot be opened.
             _ => return Ok(Next::Hold),
         }
-        let unread = row.keep == Keep::Unsaved
-            && self.listening == Listening::No
-            && self.store().first_for(&row.peer)?.is_none();
-        if unread {
+        if self.is_held_back(&row)? {
             return Ok(Next::Hold);
         }
         if entry.seq > row.cursor + 1 {
@@ -172,6 +169,14 @@ impl Engine {
                 self.not_opened(row, entry, &error)
             }
         }
+    }
+
+    /// Whether a conversation stays at the server for now: its messages are
+    /// not kept, nobody reads, and nothing is to be written in it.
+    pub(super) fn is_held_back(&self, row: &ConversationRow) -> Result<bool, EngineError> {
+        Ok(row.keep == Keep::Unsaved
+            && self.listening == Listening::No
+            && self.store().queued_for(&row.peer)?.is_empty())
     }
 
     fn is_own(&self, entry: &Entry) -> bool {
@@ -235,10 +240,15 @@ impl Engine {
         entry: &Entry,
         opened: Opened,
     ) -> Result<(), EngineError> {
-        row.updated_at_ms = self.now.unix_ms;
         match opened {
-            Opened::Message(message) => self.message_opened(row, entry, *message),
+            Opened::Message(message) => {
+                if !matches!(message.content.body, Body::Receipt { .. }) {
+                    row.updated_at_ms = self.now.unix_ms;
+                }
+                self.message_opened(row, entry, *message)
+            }
             Opened::Commit(summary) => {
+                row.updated_at_ms = self.now.unix_ms;
                 row.last_commit = summary.hash.to_vec();
                 // A commit of ours for the epoch that is over means nothing now.
                 self.store().remove_pending(&row.id)?;
@@ -352,7 +362,7 @@ impl Engine {
             self.emit(Event::Message(to_message(&row.peer, stored)));
         }
         if direction == Direction::Incoming {
-            self.receipts.note(row.id, entry.seq, self.now.monotonic_ms);
+            self.message_arrived(&row.id, entry.seq)?;
         }
         Ok(())
     }

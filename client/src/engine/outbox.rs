@@ -66,6 +66,8 @@ impl Engine {
             return self.stage_update(row);
         }
         match self.store().first_for(&row.peer)? {
+            // Not before its log is read, with which keys may have changed.
+            Some(_) if self.is_held_back(&row)? => Ok(()),
             Some(message) => self.append(row, message, epoch),
             None => Ok(()),
         }
@@ -194,15 +196,16 @@ impl Engine {
             self.store()
                 .insert_own_sent(&row.id, client_id, appended.seq)?;
         }
-        row.updated_at_ms = self.now.unix_ms;
+        let message = self.store().outbox_row(client_id)?;
+        let written = message.filter(|message| message.kind == OutboxKind::Message);
+        if written.is_some() {
+            row.updated_at_ms = self.now.unix_ms;
+        }
         self.store().put_conversation(&row)?;
-        let Some(message) = self.store().outbox_row(client_id)? else {
+        self.store().remove_outbox(client_id)?;
+        let Some(message) = written else {
             return Ok(());
         };
-        self.store().remove_outbox(client_id)?;
-        if message.kind == OutboxKind::Receipt {
-            return Ok(());
-        }
         let device = *self.profile.device().certificate().device_id();
         let body = read_body(&message);
         let message = MessageRow {

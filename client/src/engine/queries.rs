@@ -4,7 +4,7 @@ use sotto_protocol::{ConversationId, Username};
 
 use super::api::{Chat, Direction, Event, Keep, Message, MessageBody, Request, WhoAmI};
 use super::outbox::to_message;
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, Listening};
 use crate::history::{ConversationRow, MessageRow};
 
 /// Messages handed over at the beginning of listening.
@@ -159,7 +159,7 @@ impl Engine {
     }
 
     pub(super) fn note_shown(&mut self, message: &Message) {
-        if message.direction == Direction::Incoming {
+        if message.direction == Direction::Incoming && self.listening == Listening::Yes {
             self.shown.push((message.conversation, message.seq));
         }
     }
@@ -180,13 +180,17 @@ impl Engine {
         let written = self
             .shown
             .iter()
-            .try_for_each(|(conversation, seq)| self.store().mark_shown(conversation, *seq))
-            .and_then(|()| self.store().commit());
+            .try_for_each(|(conversation, seq)| {
+                self.store().mark_shown(conversation, *seq)?;
+                self.message_read(conversation, *seq)
+            })
+            .and_then(|()| Ok(self.store().commit()?));
         if written.is_err() {
             self.store().rollback();
         } else {
+            self.reads_are_due();
             self.shown.clear();
         }
-        Ok(written?)
+        written
     }
 }

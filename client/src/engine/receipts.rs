@@ -1,89 +1,202 @@
-//! Receipts to contacts, batched: one for everything that arrived in a moment.
-//! Strangers get none: their messages are not opened before there is consent.
+//! Receipts to contacts: up to where their messages arrived here, and up to
+//! where they were shown.
+//!
+//! Batched: what happens in a moment goes out as one, and one conversation
+//! hears at most every [`EVERY_MS`], and once more when a command ends. What is
+//! due is durable. Strangers, and people who were blocked, hear nothing, and a
+//! receipt is never answered by another.
 
 use std::collections::BTreeMap;
 
 use sotto_protocol::{ClientMessageId, ConversationId};
 
+use super::api::{Keep, Now};
 use super::session::Session;
+use super::work::Step;
 use super::{Engine, EngineError};
-use crate::history::{ConversationState, OutboxKind, OutboxRow, Relation};
+use crate::history::{ConversationState, Marks, OutboxKind, OutboxRow, Relation};
 
 /// How long receipts are gathered, in milliseconds.
 const GATHER_MS: u64 = 300;
-/// Conversations for which receipts are gathered at a time; others go without.
+/// The shortest time between two receipts of one conversation, in milliseconds.
+const EVERY_MS: u64 = 2_000;
+/// Conversations that wait at a time; others wait for the next session.
 const CONVERSATIONS_MAX: usize = 1_000;
 
-/// Receipts to be written.
+/// When receipts are to be written; what they say is in the store.
 #[derive(Default)]
 pub(super) struct Due {
-    delivered: BTreeMap<ConversationId, u64>,
-    at: Option<u64>,
+    /// Monotonic milliseconds.
+    waiting: BTreeMap<ConversationId, u64>,
+    /// When the last ones were written; forgotten when it no longer matters.
+    written: BTreeMap<ConversationId, u64>,
 }
 
 impl Due {
-    pub(super) fn note(&mut self, conversation: ConversationId, seq: u64, now_ms: u64) {
-        if self.delivered.len() < CONVERSATIONS_MAX {
-            let up_to = self.delivered.entry(conversation).or_default();
-            *up_to = (*up_to).max(seq);
-            self.at.get_or_insert(now_ms + GATHER_MS);
+    /// Something is to be told in a conversation.
+    fn note(&mut self, conversation: ConversationId, now_ms: u64) {
+        if self.waiting.len() >= CONVERSATIONS_MAX {
+            return;
         }
+        let again = self
+            .written
+            .get(&conversation)
+            .map_or(0, |at| at + EVERY_MS);
+        self.waiting
+            .entry(conversation)
+            .or_insert(again.max(now_ms + GATHER_MS));
     }
 
-    /// When to write them (monotonic milliseconds).
+    /// When the first are to be written (monotonic milliseconds).
     pub(super) fn at(&self) -> Option<u64> {
-        self.at
+        self.waiting.values().min().copied()
     }
 
-    /// What was gathered while catching up can be written now.
-    pub(super) fn set_live(&mut self, now_ms: u64) {
-        if !self.delivered.is_empty() {
-            self.at = Some(now_ms);
+    /// The conversations whose time has come.
+    fn take(&mut self, now_ms: u64) -> Vec<ConversationId> {
+        self.written.retain(|_, at| *at + EVERY_MS > now_ms);
+        let due: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, at)| **at <= now_ms)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &due {
+            self.waiting.remove(id);
         }
+        due
     }
 
-    fn take(&mut self, now_ms: u64) -> BTreeMap<ConversationId, u64> {
-        if self.at.is_some_and(|at| at <= now_ms) {
-            self.at = None;
-            std::mem::take(&mut self.delivered)
-        } else {
-            BTreeMap::new()
-        }
-    }
-
-    fn wait_for_session(&mut self) {
-        self.at = None;
+    /// Without a session nothing can be told; the next one asks the store.
+    pub(super) fn wait_for_session(&mut self) {
+        self.waiting.clear();
     }
 }
 
 impl Engine {
-    /// Queues the receipts that are due.
+    /// A message of somebody else is stored.
+    pub(super) fn message_arrived(
+        &mut self,
+        conversation: &ConversationId,
+        seq: u64,
+    ) -> Result<(), EngineError> {
+        let marks = Marks {
+            delivered: seq,
+            read: 0,
+        };
+        self.store().note_receipt(conversation, marks)?;
+        self.receipts.note(*conversation, self.now.monotonic_ms);
+        Ok(())
+    }
+
+    /// A message of somebody else was shown; part of the transaction that notes so.
+    pub(super) fn message_read(
+        &self,
+        conversation: &ConversationId,
+        seq: u64,
+    ) -> Result<(), EngineError> {
+        let marks = Marks {
+            delivered: seq,
+            read: seq,
+        };
+        Ok(self.store().note_receipt(conversation, marks)?)
+    }
+
+    /// What was noted as read is durable.
+    pub(super) fn reads_are_due(&mut self) {
+        for (conversation, _) in &self.shown {
+            self.receipts.note(*conversation, self.now.monotonic_ms);
+        }
+    }
+
+    /// A session is live: what was left over from before can be told.
+    pub(super) fn receipts_of_before(&mut self) -> Result<(), EngineError> {
+        self.receipts.wait_for_session();
+        for conversation in self.store().receipts_due(CONVERSATIONS_MAX)? {
+            self.receipts
+                .waiting
+                .insert(conversation, self.now.monotonic_ms);
+        }
+        Ok(())
+    }
+
+    /// Queues the receipts whose time has come.
     pub(super) fn send_due_receipts(&mut self) -> Result<(), EngineError> {
         if self.session != Session::Live {
             self.receipts.wait_for_session();
             return Ok(());
         }
-        for (conversation, up_to) in self.receipts.take(self.now.monotonic_ms) {
-            let Some(row) = self.store().conversation(&conversation)? else {
-                continue;
-            };
-            let relation = self.person(&row.peer)?.relation;
-            if relation != Relation::Contact || row.state != ConversationState::Active {
-                continue;
-            }
-            self.store().remove_unsealed_receipts(&row.peer)?;
-            let body = [up_to.to_be_bytes(), 0_u64.to_be_bytes()].concat();
-            let client_id = ClientMessageId::from_bytes(self.random_id());
-            self.store().push_outbox(&OutboxRow {
-                client_id,
-                peer: row.peer,
-                kind: OutboxKind::Receipt,
-                body,
-                created_at_ms: self.now.unix_ms,
-                counter: None,
-                sealed: None,
-            })?;
+        for conversation in self.receipts.take(self.now.monotonic_ms) {
+            self.queue_receipt(&conversation)?;
         }
         Ok(())
+    }
+
+    fn queue_receipt(&mut self, conversation: &ConversationId) -> Result<(), EngineError> {
+        let (Some(row), Some(mut marks)) = (
+            self.store().conversation(conversation)?,
+            self.store().receipt_due(conversation)?,
+        ) else {
+            return Ok(());
+        };
+        let person = self.person(&row.peer)?;
+        if person.relation != Relation::Contact {
+            return Ok(self.store().remove_receipt_due(conversation)?);
+        }
+        let must_wait = row.state != ConversationState::Active
+            || person.changed_identity.is_some()
+            || self.is_held_back(&row)?;
+        if must_wait {
+            // Due still, for a session in which the conversation works.
+            return Ok(());
+        }
+        if row.keep == Keep::Saved {
+            // Also what was shown by programs that ended before they could tell.
+            marks.read = self.store().shown_up_to(conversation)?;
+        }
+        marks.delivered = marks.delivered.max(marks.read);
+        self.store().remove_receipt_due(conversation)?;
+        self.store().remove_unsealed_receipts(&row.peer)?;
+        let body = [marks.delivered.to_be_bytes(), marks.read.to_be_bytes()].concat();
+        let client_id = ClientMessageId::from_bytes(self.random_id());
+        self.store().push_outbox(&OutboxRow {
+            client_id,
+            peer: row.peer,
+            kind: OutboxKind::Receipt,
+            body,
+            created_at_ms: self.now.unix_ms,
+            counter: None,
+            sealed: None,
+        })?;
+        self.receipts
+            .written
+            .insert(*conversation, self.now.monotonic_ms);
+        Ok(())
+    }
+
+    /// The program is about to leave: what is due is written now.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn hurry_receipts(&mut self, now: Now) -> Result<(), EngineError> {
+        self.write_shown()?;
+        self.transact(now, |engine| {
+            for at in engine.receipts.waiting.values_mut() {
+                *at = now.monotonic_ms;
+            }
+            engine.send_due_receipts()
+        })
+    }
+
+    /// Whether a receipt is on its way to the server at this moment.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn receipts_leaving(&self) -> Result<bool, EngineError> {
+        let busy = |peer| {
+            let work = self.work.get(&peer);
+            work.is_some_and(|work| work.step == Step::Busy)
+        };
+        Ok(self.session == Session::Live && self.store().receipted_peers()?.into_iter().any(busy))
     }
 }

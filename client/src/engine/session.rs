@@ -358,7 +358,7 @@ impl Engine {
             self.session = Session::Live;
             self.emit(Event::CaughtUp);
             self.housekeeping_at = self.now.monotonic_ms;
-            self.receipts.set_live(self.now.monotonic_ms);
+            self.receipts_of_before()?;
         }
         Ok(())
     }

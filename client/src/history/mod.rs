@@ -20,6 +20,7 @@ mod message;
 mod outbox;
 mod peer;
 mod pending;
+mod receipt;
 mod request;
 
 use std::path::Path;
@@ -35,6 +36,7 @@ pub(crate) use message::MessageRow;
 pub(crate) use outbox::{OutboxKind, OutboxRow, Sealed};
 pub(crate) use peer::{PeerRow, Relation};
 pub(crate) use pending::{PendingCommitRow, PendingKind};
+pub(crate) use receipt::Marks;
 pub(crate) use request::{REQUESTS_MAX, RequestRow};
 
 /// The schema that this version reads and writes.
@@ -49,7 +51,9 @@ pub enum HistoryError {
     #[error("the local database is damaged, or its key is another")]
     Corrupted,
     /// A newer version of the program wrote it.
-    #[error("the local database has schema {found}; this version knows up to {known}")]
+    #[error(
+        "the profile was written by a newer version (schema {found}; this one reads up to {known})"
+    )]
     NewerSchema {
         /// The version in the file.
         found: i64,
@@ -60,7 +64,7 @@ pub enum HistoryError {
     #[error("the disk is full; nothing was lost, and nothing more can be stored")]
     DiskFull,
     /// Anything else that SQLite reports.
-    #[error("the local database failed")]
+    #[error("the local database could not be read or written")]
     Sqlite(#[source] rusqlite::Error),
     /// A stored value is not what this program writes.
     #[error("the local database holds a value that cannot be: {0}")]
@@ -139,6 +143,7 @@ impl History {
     }
 
     fn with_key_store(mut self) -> Result<Self, HistoryError> {
+        self.connection.execute_batch(receipt::TABLE)?;
         sotto_crypto::migrate_key_store(&mut self.connection)
             .map_err(|error| HistoryError::KeyStore(error.to_string()))?;
         Ok(self)

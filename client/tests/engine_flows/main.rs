@@ -13,4 +13,5 @@ mod world;
 
 mod faults;
 mod flows;
+mod receipts;
 mod repair;
