@@ -32,16 +32,16 @@ pub(crate) enum PromptError {
     #[error("interrupted")]
     Interrupted,
     /// The terminal or the file failed.
-    #[error("the password could not be read: {0}")]
+    #[error("the password could not be read: {}", crate::exit::cause(.0))]
     Unreadable(#[from] io::Error),
     /// More than [`PASSWORD_BYTES_MAX`], or not UTF-8.
     #[error("a password has at most 1024 bytes of UTF-8 text")]
     Unusable,
     /// Fewer than [`PASSWORD_CHARS_MIN`].
-    #[error("a password has at least 8 characters")]
+    #[error("a password has at least 8 characters; choose a longer one")]
     TooShort,
     /// The repetition differs.
-    #[error("the two passwords differ")]
+    #[error("the two passwords differ; try again")]
     Differ,
 }
 

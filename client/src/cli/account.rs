@@ -18,6 +18,7 @@ use crate::net::{Backoff, DialError, Dialer, Established};
 use crate::password_prompt::{self, Purpose};
 use crate::profile::{NewAccount, Profile, Unlock};
 use crate::runtime::Session;
+use crate::safe_text::SafeText;
 
 /// How long a first connection is tried for.
 const DIAL_PATIENCE: Duration = Duration::from_secs(15);
@@ -175,7 +176,27 @@ async fn log_in(
             .note(&format!("the profile does not stay unlocked: {error}"));
     }
     app.remember_servers()?;
-    show_account(app, event, &who?)
+    let who = who?;
+    account_object(app, event, &who)?;
+    welcome(app, event, &who)
+}
+
+/// What to do first.
+fn welcome(app: &mut App, event: &str, who: &WhoAmI) -> Result<(), Failure> {
+    let again = if event == "logged_in" { " back" } else { "" };
+    let name = SafeText::from(&who.username);
+    app.printer.line(&[
+        (Style::Plain, &own_words(&format!("welcome{again}, "))),
+        (Style::Own, &name),
+        (Style::Plain, &own_words(". This device is ready.")),
+    ])?;
+    app.printer.line(&[
+        (Style::Faint, &own_words("Try: ")),
+        (
+            Style::Plain,
+            &own_words("sotto chat NAME, sotto users, sotto help"),
+        ),
+    ])
 }
 
 /// Connects, again and again for a while.
@@ -203,7 +224,10 @@ async fn dial(app: &mut App, dialer: &Dialer) -> Result<Established, Failure> {
         outcome = tokio::time::timeout(DIAL_PATIENCE, attempts) => match outcome {
             Ok(outcome) => outcome.map_err(|error| Failure::from(&error)),
             Err(_) => Err(last.as_ref().map_or_else(
-                || Failure::named("timed_out", "no server answered in time"),
+                || Failure::named(
+                        "timed_out",
+                        "no server answered in time; check the address and the network",
+                    ),
                 Failure::from,
             )),
         },
@@ -252,16 +276,36 @@ pub(crate) async fn whoami(app: &mut App) -> Result<(), Failure> {
 }
 
 fn show_account(app: &mut App, event: &str, who: &WhoAmI) -> Result<(), Failure> {
-    let state = match who.state {
+    account_object(app, event, who)?;
+    for (label, value) in [
+        ("name", who.username.to_string()),
+        ("state", state_name(who.state).replace('_', " ")),
+        ("device", who.device.to_string()),
+        ("deployment", who.deployment.to_string()),
+        ("identity", identity_text(who)),
+    ] {
+        app.printer.line(&[
+            (Style::Faint, &own_words(&format!("{label:11}"))),
+            (Style::Plain, &own_words(&value)),
+        ])?;
+    }
+    Ok(())
+}
+
+fn state_name(state: AccountState) -> &'static str {
+    match state {
         AccountState::Registering => "registering",
         AccountState::Active => "active",
         AccountState::LoggedOut => "logged_out",
-    };
-    let identity: String = who
-        .identity_key
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    }
+}
+
+fn identity_text(who: &WhoAmI) -> String {
+    let digits = who.identity_key.iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
+}
+
+fn account_object(app: &mut App, event: &str, who: &WhoAmI) -> Result<(), Failure> {
     render::object(
         app,
         json!({
@@ -269,19 +313,10 @@ fn show_account(app: &mut App, event: &str, who: &WhoAmI) -> Result<(), Failure>
             "username": who.username.as_str(),
             "device": who.device.to_string(),
             "deployment": who.deployment.to_string(),
-            "identity": identity,
-            "state": state,
+            "identity": identity_text(who),
+            "state": state_name(who.state),
         }),
-    )?;
-    let name = own_words(who.username.as_str());
-    let rest = own_words(&format!(
-        "  device {}  deployment {}  {}",
-        who.device,
-        who.deployment,
-        state.replace('_', " "),
-    ));
-    app.printer
-        .line(&[(Style::Own, &name), (Style::Faint, &rest)])
+    )
 }
 
 pub(crate) async fn passwd(app: &mut App, new_file: Option<PathBuf>) -> Result<(), Failure> {

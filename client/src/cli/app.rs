@@ -1,6 +1,7 @@
 //! What every command needs: where the profile lies, how it opens, which
 //! servers to ask, and how failures of the parts become failures of a command.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::args::Global;
@@ -9,7 +10,8 @@ use super::reach::Reach;
 use super::zone::Zone;
 use crate::engine::api::Login;
 use crate::engine::{Engine, EngineError};
-use crate::exit::Failure;
+use crate::exit::{Failure, cause};
+use crate::history::HistoryError;
 use crate::net::{DialError, Dialer, ServerList, client_config};
 use crate::password_prompt::{self, Password, PromptError, Purpose};
 use crate::profile::{Location, Profile, ProfileError, Unlock, default_runtime};
@@ -75,8 +77,10 @@ impl App {
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let ca = self.global.ca.as_ref().map(absolute);
         if let Err(error) = (Reach { server, ca }).remember(&self.location()?) {
-            self.printer
-                .note(&format!("the servers are not remembered: {error}"));
+            self.printer.note(&format!(
+                "the servers are not remembered: {}",
+                cause(&error)
+            ));
         }
         Ok(())
     }
@@ -162,22 +166,57 @@ impl From<PromptError> for Failure {
 impl From<ProfileError> for Failure {
     fn from(error: ProfileError) -> Self {
         let (code, advice) = match &error {
-            ProfileError::Missing => ("no_profile", "; use sotto register or sotto login"),
+            ProfileError::Missing => (
+                "no_profile",
+                "; make an account with sotto register NAME, or use sotto login NAME",
+            ),
             ProfileError::Exists => ("profile_exists", "; choose another with --profile"),
-            ProfileError::InUse => ("profile_in_use", "; end it first, or use --profile"),
+            ProfileError::InUse => (
+                "profile_in_use",
+                ", perhaps sotto chat or listen in another window; end it, or choose another profile with --profile",
+            ),
             ProfileError::BadName => ("usage", ""),
             ProfileError::PasswordNeeded => ("password_needed", ""),
-            ProfileError::WrongPassword => ("wrong_password", ""),
-            ProfileError::Corrupted(_) | ProfileError::History(_) => ("store_damaged", ""),
-            _ => ("internal", ""),
+            ProfileError::WrongPassword => ("wrong_password", "; try again"),
+            ProfileError::Corrupted(_) => ("store_damaged", DAMAGED),
+            ProfileError::History(error) => history_advice(error),
+            ProfileError::Io { source, .. } => match source.kind() {
+                ErrorKind::StorageFull => ("disk_full", "; free some space and try again"),
+                _ => (
+                    "internal",
+                    "; check the permissions of the profile's folder",
+                ),
+            },
+            _ => ("internal", "; try again"),
         };
         Self::named(code, format!("{error}{advice}"))
     }
 }
 
+/// What to do with a profile that cannot be read.
+const DAMAGED: &str =
+    "; put its folder back from a backup, or move it away and use sotto login NAME";
+
+fn history_advice(error: &HistoryError) -> (&'static str, &'static str) {
+    match error {
+        HistoryError::Corrupted | HistoryError::Invalid(_) => ("store_damaged", DAMAGED),
+        HistoryError::NewerSchema { .. } => ("store_newer", "; use that version of sotto"),
+        HistoryError::DiskFull => ("disk_full", "; free some space and try again"),
+        HistoryError::Sqlite(_) | HistoryError::KeyStore(_) => (
+            "internal",
+            "; check the disk and the permissions of the profile's folder",
+        ),
+    }
+}
+
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        Self::named("internal", error.to_string())
+        tracing::debug!(?error, "the engine ended");
+        match error {
+            EngineError::History(error) => ProfileError::History(error).into(),
+            EngineError::Profile(error) => error.into(),
+            EngineError::Group(_) => Self::named("internal", format!("{error}; try again")),
+        }
     }
 }
 
@@ -189,6 +228,7 @@ impl From<crate::engine::api::Failure> for Failure {
 
 impl From<&DialError> for Failure {
     fn from(error: &DialError) -> Self {
-        Self::named(error.code(), error.to_string()).retry_after(error.retry_after_ms())
+        Self::named(error.code(), format!("{error}{}", error.advice()))
+            .retry_after(error.retry_after_ms())
     }
 }

@@ -146,9 +146,9 @@ impl Troubles {
 
     /// Why the time ran out: what the servers last said, or that nothing came.
     pub(crate) fn out_of_time(&mut self) -> Failure {
-        self.failure
-            .take()
-            .unwrap_or_else(|| Failure::named("timed_out", "the answer did not come in time"))
+        self.failure.take().unwrap_or_else(|| {
+            Failure::named("timed_out", "the answer did not come in time; try again")
+        })
     }
 }
 

@@ -1,19 +1,24 @@
 //! How events look: one object for programs, one or more lines for people.
 
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use super::app::App;
 use super::output::{Audience, Style, own_words};
 use crate::engine::api::{
     Direction, Event, Membership, MembershipChange, Message, MessageBody, Request, SecurityEvent,
+    SecurityKind,
 };
 use crate::exit::Failure;
-use crate::safe_text::{Block, SafeText};
+use crate::safe_text::{Block, CONTINUATION, SafeText};
 
 /// The most lines of one message.
 const MESSAGE_LINES_MAX: usize = 400;
 /// Cells that a name is filled up to, so that texts stand in a column.
 const NAME_CELLS: usize = 10;
+
+/// Cells that a text must have beside its time and name.
+const TEXT_CELLS_MIN: usize = 12;
 
 /// An object, for programs only.
 pub(crate) fn object(app: &mut App, value: Value) -> Result<(), Failure> {
@@ -70,6 +75,21 @@ pub(crate) fn message(app: &mut App, message: &Message, place: Place) -> Result<
         message.stored_at_ms
     };
     let time = own_words(&format!("{} ", app.zone.short(at_ms, now_ms)));
+    for line in lines(message, place, time, app.printer.width_cells()) {
+        let pieces: Vec<_> = line.iter().map(|(style, text)| (*style, text)).collect();
+        app.printer.line(&pieces)?;
+    }
+    Ok(())
+}
+
+/// The lines of a message: time, name and text; where the first two leave too
+/// little of a narrow terminal, the text begins below them.
+fn lines(
+    message: &Message,
+    place: Place,
+    time: SafeText,
+    width_cells: Option<usize>,
+) -> Vec<Vec<(Style, SafeText)>> {
     let (style, name) = match (message.direction, place) {
         (Direction::Incoming, _) => (Style::Other, message.sender.to_string()),
         (Direction::Outgoing, Place::Conversation) => (Style::Own, message.sender.to_string()),
@@ -85,21 +105,28 @@ pub(crate) fn message(app: &mut App, message: &Message, place: Place) -> Result<
             " │ "
         },
     );
+    let head_cells = time.cells() + name.cells() + bar.cells();
+    let below = width_cells.is_some_and(|width| width < head_cells + TEXT_CELLS_MIN);
     let layout = Block {
-        first_cells: time.cells() + name.cells() + bar.cells(),
-        width_cells: app.printer.width_cells(),
+        first_cells: if below {
+            CONTINUATION.width()
+        } else {
+            head_cells
+        },
+        width_cells,
         lines_max: MESSAGE_LINES_MAX,
     };
-    let (text_style, text) = match &message.body {
+    let text = match &message.body {
         MessageBody::Text(text) => (Style::Plain, SafeText::block(text, layout)),
         MessageBody::Unknown => (Style::Faint, own_words("(a newer kind of message)")),
     };
-    app.printer.line(&[
-        (Style::Faint, &time),
-        (style, &name),
-        (Style::Faint, &bar),
-        (text_style, &text),
-    ])
+    let head = vec![(Style::Faint, time), (style, name), (Style::Faint, bar)];
+    if below {
+        let start = own_words(CONTINUATION);
+        vec![head, vec![(Style::Faint, start), text]]
+    } else {
+        vec![head.into_iter().chain([text]).collect()]
+    }
 }
 
 /// A stranger's wish.
@@ -125,17 +152,38 @@ pub(crate) fn request(app: &mut App, request: &Request) -> Result<(), Failure> {
 
 fn security(app: &mut App, security: &SecurityEvent) -> Result<(), Failure> {
     let mark = own_words("! ");
-    let about = match &security.subject {
-        Some(name) => format!("{} ({name}): ", security.kind.name()),
-        None => format!("{}: ", security.kind.name()),
+    let whose = security.subject.as_ref();
+    let whose = whose.map_or_else(String::new, |name| format!("{name}: "));
+    let count = match security.count {
+        0 => String::new(),
+        count => format!(" ({count})"),
     };
-    let about = own_words(&about);
+    let title = title(security.kind);
+    let about = own_words(&format!("{whose}{title}{count}; "));
     let action = own_words(&security.action);
     app.printer.line(&[
         (Style::Warning, &mark),
         (Style::Warning, &about),
         (Style::Plain, &action),
     ])
+}
+
+/// A security kind in words; programs get [`SecurityKind::name`].
+const fn title(kind: SecurityKind) -> &'static str {
+    match kind {
+        SecurityKind::KeyChanged => "another identity than before",
+        SecurityKind::DeviceAdded => "a new device",
+        SecurityKind::UnverifiedDevice => "a device that nobody vouched for",
+        SecurityKind::Fork => "not everybody sees the same messages",
+        SecurityKind::Gap => "messages are missing",
+        SecurityKind::Rollback => "this profile was put back to an older state",
+        SecurityKind::Clone => "two copies of one device",
+        SecurityKind::Replay => "a repeated message",
+        SecurityKind::PolicyRejected => "something was refused",
+        SecurityKind::PinMismatch => "another deployment",
+        SecurityKind::RecoveryStarted => "the conversation is being repaired",
+        SecurityKind::RecoveryDone => "the conversation works again",
+    }
 }
 
 fn membership(app: &mut App, membership: &Membership) -> Result<(), Failure> {
@@ -149,4 +197,70 @@ fn membership(app: &mut App, membership: &Membership) -> Result<(), Failure> {
         membership.subject, membership.by
     ));
     app.printer.line(&[(Style::Faint, &line)])
+}
+
+#[cfg(test)]
+mod tests {
+    use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
+
+    use super::*;
+
+    fn said(sender: &str, text: &str) -> Message {
+        Message {
+            conversation: ConversationId::from_bytes([1; 16]),
+            peer: Username::parse(sender).unwrap(),
+            id: ClientMessageId::from_bytes([2; 16]),
+            seq: 1,
+            sender: Username::parse(sender).unwrap(),
+            device: DeviceId::from_bytes([3; 16]),
+            epoch: 1,
+            direction: Direction::Incoming,
+            body: MessageBody::Text(text.to_owned()),
+            sent_at_ms: 0,
+            stored_at_ms: 0,
+        }
+    }
+
+    fn shown(sender: &str, time: &str, width_cells: Option<usize>, text: &str) -> String {
+        let message = said(sender, text);
+        let lines = lines(&message, Place::Anywhere, own_words(time), width_cells);
+        let join = |line: &Vec<(Style, SafeText)>| -> String {
+            line.iter().map(|(_, text)| text.as_str()).collect()
+        };
+        lines.iter().map(join).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn lines_fit_into_forty_columns() {
+        let text = "a sentence that is longer than forty columns, and one_word_that_is_longer_than_forty_columns_alone\n日本語の文章も四十桁に収まらなければならない";
+        for (sender, time) in [
+            ("bob", "12:34 "),
+            ("bob", "2026-11-20 12:34 "),
+            ("robert-from-sales", "12:34 "),
+        ] {
+            let shown = shown(sender, time, Some(40), text);
+            assert!(shown.lines().count() > 4, "{shown}");
+            for line in shown.lines() {
+                assert!(line.width() <= 40, "{line:?} of {shown}");
+            }
+            let rest = shown.lines().skip(1);
+            assert!(rest.clone().all(|line| line.starts_with(CONTINUATION)));
+        }
+    }
+
+    #[test]
+    fn a_long_head_stands_alone_where_there_is_little_room() {
+        assert_eq!(
+            shown("bob", "2026-11-20 12:34 ", Some(40), "hi"),
+            "2026-11-20 12:34 bob        │ \n      │ hi"
+        );
+        assert_eq!(
+            shown("bob", "12:34 ", Some(40), "hi"),
+            "12:34 bob        │ hi"
+        );
+        assert_eq!(
+            shown("bob", "2026-11-20 12:34 ", None, "hi"),
+            "2026-11-20 12:34 bob        │ hi"
+        );
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) enum ServerListError {
     Empty,
     #[error("more than 16 servers given")]
     TooMany,
-    #[error("'{0}' is not HOST:PORT")]
+    #[error("'{0}' is not HOST:PORT; give --server or SOTTO_SERVER like chat.example:7443")]
     NotAnAddress(String),
 }
 

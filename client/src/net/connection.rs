@@ -19,18 +19,19 @@ const OUTGOING_BYTES_HIGH: usize = 256 * 1024;
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Why an open connection ended.
+/// Why an open connection ended, in words for people; causes from libraries
+/// are for the log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     #[error("the server closed the connection")]
     Closed,
-    #[error("the connection broke: {0}")]
+    #[error("the connection to the server broke")]
     Broken(#[from] std::io::Error),
-    #[error("the server sent something that is no frame: {0}")]
+    #[error("the server sent something that this version does not understand")]
     Frame(#[from] FrameError),
-    #[error("the server fell silent")]
+    #[error("the server does not answer any more")]
     Silent,
-    #[error("the server asked to be left")]
+    #[error("the server asked to connect anew")]
     Left,
 }
 

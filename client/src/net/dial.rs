@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
+use rustls::{CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
 use sotto_protocol::wire::{ClientFrame, Hello, HelloOk, client_frame, server_frame};
 use sotto_protocol::{DeploymentId, ErrorCode, version};
@@ -31,12 +31,10 @@ pub(crate) enum DialError {
     Unreachable(String),
     #[error("the server at {0} did not answer in time")]
     TimedOut(String),
-    #[error(
-        "the certificate of {0} is not one to trust ({1}); nothing was sent. If this is your own deployment, give its certificate authority with --ca FILE"
-    )]
-    Certificate(String, String),
-    #[error("what answers at {0} is not a Sotto server: {1}")]
-    NotSotto(String, String),
+    #[error("the certificate of the server at {0} is not one to trust: {1}. Nothing was sent")]
+    Certificate(String, &'static str),
+    #[error("what answers at {0} is not a Sotto server")]
+    NotSotto(String),
     #[error("the server at {0} refused: {2}")]
     Refused(String, ErrorCode, String, u64),
 }
@@ -45,9 +43,22 @@ impl DialError {
     /// The stable name.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotSotto(..) => "unreachable",
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotSotto(_) => "unreachable",
             Self::Certificate(..) => "certificate_mismatch",
             Self::Refused(_, code, ..) => code.name(),
+        }
+    }
+
+    /// What a person can do about it; follows the sentence itself.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "; check the address, and that a server runs there",
+            Self::TimedOut(_) => "; check the network and the address, and try again",
+            Self::Certificate(..) => {
+                "; if this is your own deployment, give its certificate authority with --ca FILE"
+            }
+            Self::NotSotto(_) => "; check host and port",
+            Self::Refused(..) => "",
         }
     }
 
@@ -126,8 +137,7 @@ impl Dialer {
         address: &ServerAddress,
         stream: TcpStream,
     ) -> Result<Established, DialError> {
-        let not_sotto =
-            |why: &dyn ToString| DialError::NotSotto(address.to_string(), why.to_string());
+        let not_sotto = |why: &dyn std::fmt::Display| not_sotto(address, why);
         let name = ServerName::try_from(address.host.clone()).map_err(|error| not_sotto(&error))?;
         let stream = TlsConnector::from(Arc::clone(&self.tls))
             .connect(name, stream)
@@ -184,11 +194,33 @@ fn tls_error(address: &ServerAddress, error: &std::io::Error) -> DialError {
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match cause {
         Some(rustls::Error::InvalidCertificate(why)) => {
-            DialError::Certificate(address.to_string(), why.to_string())
+            tracing::debug!(%why, "certificate refused");
+            DialError::Certificate(address.to_string(), certificate_reason(why))
         }
-        Some(other) => DialError::NotSotto(address.to_string(), other.to_string()),
+        Some(other) => not_sotto(address, other),
         // A balancer without a server behind it, or one that is stopping, closes here.
         None => DialError::Unreachable(address.to_string()),
+    }
+}
+
+/// The cause is for the log: it is a library's text, or the other side's.
+fn not_sotto(address: &ServerAddress, why: &dyn std::fmt::Display) -> DialError {
+    tracing::debug!(%why, "no Sotto server");
+    DialError::NotSotto(address.to_string())
+}
+
+fn certificate_reason(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet; perhaps this machine's clock is wrong"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another host"
+        }
+        CertificateError::UnknownIssuer => "its certificate authority is not known here",
+        CertificateError::Revoked => "it was revoked",
+        _ => "it does not verify",
     }
 }
 
@@ -197,7 +229,7 @@ async fn say_hello(
     connection: &mut Connection,
 ) -> Result<HelloOk, DialError> {
     let link = |error: LinkError| match error {
-        LinkError::Frame(error) => DialError::NotSotto(address.to_string(), error.to_string()),
+        LinkError::Frame(error) => not_sotto(address, &error),
         _ => DialError::Unreachable(address.to_string()),
     };
     let hello = ClientFrame {
@@ -217,9 +249,6 @@ async fn say_hello(
             error.message,
             error.retry_after_ms,
         )),
-        _ => Err(DialError::NotSotto(
-            address.to_string(),
-            "it did not answer Hello".to_owned(),
-        )),
+        _ => Err(not_sotto(address, &"it did not answer Hello")),
     }
 }

@@ -18,13 +18,13 @@ const SYSTEM_BUNDLES: &[&str] = &[
 /// Why there is nothing to check a server's certificate with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    #[error("the certificate authority file {0} could not be read: {1}")]
-    Unreadable(PathBuf, String),
-    #[error("the file {0} holds no certificate")]
+    #[error("the certificate authority file {0} could not be read; check --ca and SOTTO_CA")]
+    Unreadable(PathBuf),
+    #[error("the file {0} holds no certificate; check --ca and SOTTO_CA")]
     Empty(PathBuf),
     #[error("no certificate authority given and none found on this system; use --ca FILE")]
     NoneFound,
-    #[error("the TLS library refused its settings: {0}")]
+    #[error("the TLS library refused its settings")]
     Settings(#[from] rustls::Error),
 }
 
@@ -51,11 +51,13 @@ pub(crate) fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsE
 }
 
 fn read_bundle(path: &Path) -> Result<RootCertStore, TlsError> {
-    let unreadable =
-        |error: &dyn ToString| TlsError::Unreadable(path.to_owned(), error.to_string());
+    let unreadable = |error: rustls_pki_types::pem::Error| {
+        tracing::debug!(%error, "certificate authority file");
+        TlsError::Unreadable(path.to_owned())
+    };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+        let certificate = certificate.map_err(unreadable)?;
         // A system bundle may hold one that this library does not take; the others still count.
         if let Err(error) = roots.add(certificate) {
             tracing::debug!(%error, "a certificate authority was passed over");
@@ -77,7 +79,7 @@ mod tests {
         let missing = folder.path().join("none.pem");
         assert!(matches!(
             client_config(Some(&missing)),
-            Err(TlsError::Unreadable(..))
+            Err(TlsError::Unreadable(_))
         ));
         let empty = folder.path().join("empty.pem");
         std::fs::write(&empty, "nothing here\n").unwrap();

@@ -42,10 +42,10 @@ pub const PROFILE_NAME_BYTES_MAX: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// There is none; register or log in.
-    #[error("there is no such profile here")]
+    #[error("there is no such profile on this device")]
     Missing,
     /// There is one already.
-    #[error("there is such a profile already")]
+    #[error("there is such a profile on this device already")]
     Exists,
     /// Another program uses it.
     #[error("another program uses this profile")]
@@ -59,7 +59,7 @@ pub enum ProfileError {
     #[error("the profile is locked; its password is needed")]
     PasswordNeeded,
     /// The password does not open it.
-    #[error("wrong password")]
+    #[error("the password is wrong")]
     WrongPassword,
     /// A file of it is damaged.
     #[error("the profile is damaged: {0}")]
@@ -74,7 +74,7 @@ pub enum ProfileError {
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
     /// A file could not be read or written.
-    #[error("{what}: {source}")]
+    #[error("{what} could not be read or written: {}", crate::exit::cause(source))]
     Io {
         /// Which file.
         what: String,
