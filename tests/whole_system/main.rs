@@ -14,4 +14,6 @@ mod accounts;
 mod conversations;
 mod leaks;
 mod network;
+mod receipts;
 mod requests;
+mod terminal;

@@ -1,0 +1,86 @@
+//! A sender can wait until a message arrived, and until somebody saw it.
+
+use crate::support::{Deployment, Said, said, texts};
+
+/// What the last receipt says.
+fn receipt(said: &Said) -> (u64, u64) {
+    let last = said.events.last().unwrap();
+    assert_eq!(last["event"], "receipt", "{said:?}");
+    let mark = |field: &str| last[field].as_u64().unwrap();
+    (mark("delivered_up_to"), mark("read_up_to"))
+}
+
+fn seq(said: &Said) -> u64 {
+    let sent = said.events.iter().find(|event| event["event"] == "sent");
+    sent.unwrap()["seq"].as_u64().unwrap()
+}
+
+#[test]
+fn waiting_ends_when_the_other_person_listens() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let mut at_bob = bob.listen();
+    for wait in ["delivered", "read"] {
+        let text = format!("until {wait}");
+        let sent = alice.ok(&["send", &bob.name, &text, "--wait", wait, "--timeout", "30s"]);
+        let (delivered, read) = receipt(&sent);
+        assert!(delivered >= seq(&sent), "{sent:?}");
+        assert!(wait == "delivered" || read >= seq(&sent), "{sent:?}");
+    }
+    at_bob.until("both messages", |events| texts(events).len() == 2);
+    assert_eq!(alice.ok(&["history", &bob.name]).texts().len(), 3);
+    drop(at_bob);
+    assert_eq!(bob.ok(&["history", &alice.name]).texts().len(), 3);
+}
+
+#[test]
+fn a_program_that_ends_after_one_message_still_tells_that_it_was_read() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let waiting = alice
+        .command(&[
+            "send",
+            &bob.name,
+            "one",
+            "--wait",
+            "read",
+            "--timeout",
+            "40s",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    bob.ok(&["listen", "--for", "30s", "--count", "1"]);
+    let sent = said(waiting.wait_with_output().unwrap());
+    assert_eq!(sent.code, 0, "{sent:?}");
+    assert!(receipt(&sent).1 >= seq(&sent), "{sent:?}");
+}
+
+#[test]
+fn a_message_that_nobody_looked_at_is_not_read() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let waiting = alice
+        .command(&[
+            "send",
+            &bob.name,
+            "one",
+            "--wait",
+            "read",
+            "--timeout",
+            "6s",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Connects, and so receives, without showing anything.
+    bob.ok(&["requests"]);
+    let sent = said(waiting.wait_with_output().unwrap());
+    assert_eq!((sent.code, sent.error_code().as_str()), (6, "timed_out"));
+    bob.ok(&["listen", "--for", "20s", "--count", "1"]);
+}
