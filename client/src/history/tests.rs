@@ -1,3 +1,5 @@
+//! The store: what survives a restart, what is refused, what never reaches the disk in clear.
+
 use proptest::prelude::*;
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
 
