@@ -20,7 +20,7 @@ use crate::net::{Backoff, Connection, DialError, Dialer, Due, Established, LinkE
 /// A goodbye takes no longer than this.
 const CLOSE_WITHIN: Duration = Duration::from_millis(1_000);
 /// The last receipts take no longer than this, in milliseconds.
-const RECEIPTS_WITHIN_MS: u64 = 1_000;
+const RECEIPTS_WITHIN_MS: u64 = 2_000;
 /// Marks the request ids of pings; the engine counts from 1.
 const PING_ID: u64 = 1 << 63;
 

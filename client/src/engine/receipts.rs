@@ -109,7 +109,7 @@ impl Engine {
         }
     }
 
-    /// A session is live: what was left over from before can be told.
+    /// A session is live: what was left over from before is told.
     pub(super) fn receipts_of_before(&mut self) -> Result<(), EngineError> {
         self.receipts.wait_for_session();
         for conversation in self.store().receipts_due(CONVERSATIONS_MAX)? {
@@ -117,7 +117,7 @@ impl Engine {
                 .waiting
                 .insert(conversation, self.now.monotonic_ms);
         }
-        Ok(())
+        self.send_due_receipts()
     }
 
     /// Queues the receipts whose time has come.
@@ -188,7 +188,8 @@ impl Engine {
         })
     }
 
-    /// Whether a receipt is on its way to the server at this moment.
+    /// Whether a receipt is on its way to the server, or will be as soon as
+    /// the session has caught up.
     ///
     /// # Errors
     /// When the local store fails.
@@ -197,6 +198,12 @@ impl Engine {
             let work = self.work.get(&peer);
             work.is_some_and(|work| work.step == Step::Busy)
         };
-        Ok(self.session == Session::Live && self.store().receipted_peers()?.into_iter().any(busy))
+        Ok(match self.session {
+            Session::Offline => false,
+            Session::Live => self.store().receipted_peers()?.into_iter().any(busy),
+            Session::LoggingIn(_) | Session::Syncing(_) | Session::CatchingUp => {
+                !self.store().receipts_due(1)?.is_empty()
+            }
+        })
     }
 }
