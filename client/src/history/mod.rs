@@ -120,10 +120,11 @@ impl History {
     fn with_flags(path: &Path, key: &DatabaseKey, flags: OpenFlags) -> Result<Self, HistoryError> {
         let connection = Connection::open_with_flags(path, flags)?;
         let mut pragma = Zeroizing::new(String::with_capacity(160));
-        // The library would write its own lines to standard error.
-        pragma.push_str("PRAGMA cipher_log_level = NONE; PRAGMA key = \"x'");
+        pragma.push_str("PRAGMA key = \"x'");
         pragma.push_str(&key.to_hex());
-        pragma.push_str("'\";");
+        // The library would write its own lines to standard error. Before the
+        // key is given it would set the level back.
+        pragma.push_str("'\"; PRAGMA cipher_log_level = NONE;");
         connection.execute_batch(&pragma)?;
         connection.execute_batch(
             "PRAGMA cipher_memory_security = ON;

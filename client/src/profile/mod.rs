@@ -205,6 +205,8 @@ impl Profile {
         files::write_private(&location.key(), &header)?;
         let unfinished = location.directory().join("profile.db.new");
         remove_database(&unfinished)?;
+        // The library gives its files, journals too, the mode of this one.
+        drop(files::open_private(&unfinished)?);
         let history = History::create(&unfinished, &key)?;
         history.insert_account(&new_account(account, now)?)?;
         drop(history);

@@ -189,3 +189,17 @@ fn a_runtime_directory_that_others_can_enter_is_not_used() {
     std::fs::set_permissions(&location.runtime, std::fs::Permissions::from_mode(0o700)).unwrap();
     profile.keep_unlocked().unwrap();
 }
+
+#[test]
+fn every_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let location = location(&directory);
+    let profile = create(&location);
+    profile.keep_unlocked().unwrap();
+    for entry in std::fs::read_dir(location.directory()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", entry.path().display());
+    }
+}
