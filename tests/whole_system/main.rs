@@ -17,3 +17,4 @@ mod network;
 mod receipts;
 mod requests;
 mod terminal;
+mod words;
