@@ -39,11 +39,13 @@ impl Username {
     }
 
     /// What the name looks like (UTS 39 skeleton with separators removed):
-    /// two accounts of one skeleton cannot both exist.
+    /// two accounts of one skeleton cannot both exist. UTS 39 takes a zero for a
+    /// capital O; names have none, so beside them it passes for a small one.
     #[must_use]
     pub fn skeleton(&self) -> String {
         unicode_security::skeleton(&self.0)
             .filter(|character| !matches!(character, '_' | '.' | '-'))
+            .map(|character| if character == 'O' { 'o' } else { character })
             .collect()
     }
 }
