@@ -39,6 +39,11 @@ impl Deployment {
 
     /// Starts one with `servers` servers and waits until it is ready.
     pub(crate) fn start(servers: u32) -> Self {
+        Self::start_with(servers, &[])
+    }
+
+    /// The same, with variables for its processes.
+    pub(crate) fn start_with(servers: u32, variables: &'static [(&str, &str)]) -> Self {
         let keep = tempfile::Builder::new()
             .prefix("sotto-e2e-")
             .tempdir()
@@ -62,6 +67,7 @@ impl Deployment {
         thread::spawn(move || {
             let mut child = Command::new("setpriv")
                 .args(arguments)
+                .envs(variables.iter().copied())
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().unwrap())
                 .stderr(log)

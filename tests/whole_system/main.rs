@@ -11,6 +11,7 @@
 mod support;
 
 mod accounts;
+mod attacks;
 mod conversations;
 mod leaks;
 mod network;

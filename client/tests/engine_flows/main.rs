@@ -11,6 +11,7 @@ mod relay;
 mod relay_logs;
 mod world;
 
+mod attacks;
 mod faults;
 mod flows;
 mod receipts;

@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) tap: Option<Tap>,
     /// Frames that clients sent, all together.
     pub(crate) frames_sent: usize,
+    /// And the frames themselves, for those who want to read along.
+    record: Option<Vec<wire::ClientFrame>>,
     /// After so many frames the sender is killed.
     pub(crate) kill_after: Option<usize>,
     seeds: u8,
@@ -108,6 +110,7 @@ impl World {
             },
             tap: None,
             frames_sent: 0,
+            record: None,
             kill_after: None,
             seeds: 0,
             ids: 0,
@@ -139,6 +142,15 @@ impl World {
         world.settle();
         assert_eq!(world.texts(1), ["hello"]);
         world
+    }
+
+    /// Keeps every frame that leaves a client from now on.
+    pub(crate) fn record(&mut self) {
+        self.record = Some(Vec::new());
+    }
+
+    pub(crate) fn recorded(&mut self) -> Vec<wire::ClientFrame> {
+        self.record.take().unwrap_or_default()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -297,6 +309,9 @@ impl World {
             while let Some(frame) = self.next_frame(person) {
                 moved = true;
                 self.frames_sent += 1;
+                if let Some(record) = &mut self.record {
+                    record.push(frame.clone());
+                }
                 self.relay.handle(person, frame);
                 if self.kill_after == Some(self.frames_sent) {
                     self.restart_now(person);
