@@ -27,6 +27,14 @@ const LINES_QUEUED_MAX: usize = 16;
 const FAREWELL: Duration = Duration::from_secs(5);
 /// A message that took longer is worth a word when it is sent.
 const SLOW_MS: u64 = 1_500;
+/// What can be typed, short enough for a narrow terminal.
+const HELP: &[&str] = &[
+    "/accept, /decline, /block [NAME]",
+    "/unblock [NAME]",
+    "/requests  who wants to talk with you",
+    "/quit      ends the chat, as Ctrl-D",
+    "//text     sends /text",
+];
 
 pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
     app.dialer()?;
@@ -205,9 +213,9 @@ impl Talk {
                 return Ok(());
             }
             _ => {
-                app.printer.note(
-                    "/accept, /decline, /block, /unblock [NAME]; /requests; /quit. A line that begins with // is sent with one /",
-                );
+                for line in HELP {
+                    app.printer.note(line);
+                }
                 return Ok(());
             }
         };

@@ -267,7 +267,7 @@ impl Engine {
             command: None,
             failure: Failure {
                 code: code.name(),
-                message: "the server ended the session; connecting again".to_owned(),
+                message: "the server ended the session; try again in a moment".to_owned(),
                 retry_after_ms: (retry_after_ms > 0).then_some(retry_after_ms),
             },
         });
