@@ -1,9 +1,10 @@
-//! B1, D6, E1, F1: servers and thieves against people who follow the rules.
+//! B1, C3, D6, E1, F1: servers and thieves against people who follow the rules.
 
 use sotto_client::engine::Verification;
 use sotto_client::engine::api::{Event, SecurityKind};
 use sotto_protocol::ClientMessageId;
 use sotto_protocol::wire::client_frame::Body as Ask;
+use sotto_protocol::wire::server_frame::Body as Answer;
 
 use crate::world::{PASSWORD, World, name};
 
@@ -108,6 +109,42 @@ fn a_strangers_flood_is_answered_by_nothing() {
     };
     let told: Vec<_> = world.people[0].events.iter().filter(told).collect();
     assert!(told.is_empty(), "{told:?}");
+}
+
+/// C3: a hundred messages in an order that the server makes up. What is shown
+/// is in the sender's order, and what is missing is told.
+#[test]
+fn any_order_of_the_server_is_shown_in_the_senders_order() {
+    let mut world = World::contacts();
+    world.disconnect(1);
+    for n in 0..100 {
+        world.send(0, "bob", &format!("{n:03}"));
+    }
+    world.run();
+    // A fixed xorshift sequence: the same disorder in every run.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    world.tap = Some(Box::new(move |_, mut frame| {
+        if let Some(Answer::Deliver(deliver)) = &mut frame.body {
+            for place in (1..deliver.envelopes.len()).rev() {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                let other = usize::try_from(state % (place as u64 + 1)).unwrap();
+                deliver.envelopes.swap(place, other);
+            }
+        }
+        vec![frame]
+    }));
+    world.connect(1);
+    world.run();
+    world.settle();
+    let shown = world.texts(1)[1..].to_vec();
+    let mut ordered = shown.clone();
+    ordered.sort();
+    ordered.dedup();
+    assert_eq!(shown, ordered);
+    assert!(!shown.is_empty());
+    assert!(shown.len() == 100 || world.security(1, SecurityKind::Gap) >= 1);
 }
 
 /// F1: of a password nothing leaves the client, in no usual form, in no frame
