@@ -1,15 +1,15 @@
-//! Open files: one for each connection, here and in every process started from here.
+//! Open files: one for each connection here, two for each in a balancer started from here.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files beside the connections: libraries, logs, the runtime's own.
-const SPARE: u64 = 512;
+/// Files that a balancer keeps for itself, and more than this program needs.
+const SPARE: u64 = 256;
 
 /// Raises the limit to hold `wanted` connections, here and in children started later, and says how
-/// many connections fit. The hard limit is raised too where the system lets us (as root).
-pub(crate) fn raise(wanted: u64) -> u64 {
+/// many fit. The hard limit is raised too where the system lets us.
+pub(crate) fn raise(wanted: u32) -> u32 {
     // The balancer holds two sockets for each client.
-    let files = wanted.saturating_mul(2).saturating_add(2 * SPARE);
+    let files = u64::from(wanted).saturating_mul(2).saturating_add(SPARE);
     let present = getrlimit(Resource::Nofile);
     let hard = present.maximum.unwrap_or(u64::MAX);
     let both = Rlimit {
@@ -25,5 +25,5 @@ pub(crate) fn raise(wanted: u64) -> u64 {
         let _ = setrlimit(Resource::Nofile, within);
     }
     let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    now.saturating_sub(SPARE)
+    u32::try_from(now.saturating_sub(SPARE) / 2).unwrap_or(u32::MAX)
 }

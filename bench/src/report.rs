@@ -22,6 +22,9 @@ pub(crate) struct Report {
     /// Memory, where the scenario looks at it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) memory: Vec<MemoryLine>,
+    /// What else to know of the figures.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
     /// What makes the scenario fail.
     pub(crate) failures: Vec<String>,
 }
@@ -111,6 +114,9 @@ impl Report {
         }
         for line in &self.memory {
             line.write(&mut text);
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  note: {note}");
         }
         for failure in &self.failures {
             let _ = writeln!(text, "FAILED: {failure}");

@@ -15,6 +15,9 @@ use crate::error::BenchError;
 use crate::pair;
 use crate::report::Report;
 
+/// Connections that a scenario may hold beside its clients.
+pub(crate) const CONNECTIONS_BESIDE: u32 = 128;
+
 /// What a scenario works with.
 pub(crate) struct Context<'a> {
     /// The command line.
