@@ -17,9 +17,9 @@ use crate::history::{
     Baseline, ConversationRow, ConversationState, MessageRow, OwnEntry, Relation,
 };
 
-/// Entries that may stay unacknowledged in a session because nobody decided
-/// about them yet; further ones are passed, so that one stranger cannot hold
-/// up what others write.
+/// Entries of strangers that may stay unacknowledged in a session because
+/// nobody decided about them yet; further ones are passed, so that one stranger
+/// cannot hold up what others write.
 const HELD_MAX: usize = 128;
 
 /// An entry of a log with its fields checked for size.
@@ -47,15 +47,6 @@ impl Entry {
             stored_at_ms: envelope.stored_at_ms,
         })
     }
-}
-
-/// Whether the reading of a log goes on after an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// The entry is dealt with.
-    Pass,
-    /// It cannot be dealt with now; it stays at the server.
-    Hold,
 }
 
 impl Engine {
@@ -86,13 +77,7 @@ impl Engine {
             self.acknowledge_at_least(&row.id, row.cursor);
             return Ok(());
         }
-        match self.entry(row, &entry)? {
-            Next::Pass => Ok(()),
-            Next::Hold => {
-                self.hold(&entry);
-                Ok(())
-            }
-        }
+        self.entry(row, &entry)
     }
 
     /// A log that this device has no conversation for: one that waits for
@@ -101,14 +86,14 @@ impl Engine {
         if self.store().request_for(&entry.conversation)?.is_some() {
             self.store()
                 .put_request_entry(&entry.conversation, entry.seq, envelope)?;
-            self.hold(entry);
+            self.hold_of_stranger(entry);
         } else {
             self.acknowledge_at_least(&entry.conversation, entry.seq);
         }
         Ok(())
     }
 
-    fn hold(&mut self, entry: &Entry) {
+    fn hold_of_stranger(&mut self, entry: &Entry) {
         self.held += 1;
         if self.held > HELD_MAX {
             self.acknowledge_at_least(&entry.conversation, entry.seq);
@@ -120,17 +105,19 @@ impl Engine {
         *passed = (*passed).max(seq);
     }
 
-    fn entry(&mut self, mut row: ConversationRow, entry: &Entry) -> Result<Next, EngineError> {
+    /// Deals with an entry of somebody known. What cannot be dealt with now is
+    /// neither passed nor acknowledged: it stays at the server.
+    fn entry(&mut self, mut row: ConversationRow, entry: &Entry) -> Result<(), EngineError> {
         if self.is_own(entry) {
             return self.own_entry(row, entry);
         }
         match row.state {
             ConversationState::Active if entry.generation <= row.generation => {}
             // A newer generation's welcome is in the mailbox; the rest cannot be opened.
-            _ => return Ok(Next::Hold),
+            _ => return Ok(()),
         }
         if self.is_held_back(&row)? {
-            return Ok(Next::Hold);
+            return Ok(());
         }
         if entry.seq > row.cursor + 1 {
             self.entries_missing(&row, row.cursor + 1, entry.seq - row.cursor - 1)?;
@@ -145,7 +132,7 @@ impl Engine {
         };
         let Some(mut group) = self.take_group(&row)? else {
             self.break_conversation(row, "its keys are not here")?;
-            return Ok(Next::Hold);
+            return Ok(());
         };
         let sealed = Sealed {
             kind,
@@ -183,22 +170,22 @@ impl Engine {
         entry.sender == *self.profile.device().certificate().device_id()
     }
 
-    fn pass(&mut self, mut row: ConversationRow, entry: &Entry) -> Result<Next, EngineError> {
+    fn pass(&mut self, mut row: ConversationRow, entry: &Entry) -> Result<(), EngineError> {
         row.cursor = entry.seq;
         self.store().put_conversation(&row)?;
         self.acknowledge_at_least(&row.id, entry.seq);
-        Ok(Next::Pass)
+        Ok(())
     }
 
     /// An entry of this very device, shown without its payload.
-    fn own_entry(&mut self, row: ConversationRow, entry: &Entry) -> Result<Next, EngineError> {
+    fn own_entry(&mut self, row: ConversationRow, entry: &Entry) -> Result<(), EngineError> {
         let pending = self.store().pending(&row.id)?;
         if let Some(pending) = pending.filter(|pending| pending.client_id == entry.client_id) {
             self.settle(row, &pending, entry.seq)?;
-            return Ok(Next::Pass);
+            return Ok(());
         }
         if row.state != ConversationState::Active {
-            return Ok(Next::Hold);
+            return Ok(());
         }
         let device = *self.profile.device().certificate().device_id();
         let known = self.store().take_own_sent(&row.id, &entry.client_id)? == OwnEntry::Known
@@ -225,13 +212,13 @@ impl Engine {
             row.cursor = entry.seq.saturating_sub(1);
             self.stored(row, &entry.client_id, &appended)?;
             if self.work_of(&peer).step == Step::Busy {
-                return Ok(Next::Pass);
+                return Ok(());
             }
             self.set_step(&peer, Step::Idle);
-            return Ok(Next::Pass);
+            return Ok(());
         }
         self.rolled_back(row)?;
-        Ok(Next::Hold)
+        Ok(())
     }
 
     fn opened(
@@ -415,15 +402,15 @@ impl Engine {
         row: ConversationRow,
         entry: &Entry,
         error: &OpenError,
-    ) -> Result<Next, EngineError> {
+    ) -> Result<(), EngineError> {
         match error {
             OpenError::FutureEpoch => {
                 self.break_conversation(row, "commits are missing here")?;
-                return Ok(Next::Hold);
+                return Ok(());
             }
             OpenError::Group(_) => {
                 self.break_conversation(row, "its keys cannot be used")?;
-                return Ok(Next::Hold);
+                return Ok(());
             }
             OpenError::Replayed => {
                 let peer = row.peer.clone();

@@ -207,3 +207,35 @@ fn a_registration_whose_answer_was_lost_can_be_repeated() {
     assert!(world.people[person].events.contains(&logged_in));
     assert!(world.failures(person).is_empty());
 }
+
+/// What waits at the server for somebody to listen waits whole, however much
+/// it is: passing a part of it unread once lost all after the 128th message.
+#[test]
+fn many_messages_of_an_unsaved_conversation_wait_for_who_listens() {
+    let mut world = World::pair();
+    world.send(0, "bob", "hello");
+    world.run();
+    let accept = Command::Accept {
+        name: name("alice"),
+        keep: Keep::Unsaved,
+    };
+    world.command(1, accept);
+    world.run();
+    world.people[1].listening = false;
+    world.restart(1);
+    let sent: Vec<String> = (0..200).map(|number| format!("waits {number}")).collect();
+    for text in &sent {
+        world.send(0, "bob", text);
+    }
+    world.run();
+    world.people[1].events.clear();
+    world.people[1].listening = true;
+    world.restart(1);
+    world.settle();
+    let shown: Vec<_> = world
+        .texts(1)
+        .into_iter()
+        .filter(|text| sent.contains(text))
+        .collect();
+    assert_eq!(shown, sent);
+}
