@@ -44,8 +44,9 @@ impl Deployment {
 
     /// The same, with variables for its processes.
     pub(crate) fn start_with(servers: u32, variables: &'static [(&str, &str)]) -> Self {
+        remove_leftovers();
         let keep = tempfile::Builder::new()
-            .prefix("sotto-e2e-")
+            .prefix(&format!("{FOLDERS}{}-", std::process::id()))
             .tempdir()
             .unwrap();
         let dir = keep.path().join("up");
@@ -132,6 +133,23 @@ impl Deployment {
         let person = self.person(&fresh_name(stem));
         person.ok(&["register", &person.name]);
         person
+    }
+}
+
+/// What the folders of deployments begin with; the process that made one follows.
+const FOLDERS: &str = "sotto-e2e-";
+
+/// Removes what test processes left that are no more: the shared deployment
+/// lives as long as its process, which has no moment to tidy up after it.
+fn remove_leftovers() {
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name();
+        let maker = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(FOLDERS)?.split('-').next());
+        if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
