@@ -5,7 +5,7 @@
 //! line is read, so nothing is lost when a server, or this program, dies.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, Read};
+use std::io::{BufRead, IsTerminal as _, Read};
 use std::time::Duration;
 
 use sotto_protocol::{ClientMessageId, Username};
@@ -80,7 +80,7 @@ pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
 /// One conversation on the screen.
 struct Talk {
     name: Username,
-    lines: mpsc::Receiver<String>,
+    lines: mpsc::Receiver<Typed>,
     /// When each unsent message was typed; monotonic milliseconds.
     sending: BTreeMap<[u8; 16], u64>,
     /// What was asked of the engine and not answered yet.
@@ -88,6 +88,14 @@ struct Talk {
     /// Messages that were shown as history, some of which may come again as unseen.
     recent: BTreeSet<[u8; 16]>,
     stage: Stage,
+}
+
+/// What came from stdin.
+enum Typed {
+    /// A line.
+    Line(String),
+    /// A line of which the terminal dropped a part.
+    Cut,
 }
 
 /// Something asked of the engine.
@@ -123,7 +131,8 @@ impl Talk {
                 }
                 line = self.lines.recv(), if self.stage == Stage::Talking => {
                     match line {
-                        Some(line) => self.take_line(app, session, &line)?,
+                        Some(Typed::Line(line)) => self.take_line(app, session, &line)?,
+                        Some(Typed::Cut) => app.printer.note(CUT),
                         None => self.stage = Stage::Leaving,
                     }
                     if self.stage == Stage::Leaving {
@@ -286,10 +295,17 @@ fn show_request(app: &mut App, request: &Request) {
     ));
 }
 
+/// A terminal takes lines of at most 4,096 bytes with their end and drops the rest silently
+/// (termios(3), canonical mode).
+const TERMINAL_LINE_BYTES: usize = 4096;
+const CUT: &str = "that line was too long for the terminal, which dropped a part of it; nothing \
+                   was sent. Send it in pieces, or from a file: sotto send NAME - < FILE";
+
 /// Lines of stdin, from a thread of their own: reading blocks.
-fn read_lines() -> mpsc::Receiver<String> {
+fn read_lines() -> mpsc::Receiver<Typed> {
     let (sender, receiver) = mpsc::channel(LINES_QUEUED_MAX);
     std::thread::spawn(move || {
+        let terminal = std::io::stdin().is_terminal();
         let mut input = std::io::stdin().lock();
         loop {
             let mut bytes = Vec::new();
@@ -300,8 +316,12 @@ fn read_lines() -> mpsc::Receiver<String> {
             if !matches!(read, Ok(1..)) {
                 return;
             }
-            let line = String::from_utf8_lossy(&bytes).into_owned();
-            if sender.blocking_send(line).is_err() {
+            let typed = if terminal && bytes.len() >= TERMINAL_LINE_BYTES {
+                Typed::Cut
+            } else {
+                Typed::Line(String::from_utf8_lossy(&bytes).into_owned())
+            };
+            if sender.blocking_send(typed).is_err() {
                 return;
             }
         }

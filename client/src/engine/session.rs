@@ -49,7 +49,7 @@ impl Engine {
                 SecurityKind::PinMismatch,
                 None,
                 None,
-                "this server belongs to another deployment than the profile; nothing was sent",
+                "this server belongs to another deployment than the profile; nothing was sent, what is queued stays queued",
             );
             self.refuse_session(Failure {
                 code: "wrong_deployment",

@@ -1,6 +1,7 @@
 //! Staying unlocked: a random key outside of the profile's home that opens a
 //! second wrapping of the database key inside it. Neither is of use alone.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -12,7 +13,8 @@ use super::{Location, ProfileError, files};
 
 /// Where keys of unlocked profiles lie: `$XDG_RUNTIME_DIR/sotto`, else
 /// `/run/user/UID/sotto`, else `sotto-UID` in the directory for temporary
-/// files. The first two are in memory and end with the login session.
+/// files. The first two are in memory and end with the login session; one that
+/// belongs to or may be changed by somebody else is not used.
 #[must_use]
 pub fn default_runtime() -> PathBuf {
     let uid = rustix::process::geteuid().as_raw();
@@ -21,10 +23,17 @@ pub fn default_runtime() -> PathBuf {
         .filter(|path| path.is_absolute());
     let usual = PathBuf::from(format!("/run/user/{uid}"));
     match given {
-        Some(path) if path.is_dir() => path.join("sotto"),
-        _ if usual.is_dir() => usual.join("sotto"),
+        Some(path) if is_own(&path) => path.join("sotto"),
+        _ if is_own(&usual) => usual.join("sotto"),
         _ => std::env::temp_dir().join(format!("sotto-{uid}")),
     }
+}
+
+/// Whether nobody else could put another folder in the place of one in here.
+fn is_own(directory: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    std::fs::metadata(directory)
+        .is_ok_and(|found| found.is_dir() && found.uid() == own && found.mode() & 0o022 == 0)
 }
 
 /// The file for a profile: named by a hash, so that the name tells nothing.

@@ -10,6 +10,7 @@ use super::signals::StopRequests;
 use super::{FAILED, UpArgs, fail};
 use crate::deployment::{
     Cancel, DatabaseSource, Deployment, DeploymentError, Layout, Notice, Options, Phase, State,
+    quote,
 };
 use crate::postgres::Install;
 use crate::process;
@@ -116,10 +117,16 @@ fn overview(state: &State, layout: &Layout, palette: Palette) -> String {
 fn shorten(path: &Path) -> String {
     let here = std::env::current_dir().ok();
     let below = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
-    below.map_or_else(
+    let shown = below.map_or_else(
         || path.display().to_string(),
         |below| format!("./{}", below.display()),
-    )
+    );
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    if shown.bytes().all(plain) {
+        shown
+    } else {
+        quote(&shown)
+    }
 }
 
 /// A notice as a line for people.

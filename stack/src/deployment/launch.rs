@@ -299,7 +299,7 @@ fn remove_if_there(path: &std::path::Path) -> io::Result<()> {
 }
 
 /// A word for a POSIX shell.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -31,6 +31,7 @@ pub use watch::Notice;
 use crate::certs::{CertError, Certificates};
 use config::{Ports, Settings};
 use database::Database;
+pub(crate) use launch::quote;
 use managed::Managed;
 
 /// The name of the balancer's process.
