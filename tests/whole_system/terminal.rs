@@ -1,17 +1,22 @@
 //! `listen` on a narrow terminal: one bell for a burst, lines that fit, and
 //! colours only where they are wanted.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use portable_pty::{CommandBuilder, PtyPair, PtySize, native_pty_system};
 
 use crate::support::{Deployment, Person, wait_for};
 
 const COLUMNS: u16 = 40;
 
-/// Runs a command for people in a pseudo-terminal; everything it wrote there.
-fn on_terminal(person: &Person, arguments: &[&str], env: &[(&str, &str)]) -> String {
+/// A pseudo-terminal, and a command for people that is ready to run in it.
+fn terminal(
+    person: &Person,
+    arguments: &[&str],
+    env: &[(&str, &str)],
+) -> (PtyPair, CommandBuilder) {
     let size = PtySize {
         rows: 24,
         cols: COLUMNS,
@@ -30,22 +35,36 @@ fn on_terminal(person: &Person, arguments: &[&str], env: &[(&str, &str)]) -> Str
     for (name, value) in env {
         inside.env(name, value);
     }
+    (pair, inside)
+}
+
+/// Runs a command for people in a pseudo-terminal; everything it wrote there.
+fn on_terminal(person: &Person, arguments: &[&str], env: &[(&str, &str)]) -> String {
+    let (pair, inside) = terminal(person, arguments, env);
     let mut child = pair.slave.spawn_command(inside).unwrap();
     drop(pair.slave);
-    let mut reader = pair.master.try_clone_reader().unwrap();
-    let screen = thread::spawn(move || {
-        let mut seen = Vec::new();
+    let (screen, reader) = follow(&*pair.master);
+    let status = wait_for("the command to end", || child.try_wait().unwrap());
+    reader.join().unwrap();
+    let seen = screen.lock().unwrap().clone();
+    let seen = String::from_utf8_lossy(&seen).into_owned();
+    assert!(status.success(), "{arguments:?}: {seen:?}");
+    seen
+}
+
+/// What the terminal shows, as it grows.
+fn follow(master: &dyn portable_pty::MasterPty) -> (Arc<Mutex<Vec<u8>>>, thread::JoinHandle<()>) {
+    let mut reader = master.try_clone_reader().unwrap();
+    let screen = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&screen);
+    let follower = thread::spawn(move || {
         let mut buffer = [0; 4096];
         // A terminal whose last program is gone gives an error, not an end.
         while let Ok(count @ 1..) = reader.read(&mut buffer) {
-            seen.extend_from_slice(&buffer[..count]);
+            seen.lock().unwrap().extend_from_slice(&buffer[..count]);
         }
-        String::from_utf8_lossy(&seen).into_owned()
     });
-    let status = wait_for("the command to end", || child.try_wait().unwrap());
-    let seen = screen.join().unwrap();
-    assert!(status.success(), "{arguments:?}: {seen:?}");
-    seen
+    (screen, follower)
 }
 
 /// The text without colours.
@@ -93,4 +112,33 @@ fn a_burst_rings_once_and_fits_a_narrow_terminal() {
     assert!(plain.contains("plain"), "{plain:?}");
     assert!(!plain.contains('\u{1b}'), "{plain:?}");
     assert_eq!(plain.matches('\u{7}').count(), 1, "{plain:?}");
+}
+
+/// A terminal drops what exceeds its longest line: a part is never sent as if it were all.
+#[test]
+fn a_line_that_the_terminal_has_cut_is_not_sent() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let (pair, inside) = terminal(&alice, &["chat", &bob.name], &[]);
+    let mut child = pair.slave.spawn_command(inside).unwrap();
+    drop(pair.slave);
+    let (screen, reader) = follow(&*pair.master);
+    let shows = |words: &str| {
+        let seen = screen.lock().unwrap().clone();
+        String::from_utf8_lossy(&seen).contains(words).then_some(())
+    };
+    wait_for("the chat", || shows("type and press Enter"));
+    let mut keyboard = pair.master.take_writer().unwrap();
+    keyboard.write_all(&[b'q'; 6_000]).unwrap();
+    keyboard.write_all(b"\n").unwrap();
+    wait_for("a word about the long line", || shows("too long for the"));
+    keyboard.write_all(b"short\n\x04").unwrap();
+    let status = wait_for("the chat to end", || child.try_wait().unwrap());
+    reader.join().unwrap();
+    assert!(status.success());
+    assert_eq!(
+        alice.ok(&["history", &bob.name]).texts(),
+        ["hello", "short"]
+    );
 }
