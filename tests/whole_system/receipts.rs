@@ -1,6 +1,8 @@
 //! A sender can wait until a message arrived, and until somebody saw it.
 
-use crate::support::{Deployment, Said, said, texts};
+use std::process::{Child, Stdio};
+
+use crate::support::{Deployment, Person, Said, said, texts};
 
 /// What the last receipt says.
 fn receipt(said: &Said) -> (u64, u64) {
@@ -13,6 +15,23 @@ fn receipt(said: &Said) -> (u64, u64) {
 fn seq(said: &Said) -> u64 {
     let sent = said.events.iter().find(|event| event["event"] == "sent");
     sent.unwrap()["seq"].as_u64().unwrap()
+}
+
+/// Starts a program that sends one message and waits until it was read.
+fn send_until_read(from: &Person, to: &Person, timeout: &str) -> Child {
+    from.command(&[
+        "send",
+        &to.name,
+        "one",
+        "--wait",
+        "read",
+        "--timeout",
+        timeout,
+    ])
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap()
 }
 
 #[test]
@@ -39,20 +58,7 @@ fn a_program_that_ends_after_one_message_still_tells_that_it_was_read() {
     let deployment = Deployment::shared();
     let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
     alice.befriend(&bob);
-    let waiting = alice
-        .command(&[
-            "send",
-            &bob.name,
-            "one",
-            "--wait",
-            "read",
-            "--timeout",
-            "40s",
-        ])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let waiting = send_until_read(&alice, &bob, "40s");
     bob.ok(&["listen", "--for", "30s", "--count", "1"]);
     let sent = said(waiting.wait_with_output().unwrap());
     assert_eq!(sent.code, 0, "{sent:?}");
@@ -64,20 +70,7 @@ fn a_message_that_nobody_looked_at_is_not_read() {
     let deployment = Deployment::shared();
     let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
     alice.befriend(&bob);
-    let waiting = alice
-        .command(&[
-            "send",
-            &bob.name,
-            "one",
-            "--wait",
-            "read",
-            "--timeout",
-            "6s",
-        ])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let waiting = send_until_read(&alice, &bob, "6s");
     // Connects, and so receives, without showing anything.
     bob.ok(&["requests"]);
     let sent = said(waiting.wait_with_output().unwrap());
