@@ -15,10 +15,16 @@ use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, semver::Version};
 
+/// Without packages for other platforms: a fresh machine does not have them.
 fn metadata() -> Metadata {
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     MetadataCommand::new()
         .manifest_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .other_options(vec!["--offline".to_owned()])
+        .other_options(
+            ["--locked", "--filter-platform", platform.as_str()]
+                .map(str::to_owned)
+                .to_vec(),
+        )
         .exec()
         .unwrap()
 }
