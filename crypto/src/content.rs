@@ -81,7 +81,10 @@ impl Content {
     pub fn encode_padded(&self) -> Result<Vec<u8>, ContentError> {
         let body = match &self.body {
             Body::Text(text) if text.len() > TEXT_BYTES_MAX => return Err(ContentError::TooLarge),
-            Body::Text(text) => wire::content::Body::Text(wire::TextBody { text: text.clone() }),
+            Body::Text(text) => wire::content::Body::Text(wire::TextBody {
+                text: text.clone(),
+                ..wire::TextBody::default()
+            }),
             Body::Receipt {
                 delivered_up_to,
                 read_up_to,
@@ -124,7 +127,7 @@ impl Content {
                 delivered_up_to: receipt.delivered_up_to,
                 read_up_to: receipt.read_up_to,
             },
-            None => Body::Unknown(unpadded(bytes, plain.padding.len()).to_vec()),
+            Some(_) | None => Body::Unknown(unpadded(bytes, plain.padding.len()).to_vec()),
         };
         Ok(Self {
             sender_counter: plain.sender_counter,

@@ -75,6 +75,16 @@ error_codes! {
     NoKeyPackage = 42, "no_key_package";
     /// A key package does not verify, is expired or lives too long.
     KeyPackageInvalid = 43, "key_package_invalid";
+    /// No such blob, or it is not whole yet, or it has expired.
+    UnknownBlob = 44, "unknown_blob";
+    /// No such invite link, or it has expired or was used up.
+    UnknownInvite = 45, "unknown_invite";
+    /// The account has no backup.
+    NoBackup = 46, "no_backup";
+    /// The account has no such device.
+    UnknownDevice = 47, "unknown_device";
+    /// No device offers itself under this link code, or it did so too long ago.
+    UnknownLink = 48, "unknown_link";
     /// The epoch is not the conversation's; process the log and seal again.
     StaleEpoch = 60, "stale_epoch";
     /// The generation is not the conversation's.
@@ -85,6 +95,14 @@ error_codes! {
     CommitInvalid = 63, "commit_invalid";
     /// The rules of the conversation do not allow the change.
     NotAllowed = 64, "not_allowed";
+    /// The account is banned from the group.
+    Banned = 65, "banned";
+    /// Another room has this title, or one that looks like it.
+    TitleTaken = 66, "title_taken";
+    /// The account has used up its room for blobs.
+    QuotaExceeded = 80, "quota_exceeded";
+    /// The piece does not follow what is stored, or the blob has another size.
+    BlobMismatch = 81, "blob_mismatch";
 }
 
 #[cfg(test)]

@@ -34,3 +34,27 @@ pub const DEVICES_PER_ACCOUNT_MAX: usize = 8;
 pub const GROUP_LEAVES_MAX: usize = 4096;
 /// Bytes of an agent string.
 pub const AGENT_BYTES_MAX: usize = 64;
+/// Accounts that a group's policy bans.
+pub const BANNED_MAX: usize = 1_000;
+/// A published display name, or a title of a room.
+pub const DISPLAY_NAME_BYTES_MAX: usize = 64;
+/// A status text, or a topic of a room.
+pub const STATUS_BYTES_MAX: usize = 256;
+/// A sealed signal.
+pub const SIGNAL_BYTES_MAX: usize = 1_024;
+/// An encoded leave statement.
+pub const LEAVE_STATEMENT_BYTES_MAX: usize = 512;
+/// Rooms in one page.
+pub const ROOMS_PAGE_MAX: usize = 100;
+/// Invite links of one group.
+pub const JOIN_LINKS_MAX: usize = 100;
+/// Uses of one invite link.
+pub const JOIN_LINK_USES_MAX: u32 = 10_000;
+/// One piece of a blob.
+pub const BLOB_PIECE_BYTES_MAX: usize = 256 * 1024;
+/// A device's offer when it is linked.
+pub const LINK_OFFER_BYTES_MAX: usize = 4_096;
+/// The answer to it.
+pub const LINK_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// A sealed backup.
+pub const BACKUP_BYTES_MAX: usize = 512 * 1024;

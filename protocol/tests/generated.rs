@@ -11,7 +11,12 @@ fn checked_in_messages_match_the_proto_files() {
         .map(|name| root.join(format!("proto/sotto/v1/{name}.proto")));
     let descriptors = protox::compile(files, [root.join("proto")]).unwrap();
     prost_build::Config::new()
-        .bytes([".sotto.v1.Append.payload", ".sotto.v1.Envelope.payload"])
+        .bytes([
+            ".sotto.v1.Append.payload",
+            ".sotto.v1.Envelope.payload",
+            ".sotto.v1.UploadChunk.data",
+            ".sotto.v1.BlobPiece.data",
+        ])
         .out_dir(out.path())
         .compile_fds(descriptors)
         .unwrap();

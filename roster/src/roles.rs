@@ -140,6 +140,8 @@ impl Policy {
             }),
             Rules::Group { roles } => wire::policy::Rules::Group(wire::GroupPolicy {
                 roles: roles.iter().map(role_entry).collect(),
+                access: wire::GroupAccess::Closed.into(),
+                banned: Vec::new(),
             }),
         };
         wire::Policy {

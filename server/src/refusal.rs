@@ -137,6 +137,21 @@ const fn sentence(code: ErrorCode) -> &'static str {
         ErrorCode::ConversationExists => "The conversation exists already; use it.",
         ErrorCode::CommitInvalid => "The change does not verify; read the log and make it again.",
         ErrorCode::NotAllowed => "The rules of the conversation do not allow this.",
+        ErrorCode::UnknownBlob => "The file is not there, not whole yet, or has expired.",
+        ErrorCode::UnknownInvite => {
+            "The invite link is unknown, expired or used up; ask for a new one."
+        }
+        ErrorCode::NoBackup => "The account has no backup.",
+        ErrorCode::UnknownDevice => "The account has no such device; list the devices.",
+        ErrorCode::UnknownLink => {
+            "No device waits under this code; show a new code on the new device."
+        }
+        ErrorCode::Banned => "The account is banned from this group; ask one of its admins.",
+        ErrorCode::TitleTaken => "Another room has this title; choose another.",
+        ErrorCode::QuotaExceeded => {
+            "The account's room for files is used up; delete some, or wait until they expire."
+        }
+        ErrorCode::BlobMismatch => "The piece does not fit what is stored; ask where it stands.",
     }
 }
 

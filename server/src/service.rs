@@ -120,5 +120,8 @@ pub(crate) async fn answer(
         | Request::Acknowledge(_)
         | Request::Ping(_)
         | Request::Pong(_) => Err(Refusal::new(ErrorCode::Malformed)),
+        _ => Err(Refusal::malformed(
+            "This server does not know that request.",
+        )),
     }
 }

@@ -146,9 +146,18 @@ pub struct User {
     /// The name.
     #[prost(string, tag = "1")]
     pub username: ::prost::alloc::string::String,
-    /// Whether a session of it is live somewhere.
+    /// Whether a session of it is live somewhere; false also where the account does not show it.
     #[prost(bool, tag = "2")]
     pub online: bool,
+    /// When it was last there; milliseconds since 1970 UTC, to the minute; 0 where the account does not show it.
+    #[prost(uint64, tag = "3")]
+    pub last_seen_ms: u64,
+    /// The name that the person published; empty for none.
+    #[prost(string, tag = "4")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The status text that the person published; empty for none.
+    #[prost(string, tag = "5")]
+    pub status: ::prost::alloc::string::String,
 }
 /// Asks for an account's identity and devices.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -169,9 +178,73 @@ pub struct Account {
     /// Encoded DeviceCertificates, one a device.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
-    /// Whether a session of it is live somewhere.
+    /// As in User.
     #[prost(bool, tag = "4")]
     pub online: bool,
+    /// As in User.
+    #[prost(uint64, tag = "5")]
+    pub last_seen_ms: u64,
+    /// As in User.
+    #[prost(string, tag = "6")]
+    pub display_name: ::prost::alloc::string::String,
+    /// As in User.
+    #[prost(string, tag = "7")]
+    pub status: ::prost::alloc::string::String,
+}
+/// What an account shows of itself to others. The deployment's directory mode
+/// may show less: with `contacts` only accounts that share a conversation see
+/// anything, with `hidden` lists are empty for everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetVisibility {
+    /// Whether lists and searches name the account.
+    #[prost(enumeration = "Shown", tag = "1")]
+    pub directory: i32,
+    /// Whether others see that it is online.
+    #[prost(enumeration = "Shown", tag = "2")]
+    pub online: i32,
+    /// Whether others see when it was last there.
+    #[prost(enumeration = "Shown", tag = "3")]
+    pub last_seen: i32,
+}
+/// Publishes name and status in clear, by choice; empty fields take them back.
+/// What is for contacts only is sealed to them as ProfileBody instead.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutProfile {
+    /// UTF-8; at most 64 bytes.
+    #[prost(string, tag = "1")]
+    pub display_name: ::prost::alloc::string::String,
+    /// UTF-8; at most 256 bytes.
+    #[prost(string, tag = "2")]
+    pub status: ::prost::alloc::string::String,
+}
+/// Asks for the asking account's own settings.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetSettings {
+}
+/// The answer to GetSettings.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Settings {
+    /// As in SetVisibility; never SHOWN_UNCHANGED.
+    #[prost(enumeration = "Shown", tag = "1")]
+    pub directory: i32,
+    /// As in SetVisibility.
+    #[prost(enumeration = "Shown", tag = "2")]
+    pub online: i32,
+    /// As in SetVisibility.
+    #[prost(enumeration = "Shown", tag = "3")]
+    pub last_seen: i32,
+    /// As published.
+    #[prost(string, tag = "4")]
+    pub display_name: ::prost::alloc::string::String,
+    /// As published.
+    #[prost(string, tag = "5")]
+    pub status: ::prost::alloc::string::String,
+    /// Bytes of blobs stored for this account.
+    #[prost(uint64, tag = "6")]
+    pub blob_bytes_used: u64,
+    /// Bytes of blobs that it may have.
+    #[prost(uint64, tag = "7")]
+    pub blob_bytes_max: u64,
 }
 /// Who may register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -268,6 +341,105 @@ impl UserFilter {
         }
     }
 }
+/// One choice of SetVisibility.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Shown {
+    /// As before.
+    Unchanged = 0,
+    /// Everybody may see it.
+    ToAll = 1,
+    /// Nobody may.
+    ToNobody = 2,
+}
+impl Shown {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unchanged => "SHOWN_UNCHANGED",
+            Self::ToAll => "SHOWN_TO_ALL",
+            Self::ToNobody => "SHOWN_TO_NOBODY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SHOWN_UNCHANGED" => Some(Self::Unchanged),
+            "SHOWN_TO_ALL" => Some(Self::ToAll),
+            "SHOWN_TO_NOBODY" => Some(Self::ToNobody),
+            _ => None,
+        }
+    }
+}
+/// Begins an upload, or asks where an interrupted one stands.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartUpload {
+    /// Chosen at random by the uploader; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub blob_id: ::prost::alloc::vec::Vec<u8>,
+    /// Size of the whole sealed blob, in bytes.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+}
+/// One piece of an upload. Pieces come in order.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadChunk {
+    /// Which; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub blob_id: ::prost::alloc::vec::Vec<u8>,
+    /// Where the piece begins; must be what is stored so far.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// At most 262,144 bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub data: ::prost::bytes::Bytes,
+}
+/// The answer to StartUpload and UploadChunk: durable up to here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadState {
+    /// Bytes stored.
+    #[prost(uint64, tag = "1")]
+    pub stored: u64,
+    /// Whether the blob is whole and can be read.
+    #[prost(bool, tag = "2")]
+    pub complete: bool,
+    /// When the blob will be deleted; milliseconds since 1970 UTC.
+    #[prost(uint64, tag = "3")]
+    pub expires_at_ms: u64,
+}
+/// Asks for a piece of a whole blob.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBlob {
+    /// Which; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub blob_id: ::prost::alloc::vec::Vec<u8>,
+    /// From here.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// At most so much; the server's limit is 262,144 bytes.
+    #[prost(uint32, tag = "3")]
+    pub length: u32,
+}
+/// The answer to GetBlob.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlobPiece {
+    /// Size of the whole blob.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+    /// From the offset asked for.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: ::prost::bytes::Bytes,
+}
+/// Deletes a blob of the asking account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteBlob {
+    /// Which; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub blob_id: ::prost::alloc::vec::Vec<u8>,
+}
 /// One entry of a log, as delivered. A device's mailbox is the log whose
 /// conversation_id is the device's id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -328,7 +500,7 @@ pub struct MailboxWelcome {
     /// The account that invited, as the server knows it.
     #[prost(string, tag = "5")]
     pub inviter: ::prost::alloc::string::String,
-    /// An MLS Welcome message, with the ratchet tree inside while the group is small.
+    /// An MLS Welcome message. Without the ratchet tree inside, it is asked for with GetTree.
     #[prost(bytes = "vec", tag = "6")]
     pub welcome: ::prost::alloc::vec::Vec<u8>,
 }
@@ -457,6 +629,10 @@ pub struct Resume {
     /// Where the device's own store stands.
     #[prost(message, repeated, tag = "1")]
     pub cursors: ::prost::alloc::vec::Vec<Cursor>,
+    /// Logs that are not to be delivered now (invitations that nobody accepted);
+    /// 16 bytes each. A later Resume that names the log in `cursors` begins it.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub held: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 /// Up to where a device has a log, durably.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -508,6 +684,96 @@ pub struct GroupInfo {
     /// The seq of the commit that led to this epoch.
     #[prost(uint64, tag = "4")]
     pub seq: u64,
+    /// The ratchet tree, where it is not inside group_info.
+    #[prost(bytes = "vec", tag = "5")]
+    pub ratchet_tree: ::prost::alloc::vec::Vec<u8>,
+}
+/// Asks for the ratchet tree that a welcome of the asking device belongs to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTree {
+    /// The conversation; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// Its generation.
+    #[prost(uint32, tag = "2")]
+    pub generation: u32,
+    /// The epoch that the welcome leads to.
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+}
+/// The answer to GetTree.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tree {
+    /// The MLS ratchet tree (RFC 9420 12.4.3.3).
+    #[prost(bytes = "vec", tag = "1")]
+    pub ratchet_tree: ::prost::alloc::vec::Vec<u8>,
+}
+/// Leaves a group, or declines an invitation: the statement enters the log, and
+/// from there on the account's devices read nothing. An admin's client takes
+/// their leaves out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Leave {
+    /// The conversation; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// As in Append.
+    #[prost(bytes = "vec", tag = "2")]
+    pub client_id: ::prost::alloc::vec::Vec<u8>,
+    /// An encoded LeaveStatement.
+    #[prost(bytes = "vec", tag = "3")]
+    pub statement: ::prost::alloc::vec::Vec<u8>,
+}
+/// What somebody who leaves signs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaveStatement {
+    /// An encoded LeaveStatementTbs; at most 256 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub tbs: ::prost::alloc::vec::Vec<u8>,
+    /// Ed25519 by the device's key over the label "sotto leave v1\0" and tbs; 64 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+}
+/// The bytes that are signed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaveStatementTbs {
+    /// The deployment; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub deployment_id: ::prost::alloc::vec::Vec<u8>,
+    /// The conversation; 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// The account that leaves.
+    #[prost(string, tag = "3")]
+    pub username: ::prost::alloc::string::String,
+    /// The device that signs; 16 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub device_id: ::prost::alloc::vec::Vec<u8>,
+    /// The envelope's client id, so that a statement counts once; 16 bytes.
+    #[prost(bytes = "vec", tag = "5")]
+    pub client_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// Something for the members who are online now; never stored, no answer but Done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Signal {
+    /// The conversation; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// Sealed under a key of the epoch, signed by the device; at most 1,024 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub payload: ::prost::alloc::vec::Vec<u8>,
+}
+/// Server push: a Signal of another member.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Signaled {
+    /// The conversation; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// The sending device; 16 bytes. A claim of the server: the payload authenticates it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub sender_device_id: ::prost::alloc::vec::Vec<u8>,
+    /// As sent.
+    #[prost(bytes = "vec", tag = "3")]
+    pub payload: ::prost::alloc::vec::Vec<u8>,
 }
 /// Asks which conversation two accounts have with each other.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -535,6 +801,10 @@ pub enum EnvelopeKind {
     Commit = 2,
     /// A MailboxWelcome; only in device mailboxes.
     Welcome = 3,
+    /// A LeaveStatement, in clear: an account leaves, or declines to enter.
+    Leave = 4,
+    /// A JoinRequest, in clear: somebody with an invite link asks to be added.
+    JoinRequest = 5,
 }
 impl EnvelopeKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -547,6 +817,8 @@ impl EnvelopeKind {
             Self::Application => "ENVELOPE_KIND_APPLICATION",
             Self::Commit => "ENVELOPE_KIND_COMMIT",
             Self::Welcome => "ENVELOPE_KIND_WELCOME",
+            Self::Leave => "ENVELOPE_KIND_LEAVE",
+            Self::JoinRequest => "ENVELOPE_KIND_JOIN_REQUEST",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -556,9 +828,110 @@ impl EnvelopeKind {
             "ENVELOPE_KIND_APPLICATION" => Some(Self::Application),
             "ENVELOPE_KIND_COMMIT" => Some(Self::Commit),
             "ENVELOPE_KIND_WELCOME" => Some(Self::Welcome),
+            "ENVELOPE_KIND_LEAVE" => Some(Self::Leave),
+            "ENVELOPE_KIND_JOIN_REQUEST" => Some(Self::JoinRequest),
             _ => None,
         }
     }
+}
+/// Before login: a new device leaves its offer where an old one will look for it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutLinkOffer {
+    /// SHA-256 of "sotto link v1" and the code that the new device shows, its first 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub rendezvous_id: ::prost::alloc::vec::Vec<u8>,
+    /// Sealed by a key that comes from the code; at most 4,096 bytes. Kept for ten minutes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub offer: ::prost::alloc::vec::Vec<u8>,
+}
+/// Asks for an offer; needs a login.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLinkOffer {
+    /// As in PutLinkOffer.
+    #[prost(bytes = "vec", tag = "1")]
+    pub rendezvous_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// The answer to GetLinkOffer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LinkOffer {
+    /// As put.
+    #[prost(bytes = "vec", tag = "1")]
+    pub offer: ::prost::alloc::vec::Vec<u8>,
+}
+/// Leaves the old device's answer; needs a login.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutLinkAnswer {
+    /// As in PutLinkOffer.
+    #[prost(bytes = "vec", tag = "1")]
+    pub rendezvous_id: ::prost::alloc::vec::Vec<u8>,
+    /// Sealed to the key in the offer; at most 65,536 bytes. Kept for ten minutes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub answer: ::prost::alloc::vec::Vec<u8>,
+}
+/// Before login: asks whether the answer is there; answered by LinkAnswer, with
+/// an empty answer while it is not.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLinkAnswer {
+    /// As in PutLinkOffer.
+    #[prost(bytes = "vec", tag = "1")]
+    pub rendezvous_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// The answer to GetLinkAnswer. It can be had once.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LinkAnswer {
+    /// As put; empty while there is none.
+    #[prost(bytes = "vec", tag = "1")]
+    pub answer: ::prost::alloc::vec::Vec<u8>,
+}
+/// Registers a further device of the asking account. The certificate is signed
+/// by the account's identity key, which an old device holds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddDevice {
+    /// An encoded DeviceCertificate.
+    #[prost(bytes = "vec", tag = "1")]
+    pub certificate: ::prost::alloc::vec::Vec<u8>,
+}
+/// Removes another device of the asking account: its login, key packages,
+/// mailbox and deliveries end at once. The asking device takes it out of its groups.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeDevice {
+    /// Which; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub device_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// Puts the account's sealed backup in the place of the one before.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutBackup {
+    /// Sealed by the recovery key; at most 524,288 bytes, of a padded size.
+    #[prost(bytes = "vec", tag = "1")]
+    pub backup: ::prost::alloc::vec::Vec<u8>,
+    /// The counter of backups that the client saw last; another one's write in between is refused with stale_epoch.
+    #[prost(uint64, tag = "2")]
+    pub previous: u64,
+}
+/// Before login: asks for an account's backup. The password's key is needed and
+/// not enough: the backup opens by the recovery key only.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBackup {
+    /// The account.
+    #[prost(string, tag = "1")]
+    pub username: ::prost::alloc::string::String,
+    /// As in PasswordLogin.
+    #[prost(string, tag = "2")]
+    pub authentication_key: ::prost::alloc::string::String,
+}
+/// The answer to GetBackup, and to PutBackup (without the bytes).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Backup {
+    /// As put.
+    #[prost(bytes = "vec", tag = "1")]
+    pub backup: ::prost::alloc::vec::Vec<u8>,
+    /// Its counter, from 1.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// When it was put; milliseconds since 1970 UTC.
+    #[prost(uint64, tag = "3")]
+    pub stored_at_ms: u64,
 }
 /// Puts key packages of the asking device into the directory.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -607,13 +980,155 @@ pub struct ClaimedKeyPackage {
     #[prost(bytes = "vec", tag = "2")]
     pub key_package: ::prost::alloc::vec::Vec<u8>,
 }
+/// Lists a public group as a room, or changes how it is listed. Admins only.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetRoom {
+    /// The conversation; its policy must have public access; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// In clear, by choice; UTF-8, 1 to 64 bytes; unique but for case. Empty takes the room off the list.
+    #[prost(string, tag = "2")]
+    pub title: ::prost::alloc::string::String,
+    /// In clear, by choice; UTF-8; at most 256 bytes.
+    #[prost(string, tag = "3")]
+    pub topic: ::prost::alloc::string::String,
+}
+/// Asks for the rooms of the deployment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRooms {
+    /// Only titles that begin with this, but for case; may be empty.
+    #[prost(string, tag = "1")]
+    pub prefix: ::prost::alloc::string::String,
+    /// Continue after this title.
+    #[prost(string, tag = "2")]
+    pub after: ::prost::alloc::string::String,
+    /// At most this many; the server's limit is 100.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+}
+/// The answer to ListRooms.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Rooms {
+    /// Sorted by title.
+    #[prost(message, repeated, tag = "1")]
+    pub rooms: ::prost::alloc::vec::Vec<Room>,
+    /// Whether more follow.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+/// One room.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Room {
+    /// The conversation; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// As its admins wrote it.
+    #[prost(string, tag = "2")]
+    pub title: ::prost::alloc::string::String,
+    /// As its admins wrote it.
+    #[prost(string, tag = "3")]
+    pub topic: ::prost::alloc::string::String,
+    /// How many accounts are in.
+    #[prost(uint32, tag = "4")]
+    pub members: u32,
+    /// Whether the asking account is in.
+    #[prost(bool, tag = "5")]
+    pub joined: bool,
+}
+/// Makes an invite link of a closed group known to the server. Admins only.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateJoinLink {
+    /// The conversation; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// Chosen at random; 16 bytes. The link's secret stays among the members.
+    #[prost(bytes = "vec", tag = "2")]
+    pub link_id: ::prost::alloc::vec::Vec<u8>,
+    /// Until when; milliseconds since 1970 UTC; at most a year ahead.
+    #[prost(uint64, tag = "3")]
+    pub expires_at_ms: u64,
+    /// How often it may be used; 1 to 10,000.
+    #[prost(uint32, tag = "4")]
+    pub uses: u32,
+}
+/// Ends a link before its time. Admins only.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeJoinLink {
+    /// The conversation; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// Which; 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub link_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// Asks which links of a group still count. Admins only.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListJoinLinks {
+    /// The conversation; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// The answer to ListJoinLinks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JoinLinks {
+    /// At most 100.
+    #[prost(message, repeated, tag = "1")]
+    pub links: ::prost::alloc::vec::Vec<JoinLink>,
+}
+/// One link, as the server knows it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinLink {
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub link_id: ::prost::alloc::vec::Vec<u8>,
+    /// Until when; milliseconds since 1970 UTC.
+    #[prost(uint64, tag = "2")]
+    pub expires_at_ms: u64,
+    /// How often it may still be used.
+    #[prost(uint32, tag = "3")]
+    pub uses_left: u32,
+}
+/// Uses a link: a JoinRequest enters the group's log; an admin's client adds
+/// the account or waits for the admin's word. The same account and link again
+/// count once.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestJoin {
+    /// The conversation that the link names; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// Which link; 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub link_id: ::prost::alloc::vec::Vec<u8>,
+    /// As in Append.
+    #[prost(bytes = "vec", tag = "3")]
+    pub client_id: ::prost::alloc::vec::Vec<u8>,
+    /// HMAC-SHA256 by the link's secret over what docs/protocol.md lists; 32 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub proof: ::prost::alloc::vec::Vec<u8>,
+}
+/// The payload of an ENVELOPE_KIND_JOIN_REQUEST envelope.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinRequest {
+    /// Who asks, as the server knows it.
+    #[prost(string, tag = "1")]
+    pub username: ::prost::alloc::string::String,
+    /// The account's identity key; 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub identity_key: ::prost::alloc::vec::Vec<u8>,
+    /// Which link; 16 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub link_id: ::prost::alloc::vec::Vec<u8>,
+    /// As in RequestJoin.
+    #[prost(bytes = "vec", tag = "4")]
+    pub proof: ::prost::alloc::vec::Vec<u8>,
+}
 /// From a client.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientFrame {
     /// Chosen by the client, not 0, repeated in the answer. 0 only for Acknowledge and Pong, which have none.
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
-    #[prost(oneof = "client_frame::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "client_frame::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45")]
     pub body: ::core::option::Option<client_frame::Body>,
 }
 /// Nested message and enum types in `ClientFrame`.
@@ -660,6 +1175,54 @@ pub mod client_frame {
         Ping(super::Ping),
         #[prost(message, tag = "21")]
         Pong(super::Pong),
+        #[prost(message, tag = "22")]
+        SetVisibility(super::SetVisibility),
+        #[prost(message, tag = "23")]
+        PutProfile(super::PutProfile),
+        #[prost(message, tag = "24")]
+        GetSettings(super::GetSettings),
+        #[prost(message, tag = "25")]
+        GetTree(super::GetTree),
+        #[prost(message, tag = "26")]
+        Leave(super::Leave),
+        #[prost(message, tag = "27")]
+        Signal(super::Signal),
+        #[prost(message, tag = "28")]
+        SetRoom(super::SetRoom),
+        #[prost(message, tag = "29")]
+        ListRooms(super::ListRooms),
+        #[prost(message, tag = "30")]
+        CreateJoinLink(super::CreateJoinLink),
+        #[prost(message, tag = "31")]
+        RevokeJoinLink(super::RevokeJoinLink),
+        #[prost(message, tag = "32")]
+        ListJoinLinks(super::ListJoinLinks),
+        #[prost(message, tag = "33")]
+        RequestJoin(super::RequestJoin),
+        #[prost(message, tag = "34")]
+        StartUpload(super::StartUpload),
+        #[prost(message, tag = "35")]
+        UploadChunk(super::UploadChunk),
+        #[prost(message, tag = "36")]
+        GetBlob(super::GetBlob),
+        #[prost(message, tag = "37")]
+        DeleteBlob(super::DeleteBlob),
+        #[prost(message, tag = "38")]
+        PutLinkOffer(super::PutLinkOffer),
+        #[prost(message, tag = "39")]
+        GetLinkOffer(super::GetLinkOffer),
+        #[prost(message, tag = "40")]
+        PutLinkAnswer(super::PutLinkAnswer),
+        #[prost(message, tag = "41")]
+        GetLinkAnswer(super::GetLinkAnswer),
+        #[prost(message, tag = "42")]
+        AddDevice(super::AddDevice),
+        #[prost(message, tag = "43")]
+        RevokeDevice(super::RevokeDevice),
+        #[prost(message, tag = "44")]
+        PutBackup(super::PutBackup),
+        #[prost(message, tag = "45")]
+        GetBackup(super::GetBackup),
     }
 }
 /// From a server.
@@ -668,7 +1231,7 @@ pub struct ServerFrame {
     /// The request that this answers; 0 for what nobody asked.
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
-    #[prost(oneof = "server_frame::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "server_frame::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28")]
     pub body: ::core::option::Option<server_frame::Body>,
 }
 /// Nested message and enum types in `ServerFrame`.
@@ -709,6 +1272,26 @@ pub mod server_frame {
         Pong(super::Pong),
         #[prost(message, tag = "18")]
         Move(super::Move),
+        #[prost(message, tag = "19")]
+        Settings(super::Settings),
+        #[prost(message, tag = "20")]
+        Tree(super::Tree),
+        #[prost(message, tag = "21")]
+        Signaled(super::Signaled),
+        #[prost(message, tag = "22")]
+        Rooms(super::Rooms),
+        #[prost(message, tag = "23")]
+        JoinLinks(super::JoinLinks),
+        #[prost(message, tag = "24")]
+        UploadState(super::UploadState),
+        #[prost(message, tag = "25")]
+        BlobPiece(super::BlobPiece),
+        #[prost(message, tag = "26")]
+        LinkOffer(super::LinkOffer),
+        #[prost(message, tag = "27")]
+        LinkAnswer(super::LinkAnswer),
+        #[prost(message, tag = "28")]
+        Backup(super::Backup),
     }
 }
 /// A request was refused.
@@ -821,9 +1404,17 @@ pub struct PairPolicy {
 /// A group: everybody in it, by role.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GroupPolicy {
-    /// One entry for each member account; sorted by name, no name twice.
+    /// Sorted by name, no name twice. With closed access one entry for each
+    /// member account; with public access those that are more than members, and
+    /// everybody else who is in is a member.
     #[prost(message, repeated, tag = "1")]
     pub roles: ::prost::alloc::vec::Vec<RoleEntry>,
+    /// Who may come in without being added.
+    #[prost(enumeration = "GroupAccess", tag = "2")]
+    pub access: i32,
+    /// Accounts that may not come in; sorted, no name twice; at most 1,000.
+    #[prost(string, repeated, tag = "3")]
+    pub banned: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// One account's role.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -834,6 +1425,35 @@ pub struct RoleEntry {
     /// What the account may do.
     #[prost(enumeration = "Role", tag = "2")]
     pub role: i32,
+}
+/// Who may enter a group by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupAccess {
+    /// Nobody: admins add members.
+    Closed = 0,
+    /// Every account of the deployment that is not banned, by external commit.
+    Public = 1,
+}
+impl GroupAccess {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Closed => "GROUP_ACCESS_CLOSED",
+            Self::Public => "GROUP_ACCESS_PUBLIC",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_ACCESS_CLOSED" => Some(Self::Closed),
+            "GROUP_ACCESS_PUBLIC" => Some(Self::Public),
+            _ => None,
+        }
+    }
 }
 /// What an account may do in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -873,7 +1493,7 @@ impl Role {
     }
 }
 /// The plaintext of one MLS application message, before padding.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Content {
     /// Dense counter of the sending device in this conversation, from 1: a
     /// missing number is a lost message.
@@ -891,12 +1511,12 @@ pub struct Content {
     /// Zero bytes up to the next size class.
     #[prost(bytes = "vec", tag = "1000")]
     pub padding: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "content::Body", tags = "10, 11")]
+    #[prost(oneof = "content::Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
     pub body: ::core::option::Option<content::Body>,
 }
 /// Nested message and enum types in `Content`.
 pub mod content {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Body {
         /// Written text.
         #[prost(message, tag = "10")]
@@ -904,6 +1524,36 @@ pub mod content {
         /// The sender read messages up to here.
         #[prost(message, tag = "11")]
         Receipt(super::ReceiptBody),
+        /// An earlier message of the sender says this now.
+        #[prost(message, tag = "12")]
+        Edit(super::EditBody),
+        /// A message is taken back for everyone.
+        #[prost(message, tag = "13")]
+        Delete(super::DeleteBody),
+        /// A reaction to a message.
+        #[prost(message, tag = "14")]
+        Reaction(super::ReactionBody),
+        /// A file or image.
+        #[prost(message, tag = "15")]
+        Attachment(super::AttachmentBody),
+        /// Title and description of a group; counts when an admin sent it.
+        #[prost(message, tag = "16")]
+        GroupInfo(super::GroupInfoBody),
+        /// An invite link of the group; counts when an admin sent it.
+        #[prost(message, tag = "17")]
+        JoinLink(super::JoinLinkBody),
+        /// How long messages from here on are kept.
+        #[prost(message, tag = "18")]
+        Timer(super::TimerBody),
+        /// A message is pinned or unpinned; counts when an admin, or in a pair anybody, sent it.
+        #[prost(message, tag = "19")]
+        Pin(super::PinBody),
+        /// Name and status of the sender, for contacts.
+        #[prost(message, tag = "20")]
+        Profile(super::ProfileBody),
+        /// For the sender's own other devices: settings and marks that they share.
+        #[prost(message, tag = "21")]
+        OwnDevices(super::OwnDevicesBody),
     }
 }
 /// Written text.
@@ -912,6 +1562,186 @@ pub struct TextBody {
     /// UTF-8; at most 65,536 bytes.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
+    /// The message that this answers.
+    #[prost(message, optional, tag = "2")]
+    pub reply_to: ::core::option::Option<MessageRef>,
+    /// What of it is quoted; at most 512 bytes; shown only where the message itself is not here.
+    #[prost(string, tag = "3")]
+    pub quote: ::prost::alloc::string::String,
+    /// Accounts that are spoken to by name; at most 64.
+    #[prost(string, repeated, tag = "4")]
+    pub mentions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether it was written elsewhere and passed on.
+    #[prost(bool, tag = "5")]
+    pub forwarded: bool,
+    /// Seconds after reading at which every device deletes it; 0 for never.
+    #[prost(uint32, tag = "6")]
+    pub expires_after_s: u32,
+}
+/// Names a message of the same conversation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MessageRef {
+    /// The device that sent it; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub device_id: ::prost::alloc::vec::Vec<u8>,
+    /// Its client id; 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub client_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// A new text for an own message. The latest in log order counts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EditBody {
+    /// Which; must be the sender account's own.
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<MessageRef>,
+    /// As in TextBody.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    /// As in TextBody.
+    #[prost(string, repeated, tag = "3")]
+    pub mentions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Takes a message back: its own author, or in a group an admin.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteBody {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<MessageRef>,
+}
+/// Adds or takes back a reaction. One account has each emoji once a message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReactionBody {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<MessageRef>,
+    /// One emoji; at most 32 bytes.
+    #[prost(string, tag = "2")]
+    pub emoji: ::prost::alloc::string::String,
+    /// Whether it is taken back.
+    #[prost(bool, tag = "3")]
+    pub remove: bool,
+}
+/// A sealed file. See docs/protocol.md for its sealing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachmentBody {
+    /// Where it lies; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub blob_id: ::prost::alloc::vec::Vec<u8>,
+    /// The key of this file alone; 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// Size of the sealed blob, padding included, in bytes.
+    #[prost(uint64, tag = "3")]
+    pub sealed_size: u64,
+    /// Size of the file, in bytes.
+    #[prost(uint64, tag = "4")]
+    pub size: u64,
+    /// SHA-256 of the file; 32 bytes.
+    #[prost(bytes = "vec", tag = "5")]
+    pub plain_hash: ::prost::alloc::vec::Vec<u8>,
+    /// SHA-256 of the sealed blob; 32 bytes.
+    #[prost(bytes = "vec", tag = "6")]
+    pub sealed_hash: ::prost::alloc::vec::Vec<u8>,
+    /// The name that the sender's file has; a claim: cleaned before use; at most 255 bytes.
+    #[prost(string, tag = "7")]
+    pub name: ::prost::alloc::string::String,
+    /// As found in the bytes by the sender; a claim: checked again by the receiver; at most 127 bytes.
+    #[prost(string, tag = "8")]
+    pub media_type: ::prost::alloc::string::String,
+    /// A small picture of it, JPEG or PNG; at most 16,384 bytes.
+    #[prost(bytes = "vec", tag = "9")]
+    pub thumbnail: ::prost::alloc::vec::Vec<u8>,
+    /// In pixels, for images; claims.
+    #[prost(uint32, tag = "10")]
+    pub width: u32,
+    /// As width.
+    #[prost(uint32, tag = "11")]
+    pub height: u32,
+    /// As in TextBody; at most 4,096 bytes.
+    #[prost(string, tag = "12")]
+    pub caption: ::prost::alloc::string::String,
+    /// As in TextBody.
+    #[prost(message, optional, tag = "13")]
+    pub reply_to: ::core::option::Option<MessageRef>,
+    /// As in TextBody.
+    #[prost(uint32, tag = "14")]
+    pub expires_after_s: u32,
+    /// As in TextBody.
+    #[prost(bool, tag = "15")]
+    pub forwarded: bool,
+}
+/// Everything about a group that is sealed and not said in the policy. Sent
+/// whole at each change and to newcomers; the latest of an admin counts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupInfoBody {
+    /// At most 128 bytes.
+    #[prost(string, tag = "1")]
+    pub title: ::prost::alloc::string::String,
+    /// At most 1,024 bytes.
+    #[prost(string, tag = "2")]
+    pub description: ::prost::alloc::string::String,
+    /// Seconds, as in TimerBody.
+    #[prost(uint32, tag = "3")]
+    pub expires_after_s: u32,
+    /// Links that still count, for admins who come later; at most 32.
+    #[prost(message, repeated, tag = "4")]
+    pub links: ::prost::alloc::vec::Vec<JoinLinkBody>,
+}
+/// An invite link.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinLinkBody {
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub link_id: ::prost::alloc::vec::Vec<u8>,
+    /// What the proof of a JoinRequest is made with; 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub secret: ::prost::alloc::vec::Vec<u8>,
+    /// Until when; milliseconds since 1970 UTC.
+    #[prost(uint64, tag = "3")]
+    pub expires_at_ms: u64,
+    /// Whether an admin must agree to each use.
+    #[prost(bool, tag = "4")]
+    pub approval: bool,
+    /// Whether it was revoked.
+    #[prost(bool, tag = "5")]
+    pub revoked: bool,
+}
+/// The conversation's timer for messages that disappear.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TimerBody {
+    /// Seconds after reading; 0 ends it; at most a year.
+    #[prost(uint32, tag = "1")]
+    pub expires_after_s: u32,
+}
+/// Pins a message, or unpins it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinBody {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<MessageRef>,
+    /// Whether the pin is taken off.
+    #[prost(bool, tag = "2")]
+    pub remove: bool,
+}
+/// What a person shows to contacts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProfileBody {
+    /// At most 64 bytes; empty for none.
+    #[prost(string, tag = "1")]
+    pub display_name: ::prost::alloc::string::String,
+    /// At most 256 bytes; empty for none.
+    #[prost(string, tag = "2")]
+    pub status: ::prost::alloc::string::String,
+}
+/// Shared among the devices of one account; dropped when it comes from anybody else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OwnDevicesBody {
+    /// This conversation was read up to here.
+    #[prost(uint64, tag = "1")]
+    pub read_up_to: u64,
+    /// This conversation is silent until then; milliseconds since 1970 UTC; 0 for not, the largest number for ever.
+    #[prost(uint64, tag = "2")]
+    pub muted_until_ms: u64,
 }
 /// Person-to-person receipt, batched.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

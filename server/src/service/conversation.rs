@@ -137,6 +137,7 @@ pub(super) async fn get_group_info(
         epoch: state.epoch,
         group_info: state.group_info.to_vec(),
         seq: state.seq,
+        ratchet_tree: Vec::new(),
     })))
 }
 

@@ -54,6 +54,7 @@ pub(super) async fn list_users(
             .map(|user| wire::User {
                 username: user.username.to_string(),
                 online: user.online,
+                ..wire::User::default()
             })
             .collect(),
         more: page.more,
@@ -83,5 +84,6 @@ pub(super) async fn get_account(
             .map(|bytes| bytes.to_vec())
             .collect(),
         online: account.online,
+        ..wire::Account::default()
     })))
 }
