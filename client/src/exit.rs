@@ -53,13 +53,20 @@ impl Exit {
             | ErrorCode::StaleEpoch
             | ErrorCode::StaleGeneration
             | ErrorCode::ConversationExists
+            | ErrorCode::BlobMismatch
             | ErrorCode::CommitInvalid => Self::Unexpected,
             ErrorCode::NotLoggedIn
             | ErrorCode::WrongCredentials
             | ErrorCode::CertificateInvalid
             | ErrorCode::IdentityMismatch
             | ErrorCode::AccountDisabled => Self::Authentication,
-            ErrorCode::UnknownUser | ErrorCode::UnknownConversation => Self::NotFound,
+            ErrorCode::UnknownUser
+            | ErrorCode::UnknownConversation
+            | ErrorCode::UnknownBlob
+            | ErrorCode::UnknownInvite
+            | ErrorCode::UnknownDevice
+            | ErrorCode::UnknownLink
+            | ErrorCode::NoBackup => Self::NotFound,
             ErrorCode::NameTaken
             | ErrorCode::NameInvalid
             | ErrorCode::RegistrationClosed
@@ -67,6 +74,9 @@ impl Exit {
             | ErrorCode::TooManyDevices
             | ErrorCode::NoKeyPackage
             | ErrorCode::NotAllowed
+            | ErrorCode::Banned
+            | ErrorCode::TitleTaken
+            | ErrorCode::QuotaExceeded
             | ErrorCode::RateLimited => Self::Refused,
             ErrorCode::Unavailable => Self::Unreachable,
         }

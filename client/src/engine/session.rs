@@ -316,7 +316,13 @@ impl Engine {
         let states: BTreeMap<_, _> = std::mem::take(states).into_iter().collect();
         self.session = Session::CatchingUp;
         let cursors = self.compare_notes(&states)?;
-        self.request(Purpose::Resume, Ask::Resume(wire::Resume { cursors }));
+        self.request(
+            Purpose::Resume,
+            Ask::Resume(wire::Resume {
+                cursors,
+                held: Vec::new(),
+            }),
+        );
         Ok(())
     }
 
@@ -368,7 +374,13 @@ impl Engine {
     pub(super) fn resume(&mut self, conversation: &ConversationId, seq: u64) {
         if matches!(self.session, Session::Live | Session::CatchingUp) {
             let cursors = vec![cursor(conversation, seq)];
-            self.request(Purpose::Resume, Ask::Resume(wire::Resume { cursors }));
+            self.request(
+                Purpose::Resume,
+                Ask::Resume(wire::Resume {
+                    cursors,
+                    held: Vec::new(),
+                }),
+            );
         }
     }
 
