@@ -24,7 +24,7 @@ use sotto_protocol::DeviceId;
 use sotto_protocol::wire::EnvelopeKind;
 use sotto_roster::public_group::{commit_aad, profile};
 use sotto_roster::{
-    CommitError, Denied, DeviceCertificate, Policy, PublicConversation, Role, Rules,
+    CommitError, Denied, DeviceCertificate, GroupRules, Policy, PublicConversation, Role, Rules,
     authorize_rebuild, inspect_key_package,
 };
 
@@ -262,7 +262,7 @@ fn group_of_two() -> (Device, Device, Group, Group, Server) {
     let mut at_alice = alice.create(&first, Suite::Classical);
     let mut server = Server::new(&at_alice.group_info(&alice.store(), &alice.me).unwrap());
     let roles = BTreeMap::from([(name("alice"), Role::Owner), (name("bob"), Role::Member)]);
-    let policy = first.next(Rules::Group { roles }).unwrap();
+    let policy = first.next(Rules::Group(GroupRules::closed(roles))).unwrap();
     let commit = at_alice
         .stage_add(
             &alice.store(),
@@ -288,7 +288,8 @@ fn a_member_cannot_add_remove_or_promote_in_a_group() {
     let policy = at_alice.roster().policy.clone();
     let with = |roles: &[(&str, Role)]| {
         let roles = roles.iter().map(|(who, role)| (name(who), *role)).collect();
-        profile::context_extensions(&policy.next(Rules::Group { roles }).unwrap()).unwrap()
+        let rules = Rules::Group(GroupRules::closed(roles));
+        profile::context_extensions(&policy.next(rules).unwrap()).unwrap()
     };
     let attacks = [
         (
@@ -471,7 +472,7 @@ impl NewGeneration for sotto_roster::Roster {
     fn policy_of_new_generation(&self) -> Policy {
         match self.policy.rules() {
             Rules::Pair { first, second } => Policy::pair(first.clone(), second.clone()).unwrap(),
-            Rules::Group { .. } => self.policy.clone(),
+            Rules::Group(_) => self.policy.clone(),
         }
     }
 }

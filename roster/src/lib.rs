@@ -7,6 +7,7 @@
 
 pub mod authorize;
 pub mod certificate;
+pub mod leave;
 pub mod login;
 pub mod public_group;
 pub mod roles;
@@ -17,9 +18,10 @@ pub use authorize::{
     MembershipChange, Removal, authorize, authorize_join, authorize_new, authorize_rebuild,
 };
 pub use certificate::{CertificateError, DeviceCertificate};
+pub use leave::{LeaveError, LeaveFields, LeaveStatement};
 pub use login::{login_signing_input, verify_login};
 pub use public_group::{
     Applied, CommitError, KeyPackageError, KeyPackageInfo, PublicConversation, inspect_key_package,
 };
-pub use roles::{Policy, PolicyError, Role, Rules};
+pub use roles::{Access, GroupRules, Policy, PolicyError, Role, Rules};
 pub use state::{LeafIndex, Roster};

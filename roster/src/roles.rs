@@ -4,14 +4,14 @@
 //! server judges by the same bytes. Encodings are canonical and bounded. What
 //! a change of policy needs is decided in [`mod@crate::authorize`], not here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
-use sotto_protocol::wire;
-use sotto_protocol::{Username, limits::GROUP_LEAVES_MAX};
+use sotto_protocol::limits::{BANNED_MAX, GROUP_LEAVES_MAX};
+use sotto_protocol::{Username, wire};
 
-/// The largest encoded policy: one entry for each possible leaf.
-pub const POLICY_BYTES_MAX: usize = 64 * GROUP_LEAVES_MAX;
+/// The largest encoded policy in bytes: one entry for each possible leaf and each possible ban.
+pub const POLICY_BYTES_MAX: usize = 64 * (GROUP_LEAVES_MAX + BANNED_MAX);
 
 /// What an account may do in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,76 @@ pub enum Role {
     Owner,
 }
 
+/// Who may enter a group without being added. It never changes: people spoke
+/// in a closed group because it was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody.
+    Closed,
+    /// Every account that is not banned, by external commit.
+    Public,
+}
+
+/// The rules of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRules {
+    /// In a closed group every account that is in; in a public one those that
+    /// are more than members.
+    pub roles: BTreeMap<Username, Role>,
+    /// Who may come in alone.
+    pub access: Access,
+    /// Accounts that may not be in; none of them has a role.
+    pub banned: BTreeSet<Username>,
+}
+
+impl GroupRules {
+    /// A closed group in which nobody is banned.
+    #[must_use]
+    pub fn closed(roles: BTreeMap<Username, Role>) -> Self {
+        Self {
+            roles,
+            access: Access::Closed,
+            banned: BTreeSet::new(),
+        }
+    }
+
+    /// A public group in which nobody is banned; `roles` names owners and admins only.
+    #[must_use]
+    pub fn public(roles: BTreeMap<Username, Role>) -> Self {
+        Self {
+            access: Access::Public,
+            ..Self::closed(roles)
+        }
+    }
+
+    /// What an account may do if it is in; `None` when it may not be in.
+    #[must_use]
+    pub fn role_of(&self, username: &Username) -> Option<Role> {
+        match (self.roles.get(username), self.access) {
+            (Some(role), _) => Some(*role),
+            (None, Access::Public) if !self.banned.contains(username) => Some(Role::Member),
+            (None, Access::Public | Access::Closed) => None,
+        }
+    }
+
+    fn check(&self) -> Result<(), PolicyError> {
+        let has_owner = self.roles.values().any(|role| *role == Role::Owner);
+        let says_the_implied =
+            self.access == Access::Public && self.roles.values().any(|role| *role == Role::Member);
+        let contradicts_itself = self.banned.iter().any(|name| self.roles.contains_key(name));
+        if self.roles.len() > GROUP_LEAVES_MAX
+            || self.banned.len() > BANNED_MAX
+            || !has_owner
+            || says_the_implied
+            || contradicts_itself
+        {
+            Err(PolicyError::BadGroup)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// Who belongs to a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rules {
@@ -34,11 +104,8 @@ pub enum Rules {
         /// The larger name in byte order.
         second: Username,
     },
-    /// A group with a role for each account in it.
-    Group {
-        /// Every account of the group.
-        roles: BTreeMap<Username, Role>,
-    },
+    /// A group with roles.
+    Group(GroupRules),
 }
 
 /// Rules and their version.
@@ -57,8 +124,9 @@ pub enum PolicyError {
     /// Both places of a pair hold one account.
     #[error("a pair needs two different accounts")]
     SameAccount,
-    /// A group without an owner, or with too many accounts.
-    #[error("a group needs an owner and at most as many accounts as leaves")]
+    /// A group without an owner, with too many accounts or bans, with a role
+    /// for somebody banned, or public and naming plain members.
+    #[error("a group needs an owner, fewer accounts or bans, and no role for anybody banned")]
     BadGroup,
 }
 
@@ -79,12 +147,20 @@ impl Policy {
         })
     }
 
-    /// The policy of a new group with these roles.
+    /// The policy of a new closed group with these roles.
     ///
     /// # Errors
     /// Without an owner, or with more than 4,096 accounts.
     pub fn group(roles: BTreeMap<Username, Role>) -> Result<Self, PolicyError> {
-        Self::checked(1, Rules::Group { roles })
+        Self::checked(1, Rules::Group(GroupRules::closed(roles)))
+    }
+
+    /// The policy of a new public group; `roles` names owners and admins only.
+    ///
+    /// # Errors
+    /// Without an owner, with a plain member, or with more than 4,096 accounts.
+    pub fn public_group(roles: BTreeMap<Username, Role>) -> Result<Self, PolicyError> {
+        Self::checked(1, Rules::Group(GroupRules::public(roles)))
     }
 
     /// The next version of a policy, with other rules.
@@ -108,15 +184,25 @@ impl Policy {
         &self.rules
     }
 
-    /// What an account may do here; `None` when it does not belong. Both
-    /// accounts of a pair are members.
+    /// The rules of a group; `None` for a pair.
+    #[must_use]
+    pub fn group_rules(&self) -> Option<&GroupRules> {
+        match &self.rules {
+            Rules::Group(rules) => Some(rules),
+            Rules::Pair { .. } => None,
+        }
+    }
+
+    /// What an account may do here if it is in; `None` when it may not be in.
+    /// Both accounts of a pair are members. In a public group everybody who is
+    /// not banned may be in; who is, the leaves say.
     #[must_use]
     pub fn role_of(&self, username: &Username) -> Option<Role> {
         match &self.rules {
             Rules::Pair { first, second } => {
                 (username == first || username == second).then_some(Role::Member)
             }
-            Rules::Group { roles } => roles.get(username).copied(),
+            Rules::Group(rules) => rules.role_of(username),
         }
     }
 
@@ -138,11 +224,7 @@ impl Policy {
                 first: first.as_str().to_owned(),
                 second: second.as_str().to_owned(),
             }),
-            Rules::Group { roles } => wire::policy::Rules::Group(wire::GroupPolicy {
-                roles: roles.iter().map(role_entry).collect(),
-                access: wire::GroupAccess::Closed.into(),
-                banned: Vec::new(),
-            }),
+            Rules::Group(rules) => wire::policy::Rules::Group(group_to_wire(rules)),
         };
         wire::Policy {
             version: self.version,
@@ -165,13 +247,7 @@ impl Policy {
                 first: name(&pair.first)?,
                 second: name(&pair.second)?,
             },
-            wire::policy::Rules::Group(group) => Rules::Group {
-                roles: group
-                    .roles
-                    .iter()
-                    .map(role_from)
-                    .collect::<Result<_, _>>()?,
-            },
+            wire::policy::Rules::Group(group) => Rules::Group(group_from_wire(&group)?),
         };
         let policy = Self::checked(sent.version, rules)?;
         // Names out of order, twice, or with unknown fields do not encode to the same bytes.
@@ -188,13 +264,8 @@ impl Policy {
             Rules::Pair { first, second } if first >= second => {
                 return Err(PolicyError::SameAccount);
             }
-            Rules::Group { roles }
-                if roles.len() > GROUP_LEAVES_MAX
-                    || !roles.values().any(|role| *role == Role::Owner) =>
-            {
-                return Err(PolicyError::BadGroup);
-            }
-            _ => {}
+            Rules::Group(rules) => rules.check()?,
+            Rules::Pair { .. } => {}
         }
         Ok(Self { version, rules })
     }
@@ -202,6 +273,41 @@ impl Policy {
 
 fn name(text: &str) -> Result<Username, PolicyError> {
     Username::parse(text).map_err(|_| PolicyError::Malformed)
+}
+
+fn group_to_wire(rules: &GroupRules) -> wire::GroupPolicy {
+    let access = match rules.access {
+        Access::Closed => wire::GroupAccess::Closed,
+        Access::Public => wire::GroupAccess::Public,
+    };
+    wire::GroupPolicy {
+        roles: rules.roles.iter().map(role_entry).collect(),
+        access: access.into(),
+        banned: rules
+            .banned
+            .iter()
+            .map(|name| name.as_str().to_owned())
+            .collect(),
+    }
+}
+
+fn group_from_wire(group: &wire::GroupPolicy) -> Result<GroupRules, PolicyError> {
+    let access = match wire::GroupAccess::try_from(group.access) {
+        Ok(wire::GroupAccess::Closed) => Access::Closed,
+        Ok(wire::GroupAccess::Public) => Access::Public,
+        Err(_) => return Err(PolicyError::Malformed),
+    };
+    let roles = group.roles.iter().map(role_from).collect::<Result<_, _>>();
+    let banned = group
+        .banned
+        .iter()
+        .map(|text| name(text))
+        .collect::<Result<_, _>>();
+    Ok(GroupRules {
+        roles: roles?,
+        access,
+        banned: banned?,
+    })
 }
 
 fn role_entry((username, role): (&Username, &Role)) -> wire::RoleEntry {
@@ -240,10 +346,24 @@ mod tests {
         )
     }
 
+    fn rules() -> impl Strategy<Value = GroupRules> {
+        let access = prop::sample::select(vec![Access::Closed, Access::Public]);
+        let banned = prop::collection::btree_set(
+            "[a-z]{4}".prop_map(|text| Username::parse(&text).unwrap()),
+            0..5,
+        );
+        (roles(), access, banned).prop_map(|(roles, access, banned)| GroupRules {
+            roles,
+            access,
+            banned,
+        })
+    }
+
     proptest! {
         #[test]
-        fn policies_round_trip(roles in roles()) {
-            if let Ok(policy) = Policy::group(roles) {
+        fn policies_round_trip(rules in rules()) {
+            let base = Policy::group([(Username::parse("amy").unwrap(), Role::Owner)].into()).unwrap();
+            if let Ok(policy) = base.next(Rules::Group(rules)) {
                 prop_assert_eq!(Policy::decode(&policy.encode()), Ok(policy));
             }
         }
@@ -274,5 +394,47 @@ mod tests {
             })),
         };
         assert!(Policy::decode(&swapped.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn there_is_one_way_to_say_who_is_a_member_or_banned() {
+        let name = |text| Username::parse(text).unwrap();
+        let owner = || BTreeMap::from([(name("amy"), Role::Owner)]);
+        let mut plain = owner();
+        plain.insert(name("bob"), Role::Member);
+        assert_eq!(Policy::public_group(plain), Err(PolicyError::BadGroup));
+        let room = Policy::public_group(owner()).unwrap();
+        assert_eq!(room.role_of(&name("bob")), Some(Role::Member));
+        let mut rules = GroupRules::public(owner());
+        rules.banned.insert(name("bob"));
+        let stricter = room.next(Rules::Group(rules.clone())).unwrap();
+        assert_eq!(stricter.role_of(&name("bob")), None);
+        rules.banned.insert(name("amy"));
+        assert_eq!(
+            room.next(Rules::Group(rules)),
+            Err(PolicyError::BadGroup),
+            "a banned owner"
+        );
+        let closed = Policy::group(owner()).unwrap();
+        assert_eq!(closed.role_of(&name("bob")), None);
+    }
+
+    #[test]
+    fn bans_are_bounded_sorted_and_without_doubles() {
+        let owner = BTreeMap::from([(Username::parse("amy").unwrap(), Role::Owner)]);
+        let policy = Policy::group(owner.clone()).unwrap();
+        let mut rules = GroupRules::closed(owner);
+        let names = (0..BANNED_MAX).map(|n| Username::parse(&format!("user{n:04}")).unwrap());
+        rules.banned.extend(names);
+        let full = policy.next(Rules::Group(rules.clone())).unwrap();
+        assert_eq!(Policy::decode(&full.encode()), Ok(full.clone()));
+        rules.banned.insert(Username::parse("one-more").unwrap());
+        assert!(policy.next(Rules::Group(rules)).is_err());
+        let mut sent = wire::Policy::decode(full.encode().as_slice()).unwrap();
+        let Some(wire::policy::Rules::Group(group)) = &mut sent.rules else {
+            panic!("a group");
+        };
+        group.banned.swap(3, 4);
+        assert!(Policy::decode(&sent.encode_to_vec()).is_err());
     }
 }

@@ -27,7 +27,7 @@ impl Engine {
                     row.baseline = Baseline::FirstSeen;
                     continue;
                 }
-                Change::Role { .. } => continue,
+                Change::Role { .. } | Change::Banned(_) | Change::Unbanned(_) => continue,
             };
             let subject = certificate.username().clone();
             if kind == MembershipChange::DeviceAdded {

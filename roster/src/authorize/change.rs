@@ -1,9 +1,11 @@
 //! What a commit would change, and the answers that are given to it.
 
+use std::collections::BTreeSet;
+
 use sotto_protocol::{ConversationId, Username};
 
 use crate::certificate::DeviceCertificate;
-use crate::roles::{Policy, Role, Rules};
+use crate::roles::{GroupRules, Policy, Role};
 use crate::state::{LeafIndex, Roster};
 
 /// Who made a commit.
@@ -121,7 +123,7 @@ pub enum MembershipChange {
     Removed(DeviceCertificate),
     /// A device came back with fresh keys.
     Rejoined(DeviceCertificate),
-    /// An account's role is another; `None` stands for not belonging.
+    /// An account's role is another; `None` stands for not being in.
     Role {
         /// The account.
         username: Username,
@@ -130,6 +132,10 @@ pub enum MembershipChange {
         /// The role after.
         to: Option<Role>,
     },
+    /// An account may no longer be in.
+    Banned(Username),
+    /// An account may come in again.
+    Unbanned(Username),
 }
 
 /// The proof that a change was judged and allowed. Merging consumes it.
@@ -209,21 +215,71 @@ fn changes(
             .iter()
             .map(|add| MembershipChange::Added(add.certificate.clone())),
     );
-    if let (Rules::Group { roles: before }, Some(Rules::Group { roles: after })) = (
-        roster.policy.rules(),
-        change.policy.as_ref().map(Policy::rules),
+    if let (Some(before), Some(after)) = (
+        roster.policy.group_rules(),
+        change
+            .policy
+            .as_ref()
+            .unwrap_or(&roster.policy)
+            .group_rules(),
     ) {
-        let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
-        all.extend(names.into_iter().filter_map(|username| {
-            let (from, to) = (before.get(username).copied(), after.get(username).copied());
+        let gone: BTreeSet<_> = removed.iter().map(|(removal, _)| removal.leaf).collect();
+        let stay = roster
+            .leaves
+            .iter()
+            .filter(|(leaf, _)| !gone.contains(leaf));
+        let came = change.adds.iter().map(|add| &add.certificate);
+        let joiner = match &change.committer {
+            Committer::External(joiner) => Some(joiner),
+            Committer::Member(_) => None,
+        };
+        let stay = stay.map(|(_, certificate)| certificate);
+        let accounts = stay
+            .chain(came)
+            .chain(joiner)
+            .map(DeviceCertificate::username);
+        all.extend(roles(
+            before,
+            &roster.accounts(),
+            after,
+            &accounts.collect(),
+        ));
+        all.extend(bans(before, after));
+    }
+    all
+}
+
+/// The accounts whose role is another, by name.
+fn roles(
+    before: &GroupRules,
+    accounts_before: &BTreeSet<&Username>,
+    after: &GroupRules,
+    accounts_after: &BTreeSet<&Username>,
+) -> Vec<MembershipChange> {
+    let role = |rules: &GroupRules, accounts: &BTreeSet<&Username>, username| {
+        let is_in = accounts.contains(username);
+        is_in.then(|| rules.role_of(username)).flatten()
+    };
+    accounts_before
+        .union(accounts_after)
+        .filter_map(|username| {
+            let from = role(before, accounts_before, *username);
+            let to = role(after, accounts_after, *username);
             (from != to).then(|| MembershipChange::Role {
-                username: username.clone(),
+                username: (*username).clone(),
                 from,
                 to,
             })
-        }));
-    }
-    all
+        })
+        .collect()
+}
+
+fn bans(before: &GroupRules, after: &GroupRules) -> Vec<MembershipChange> {
+    let new = after.banned.difference(&before.banned).cloned();
+    let lifted = before.banned.difference(&after.banned).cloned();
+    new.map(MembershipChange::Banned)
+        .chain(lifted.map(MembershipChange::Unbanned))
+        .collect()
 }
 
 /// Why a change is not allowed.
@@ -259,14 +315,18 @@ pub enum Denied {
     /// The committer's role does not suffice.
     #[error("committer's role does not allow this")]
     RoleTooLow,
-    /// The policy would change in kind, skip a version, or may not change at all.
+    /// An account that is banned would be in.
+    #[error("account is banned from the group")]
+    Banned,
+    /// The policy would change in kind or access, skip a version, or may not change at all.
     #[error("policy may not change like this")]
     PolicyChange,
     /// More leaves than a conversation may have.
     #[error("too many leaves")]
     TooManyLeaves,
-    /// An external commit from a device whose account is not in, or that does more than put itself in.
-    #[error("external commit is only for members' own devices")]
+    /// An external commit that does more than put its device in, or from an
+    /// account that is neither in nor may come in alone.
+    #[error("external commit is only for members' own devices, and for newcomers to public groups")]
     BadExternalCommit,
     /// A first state or a rebuilt one that does not fit the rules.
     #[error("group state does not fit the conversation")]

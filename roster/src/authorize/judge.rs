@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sotto_protocol::Username;
 use sotto_protocol::limits::GROUP_LEAVES_MAX;
 
 use super::PAIR_LEAVES_MAX;
 use super::change::{Change, Committer, Denied, Proposer, Removal};
 use crate::certificate::DeviceCertificate;
-use crate::roles::{Policy, Rules};
+use crate::roles::{Access, Policy, Rules};
 use crate::state::Roster;
 
 /// No leaf changes its certificate: neither by an update nor by the committer's path.
@@ -98,7 +99,7 @@ pub(super) fn after<'a>(
     distinct_devices(&after)?;
     let leaves_max = match roster.policy.rules() {
         Rules::Pair { .. } => PAIR_LEAVES_MAX,
-        Rules::Group { .. } => GROUP_LEAVES_MAX,
+        Rules::Group(_) => GROUP_LEAVES_MAX,
     };
     if after.len() > leaves_max {
         Err(Denied::TooManyLeaves)
@@ -107,8 +108,9 @@ pub(super) fn after<'a>(
     }
 }
 
-/// An external commit puts one device of a member account in and does nothing
-/// else; the only leaf that it may remove is the same device's old one.
+/// An external commit puts one device in and does nothing else; the only leaf
+/// that it may remove is the same device's old one. The device's account is in
+/// already, or the group is public and the account is not banned.
 pub(super) fn external(
     roster: &Roster,
     change: &Change,
@@ -121,10 +123,15 @@ pub(super) fn external(
             && gone.device_id() == joiner.device_id()
             && gone.same_account(joiner)
     });
-    if is_member && only_itself && change.adds.is_empty() && change.policy.is_none() {
-        Ok(())
-    } else {
-        Err(Denied::BadExternalCommit)
+    if !only_itself || !change.adds.is_empty() || change.policy.is_some() {
+        return Err(Denied::BadExternalCommit);
+    }
+    match roster.policy.rules() {
+        _ if is_member => Ok(()),
+        Rules::Group(rules) if rules.access == Access::Public => {
+            may_be_in(&roster.policy, joiner.username())
+        }
+        Rules::Group(_) | Rules::Pair { .. } => Err(Denied::BadExternalCommit),
     }
 }
 
@@ -159,20 +166,29 @@ pub(super) fn pair(
     }
 }
 
-/// Exactly the accounts of a group's policy are in; in a pair nobody else is.
+/// Whether an account may be in under a policy.
+fn may_be_in(policy: &Policy, username: &Username) -> Result<(), Denied> {
+    match policy.group_rules() {
+        Some(rules) if rules.banned.contains(username) => Err(Denied::Banned),
+        _ if policy.role_of(username).is_none() => Err(Denied::NotInPolicy),
+        _ => Ok(()),
+    }
+}
+
+/// Exactly the accounts of a closed group's policy are in. In a public group
+/// all that it names are, and nobody banned is. In a pair nobody else is.
 pub(super) fn accounts_fit_policy(
     after: &[&DeviceCertificate],
     policy: &Policy,
 ) -> Result<(), Denied> {
     let accounts: BTreeSet<_> = after.iter().map(|leaf| leaf.username()).collect();
-    if accounts
-        .iter()
-        .any(|username| policy.role_of(username).is_none())
-    {
-        return Err(Denied::NotInPolicy);
+    for username in &accounts {
+        may_be_in(policy, username)?;
     }
     match policy.rules() {
-        Rules::Group { roles } if roles.len() != accounts.len() => Err(Denied::PolicyMembersDiffer),
+        Rules::Group(rules) if rules.roles.keys().any(|name| !accounts.contains(name)) => {
+            Err(Denied::PolicyMembersDiffer)
+        }
         _ => Ok(()),
     }
 }

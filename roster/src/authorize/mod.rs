@@ -18,7 +18,7 @@ pub use change::{
 };
 pub use origin::{authorize_join, authorize_new, authorize_rebuild};
 
-use crate::roles::Rules;
+use crate::roles::{Policy, Rules};
 use crate::state::Roster;
 
 /// How far a clock may be ahead of another: one day, in seconds.
@@ -49,8 +49,10 @@ pub fn authorize(roster: &Roster, change: &Change) -> Result<Authorized, Denied>
         (Committer::Member(_), Rules::Pair { .. }) => {
             judge::pair(roster, change, committer, &removed)?;
         }
-        (Committer::Member(_), Rules::Group { roles }) => {
-            group::judge(roster, change, committer, &removed, roles)?;
+        (Committer::Member(_), Rules::Group(rules)) => {
+            group::judge(roster, change, committer, &removed, rules)?;
+            let next = change.policy.as_ref().and_then(Policy::group_rules);
+            group::judge_roles(rules, next.unwrap_or(rules), committer.username(), &after)?;
         }
     }
     judge::accounts_fit_policy(&after, change.policy.as_ref().unwrap_or(&roster.policy))?;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use sotto_protocol::Username;
 
 use super::change::Denied;
-use super::judge;
+use super::{group, judge};
 use crate::certificate::DeviceCertificate;
-use crate::roles::{Policy, Role, Rules};
+use crate::roles::{GroupRules, Policy, Role, Rules};
 use crate::state::{LeafIndex, Roster};
 
 /// Judges the first state of a conversation's MLS group, of any generation:
@@ -46,7 +46,7 @@ pub fn authorize_join(
     let may = match roster.policy.rules() {
         Rules::Pair { .. } => true,
         // An inviter may have handed its role on in the same commit, as a rebuild does.
-        Rules::Group { .. } => role >= Role::Admin || inviter.same_account(me),
+        Rules::Group(_) => role >= Role::Admin || inviter.same_account(me),
     };
     if may { Ok(()) } else { Err(Denied::RoleTooLow) }
 }
@@ -57,8 +57,9 @@ pub fn authorize_join(
 /// the keys of its accounts).
 ///
 /// # Errors
-/// When somebody would come in who was not in, would gain a role, or `by` may
-/// not rebuild.
+/// When somebody would come in who was not in, would gain a role, would be left
+/// out whom `by` may not remove, access or bans would change, or `by` may not
+/// rebuild.
 pub fn authorize_rebuild(
     old: &Roster,
     new: &Roster,
@@ -83,17 +84,25 @@ pub fn authorize_rebuild(
         .ok_or(Denied::NotInPolicy)?;
     match (old.policy.rules(), new.policy.rules()) {
         (Rules::Pair { .. }, _) if same_rules(&old.policy, &new.policy) => Ok(()),
-        (Rules::Group { roles: before }, Rules::Group { roles: after }) => {
-            let kept = after
-                .iter()
-                .all(|(name, role)| before.get(name) == Some(role));
-            if role >= Role::Admin && kept {
-                Ok(())
-            } else {
-                Err(Denied::RoleTooLow)
-            }
-        }
+        (Rules::Group(before), Rules::Group(after)) => rebuilt_group(before, after, role),
         _ => Err(Denied::PolicyChange),
+    }
+}
+
+/// Access and bans stay. Nobody gains a role; whoever rebuilds may leave out
+/// only those whom they could also remove (their devices may all be gone).
+fn rebuilt_group(before: &GroupRules, after: &GroupRules, by: Role) -> Result<(), Denied> {
+    if before.access != after.access || before.banned != after.banned {
+        return Err(Denied::PolicyChange);
+    }
+    let kept = |(name, role)| before.roles.get(name) == Some(role);
+    let may_go = |(name, role): (&Username, &Role)| {
+        after.roles.contains_key(name) || by >= group::above(*role)
+    };
+    if by >= Role::Admin && after.roles.iter().all(kept) && before.roles.iter().all(may_go) {
+        Ok(())
+    } else {
+        Err(Denied::RoleTooLow)
     }
 }
 

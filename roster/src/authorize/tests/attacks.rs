@@ -7,7 +7,7 @@ use super::{
     NOW_MS, add, certificate, commit_by, days_from_now, group_policy, name, pair_policy, removal,
     roster,
 };
-use crate::roles::{PolicyError, Role, Rules};
+use crate::roles::{GroupRules, PolicyError, Role, Rules};
 use crate::state::LeafIndex;
 
 const GROUP: [(usize, Role); 3] = [(0, Role::Owner), (1, Role::Admin), (2, Role::Member)];
@@ -19,12 +19,9 @@ fn a_member_who_is_no_admin_adds_nobody() {
     change.adds = vec![add((3, 0, 0))];
     assert_eq!(authorize(&roster, &change).err(), Some(Denied::RoleTooLow));
     // Naming the newcomer in a policy of their own does not help.
-    let mut roles = match roster.policy.rules() {
-        Rules::Group { roles } => roles.clone(),
-        Rules::Pair { .. } => panic!("a group"),
-    };
-    roles.insert(name(3), Role::Member);
-    change.policy = Some(roster.policy.next(Rules::Group { roles }).unwrap());
+    let mut rules = roster.policy.group_rules().unwrap().clone();
+    rules.roles.insert(name(3), Role::Member);
+    change.policy = Some(roster.policy.next(Rules::Group(rules)).unwrap());
     assert_eq!(authorize(&roster, &change).err(), Some(Denied::RoleTooLow));
     // An admin may do the very same.
     change.committer = Committer::Member(LeafIndex(1));
@@ -39,11 +36,9 @@ fn a_member_who_is_no_admin_adds_nobody() {
 #[test]
 fn admins_are_never_used_up() {
     let roster = roster(group_policy(&GROUP), &[(0, 0, 0), (1, 0, 0), (2, 0, 0)]);
-    let rules = |roles: &[(usize, Role)]| Rules::Group {
-        roles: roles
-            .iter()
-            .map(|(account, role)| (name(*account), *role))
-            .collect(),
+    let rules = |roles: &[(usize, Role)]| {
+        let roles = roles.iter().map(|(account, role)| (name(*account), *role));
+        Rules::Group(GroupRules::closed(roles.collect()))
     };
     // No owners at all: not even a policy.
     let none = rules(&[(0, Role::Member), (1, Role::Admin), (2, Role::Member)]);

@@ -3,6 +3,7 @@
 mod attacks;
 mod model;
 mod origin;
+mod rooms;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;

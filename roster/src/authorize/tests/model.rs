@@ -10,15 +10,40 @@ use super::{
     DEVICES, IDENTITIES, NAMES, Tag, add, certificate, days_from_now, group_policy, name,
     pair_policy, roster,
 };
-use crate::roles::{Policy, Role, Rules};
+use crate::roles::{Access, GroupRules, Policy, Role, Rules};
 use crate::state::LeafIndex;
 
 type Powers = BTreeMap<usize, u8>;
 
+/// A group's policy in numbers: 0 member, 1 admin, 2 owner.
+#[derive(Debug, Clone, PartialEq)]
+struct Law {
+    powers: Powers,
+    public: bool,
+    banned: BTreeSet<usize>,
+}
+
+impl Law {
+    /// What an account may do if it is in.
+    fn power(&self, account: usize) -> Option<u8> {
+        let unnamed = (self.public && !self.banned.contains(&account)).then_some(0);
+        self.powers.get(&account).copied().or(unnamed)
+    }
+
+    fn can_be_written(&self) -> bool {
+        self.powers.values().any(|power| *power == 2)
+            && !(self.public && self.powers.values().any(|power| *power == 0))
+            && self
+                .banned
+                .iter()
+                .all(|account| !self.powers.contains_key(account))
+    }
+}
+
 #[derive(Debug, Clone)]
 struct World {
     /// `None` is the pair of accounts 0 and 1.
-    group: Option<Powers>,
+    group: Option<Law>,
     leaves: Vec<Tag>,
 }
 
@@ -31,7 +56,7 @@ struct Wish {
     /// Leaf, and who proposes when it is not the committer.
     removes: Vec<(usize, Option<usize>)>,
     updates: Vec<(usize, Tag)>,
-    powers: Option<Powers>,
+    law: Option<Law>,
     skips_version: bool,
     strange: bool,
 }
@@ -106,18 +131,21 @@ fn model(world: &World, wish: &Wish) -> bool {
     }
     match &world.group {
         None => pair(world, wish, &outcome),
-        Some(powers) => group(world, wish, &outcome, powers),
+        Some(law) => group(world, wish, &outcome, law),
     }
 }
 
 fn external(world: &World, wish: &Wish, joiner: Tag) -> bool {
     let leaves = &world.leaves;
+    let is_in = leaves.iter().any(|tag| tag.0 == joiner.0);
+    let may_come = match &world.group {
+        Some(law) => law.public && !law.banned.contains(&joiner.0),
+        None => false,
+    };
     wish.path == Some(joiner)
-        && leaves
-            .iter()
-            .any(|tag| (tag.0, tag.1) == (joiner.0, joiner.1))
+        && (is_in || may_come)
         && wish.adds.is_empty()
-        && wish.powers.is_none()
+        && wish.law.is_none()
         && wish
             .removes
             .iter()
@@ -127,7 +155,7 @@ fn external(world: &World, wish: &Wish, joiner: Tag) -> bool {
 fn pair(world: &World, wish: &Wish, outcome: &Outcome) -> bool {
     let leaves = &world.leaves;
     let actor = outcome.actor.0;
-    wish.powers.is_none()
+    wish.law.is_none()
         && outcome.accounts.iter().all(|account| *account < 2)
         && wish
             .adds
@@ -139,68 +167,103 @@ fn pair(world: &World, wish: &Wish, outcome: &Outcome) -> bool {
             .all(|(leaf, by)| by.is_none() && leaves[*leaf].0 == actor)
 }
 
-fn group(world: &World, wish: &Wish, outcome: &Outcome, powers: &Powers) -> bool {
+fn group(world: &World, wish: &Wish, outcome: &Outcome, law: &Law) -> bool {
     let leaves = &world.leaves;
     let actor = outcome.actor.0;
-    let power = powers[&actor];
-    let next = wish.powers.as_ref().unwrap_or(powers);
+    let power = law.power(actor).unwrap();
+    let next = wish.law.as_ref().unwrap_or(law);
+    let to_put_out = |account| {
+        if law.power(account).unwrap_or(0) == 0 {
+            1
+        } else {
+            2
+        }
+    };
     let may_remove = |(leaf, by): &(usize, Option<usize>)| {
         let target = leaves[*leaf].0;
         match by {
             Some(by) => leaves.get(*by).is_some_and(|tag| tag.0 == target),
-            None => target == actor || power >= if powers[&target] == 0 { 1 } else { 2 },
+            None => target == actor || power >= to_put_out(target),
         }
     };
-    let may_set = |account: usize| match (powers.get(&account), next.get(&account)) {
-        (None, Some(0)) => power >= 1,
-        (None, Some(_)) => power == 2,
-        (Some(old), Some(new)) => old == new || power == 2 || (account == actor && new < old),
-        _ => true,
+    let may_set = |account: usize| {
+        // What an unnamed account is that is in, as the law before and after has it.
+        let unnamed = law.public.then_some(0);
+        let old = law.powers.get(&account).copied().or(unnamed);
+        let new = next.powers.get(&account).copied();
+        if new.is_none() && !outcome.accounts.contains(&account) {
+            return true;
+        }
+        match (old, new.or(unnamed)) {
+            (None, Some(0)) => power >= 1,
+            (None, Some(_)) => power == 2,
+            (Some(old), Some(new)) => old == new || power == 2 || (account == actor && new < old),
+            (_, None) => true,
+        }
+    };
+    let may_ban = |account: &usize| {
+        law.banned.contains(account) == next.banned.contains(account)
+            || power
+                >= if next.banned.contains(account) {
+                    to_put_out(*account)
+                } else {
+                    1
+                }
+    };
+    let named: BTreeSet<usize> = next.powers.keys().copied().collect();
+    let fits = if law.public {
+        named.is_subset(&outcome.accounts) && next.banned.is_disjoint(&outcome.accounts)
+    } else {
+        named == outcome.accounts
     };
     wish.adds
         .iter()
         .all(|(tag, _)| tag.0 == actor || power >= 1)
         && wish.removes.iter().all(may_remove)
         && (0..NAMES).all(may_set)
-        && !(wish.powers.is_some() && wish.skips_version)
-        && outcome.accounts == next.keys().copied().collect()
-        && next.values().any(|power| *power == 2)
+        && (0..NAMES).all(|account| may_ban(&account))
+        && !(wish.law.is_some() && wish.skips_version)
+        && next.public == law.public
+        && next.can_be_written()
+        && fits
 }
 
 fn role(power: u8) -> Role {
     [Role::Member, Role::Admin, Role::Owner][usize::from(power)]
 }
 
-fn rules(powers: &Powers) -> Rules {
-    Rules::Group {
-        roles: powers
+fn rules(law: &Law) -> Rules {
+    Rules::Group(GroupRules {
+        roles: law
+            .powers
             .iter()
             .map(|(account, power)| (name(*account), role(*power)))
             .collect(),
-    }
+        access: if law.public {
+            Access::Public
+        } else {
+            Access::Closed
+        },
+        banned: law.banned.iter().map(|account| name(*account)).collect(),
+    })
 }
 
 /// The real question, where it can be asked: a policy without an owner cannot even be written.
 fn real(world: &World, wish: &Wish) -> bool {
     let policy = match &world.group {
         None => pair_policy(),
-        Some(powers) => group_policy(
-            &powers
-                .iter()
-                .map(|(a, p)| (*a, role(*p)))
-                .collect::<Vec<_>>(),
-        ),
+        Some(law) => group_policy(&[(0, Role::Owner)]).next(rules(law)).unwrap(),
     };
     let roster = roster(policy.clone(), &world.leaves);
-    let next_policy = match &wish.powers {
+    let next_policy = match &wish.law {
         None => None,
-        Some(powers) => {
+        Some(law) => {
             let base = if wish.skips_version {
                 policy.next(policy.rules().clone()).unwrap()
             } else {
                 policy
             };
-            match base.next(rules(powers)) {
+            match base.next(rules(law)) {
                 Ok(next) => Some(next),
                 Err(_) => return false,
             }
@@ -258,29 +321,40 @@ fn tag() -> impl Strategy<Value = Tag> {
     (0..NAMES, identity, 0..DEVICES)
 }
 
-/// A consistent state: a leaf for some devices, roles for exactly their accounts.
+/// A consistent state: a leaf for some devices, roles for exactly their
+/// accounts (in a public group for those above members), bans for others.
 fn world() -> impl Strategy<Value = World> {
     let devices = prop::collection::btree_set((0..NAMES, 0..DEVICES), 1..6);
     (
-        any::<bool>(),
+        0..3_u8,
         devices,
         prop::collection::vec(0..3_u8, NAMES),
+        prop::collection::vec(prop::bool::weighted(0.3), NAMES),
     )
-        .prop_map(|(is_pair, devices, powers)| {
-            let leaves: Vec<Tag> = devices
+        .prop_map(|(kind, devices, powers, bans)| {
+            let mut leaves: Vec<Tag> = devices
                 .into_iter()
-                .filter(|(account, _)| !is_pair || *account < 2)
+                .filter(|(account, _)| kind != 0 || *account < 2)
                 .map(|(account, device)| (account, 0, device))
                 .collect();
-            let leaves = if leaves.is_empty() {
-                vec![(0, 0, 0)]
-            } else {
-                leaves
+            if leaves.is_empty() {
+                leaves.push((0, 0, 0));
+            }
+            let mut named: Powers = leaves.iter().map(|tag| (tag.0, powers[tag.0])).collect();
+            let public = kind == 2;
+            let is_in: BTreeSet<usize> = named.keys().copied().collect();
+            named.insert(leaves[0].0, 2);
+            named.retain(|_, power| !public || *power > 0);
+            let banned = (0..NAMES)
+                .filter(|account| bans[*account] && !is_in.contains(account))
+                .collect();
+            let law = Law {
+                powers: named,
+                public,
+                banned,
             };
-            let mut group: Powers = leaves.iter().map(|tag| (tag.0, powers[tag.0])).collect();
-            group.insert(leaves[0].0, 2);
             World {
-                group: (!is_pair).then_some(group),
+                group: (kind != 0).then_some(law),
                 leaves,
             }
         })
@@ -296,9 +370,18 @@ fn wish() -> impl Strategy<Value = Wish> {
     let removes = prop::collection::vec((0..6_usize, rarely(0..6_usize)), 0..3);
     let adds = prop::collection::vec((tag(), prop::bool::weighted(0.9)), 0..3);
     let updates = prop::collection::vec((0..6_usize, tag()), 0..2);
-    let powers = prop::option::weighted(
+    let law = prop::option::weighted(
         0.3,
-        prop::collection::btree_map(0..NAMES, 0..3_u8, 1..=NAMES),
+        (
+            prop::collection::btree_map(0..NAMES, 0..3_u8, 1..=NAMES),
+            any::<bool>(),
+            prop::collection::btree_set(0..NAMES, 0..2),
+        )
+            .prop_map(|(powers, public, banned)| Law {
+                powers,
+                public,
+                banned,
+            }),
     );
     (
         rarely(tag()),
@@ -307,11 +390,11 @@ fn wish() -> impl Strategy<Value = Wish> {
         adds,
         removes,
         rarely(updates),
-        powers,
+        law,
         any::<[u8; 3]>(),
     )
         .prop_map(
-            |(external, committer, path, adds, removes, updates, powers, dice)| Wish {
+            |(external, committer, path, adds, removes, updates, law, dice)| Wish {
                 // An external joiner mostly states its own certificate, as the library makes it.
                 path: if external.is_some() && dice[2] < 200 {
                     external
@@ -323,7 +406,7 @@ fn wish() -> impl Strategy<Value = Wish> {
                 adds,
                 removes,
                 updates: updates.unwrap_or_default(),
-                powers,
+                law,
                 skips_version: dice[0] < 20,
                 strange: dice[1] < 10,
             },
@@ -339,9 +422,9 @@ fn fitted(world: &World, mut wish: Wish) -> Wish {
     }
     if wish.external.is_some() {
         wish.adds.clear();
-        wish.powers = None;
+        wish.law = None;
     }
-    if let (Some(before), Some(powers)) = (&world.group, &mut wish.powers) {
+    if let (Some(before), Some(law)) = (&world.group, &mut wish.law) {
         let gone: BTreeSet<usize> = wish.removes.iter().map(|(leaf, _)| *leaf).collect();
         let staying = world
             .leaves
@@ -352,14 +435,19 @@ fn fitted(world: &World, mut wish: Wish) -> Wish {
         let accounts: BTreeSet<usize> = staying
             .chain(wish.adds.iter().map(|(tag, _)| tag.0))
             .collect();
-        let wanted = powers.clone();
-        *powers = accounts
-            .into_iter()
-            .map(|account| {
-                let default = before.get(&account).copied().unwrap_or(0);
-                (account, wanted.get(&account).copied().unwrap_or(default))
-            })
+        let wanted = law.powers.clone();
+        let default = |account| before.powers.get(&account).copied().unwrap_or(0);
+        let power = |account| wanted.get(&account).copied().unwrap_or(default(account));
+        law.powers = accounts
+            .iter()
+            .map(|account| (*account, power(*account)))
+            .filter(|(_, power)| !before.public || *power > 0)
             .collect();
+        law.public = before.public;
+        // Some are banned anew, most of the others stay so.
+        law.banned
+            .extend(before.banned.iter().filter(|account| *account % 2 == 0));
+        law.banned.retain(|account| !accounts.contains(account));
     }
     wish
 }
@@ -377,8 +465,8 @@ proptest! {
     fn what_is_allowed_keeps_a_member_and_an_owner(world in world(), wish in wish()) {
         let wish = fitted(&world, wish);
         if real(&world, &wish) {
-            if let Some(powers) = &wish.powers {
-                prop_assert!(powers.values().any(|power| *power == 2));
+            if let Some(law) = &wish.law {
+                prop_assert!(law.powers.values().any(|power| *power == 2));
             }
             prop_assert!(wish.external.is_some() || !wish.removes.iter().any(|(leaf, _)| *leaf == wish.committer));
         }
@@ -389,19 +477,26 @@ proptest! {
 fn the_model_sees_both_answers_often() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut allowed = BTreeMap::from([("pair", 0), ("group", 0), ("external", 0), ("policy", 0)]);
-    for _ in 0..4_000 {
+    let mut allowed: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..6_000 {
         let world = world().new_tree(&mut runner).unwrap().current();
         let wish = fitted(&world, wish().new_tree(&mut runner).unwrap().current());
         if model(&world, &wish) {
-            let kind = match (&wish.external, &world.group, &wish.powers) {
-                (Some(_), _, _) => "external",
+            let is_in = |joiner: Tag| world.leaves.iter().any(|tag| tag.0 == joiner.0);
+            let bans = |law: &Law, before: &Law| law.banned != before.banned;
+            let kind = match (&wish.external, &world.group, &wish.law) {
+                (Some(joiner), _, _) if is_in(*joiner) => "own device",
+                (Some(_), _, _) => "newcomer",
                 (_, None, _) => "pair",
-                (_, Some(_), None) => "group",
-                (_, Some(_), Some(_)) => "policy",
+                (_, Some(law), None) if law.public => "public",
+                (_, Some(_), None) => "closed",
+                (_, Some(law), Some(next)) if bans(next, law) => "bans",
+                (_, Some(law), Some(_)) if law.public => "policy of a public group",
+                (_, Some(_), Some(_)) => "policy of a closed group",
             };
-            *allowed.get_mut(kind).unwrap() += 1;
+            *allowed.entry(kind).or_default() += 1;
         }
     }
-    assert!(allowed.values().all(|count| *count >= 20), "{allowed:?}");
+    let often = allowed.values().filter(|count| **count >= 20).count();
+    assert_eq!(often, 8, "{allowed:?}");
 }

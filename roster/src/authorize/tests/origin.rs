@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::{Denied, authorize_join, authorize_new, authorize_rebuild};
 use super::{certificate, group_policy, name, pair_policy, roster};
-use crate::roles::Role;
+use crate::roles::{GroupRules, Role, Rules};
 use crate::state::{LeafIndex, Roster};
 
 fn at_start(roster: Roster) -> Roster {
@@ -103,4 +103,57 @@ fn a_rebuilt_group_gives_nobody_a_higher_role() {
         authorize_rebuild(&old, &grab, &by(1), &none),
         Err(Denied::RoleTooLow)
     );
+}
+
+/// A rebuild is no way around the rules of removals, bans and access.
+#[test]
+fn a_rebuilt_group_leaves_out_only_whom_the_builder_could_remove() {
+    let roles = [
+        (0, Role::Owner),
+        (1, Role::Admin),
+        (2, Role::Admin),
+        (3, Role::Member),
+    ];
+    let tags = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)];
+    let old = roster(group_policy(&roles), &tags);
+    let none = BTreeMap::new();
+    let by = |account| certificate((account, 0, 0));
+    let without_member = next(roster(group_policy(&roles[..3]), &tags[..3]));
+    let without_admin = next(roster(
+        group_policy(&[roles[0], roles[1], roles[3]]),
+        &[tags[0], tags[1], tags[3]],
+    ));
+    assert_eq!(
+        authorize_rebuild(&old, &without_member, &by(1), &none),
+        Ok(())
+    );
+    assert_eq!(
+        authorize_rebuild(&old, &without_admin, &by(1), &none),
+        Err(Denied::RoleTooLow)
+    );
+    assert_eq!(
+        authorize_rebuild(&old, &without_admin, &by(0), &none),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_rebuilt_group_keeps_access_and_bans() {
+    let owner = || BTreeMap::from([(name(0), Role::Owner)]);
+    let with = |rules: GroupRules| {
+        let policy = group_policy(&[(0, Role::Owner)]);
+        let policy = policy.next(Rules::Group(rules)).unwrap();
+        roster(policy, &[(0, 0, 0)])
+    };
+    let mut banning = GroupRules::public(owner());
+    banning.banned.insert(name(3));
+    let by = certificate((0, 0, 0));
+    let none = BTreeMap::new();
+    let rebuilt = |old: &GroupRules, new: &GroupRules| {
+        authorize_rebuild(&with(old.clone()), &next(with(new.clone())), &by, &none)
+    };
+    let (public, closed) = (GroupRules::public(owner()), GroupRules::closed(owner()));
+    assert_eq!(rebuilt(&banning, &banning), Ok(()));
+    assert_eq!(rebuilt(&banning, &public), Err(Denied::PolicyChange));
+    assert_eq!(rebuilt(&closed, &public), Err(Denied::PolicyChange));
 }
