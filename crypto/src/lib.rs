@@ -6,6 +6,7 @@
 //! directory `mls` names the MLS library.
 
 pub mod at_rest;
+pub mod attachment;
 pub mod content;
 pub mod identity;
 mod mls;
