@@ -119,7 +119,7 @@ pub(crate) fn short_message(sender_counter: u64) -> Content {
         highest_seq_seen: sender_counter,
         last_commit_hash: Some([7; 32]),
         sent_at_ms: unix_ms(),
-        body: Body::Text(SHORT_TEXT.to_owned()),
+        body: Body::text(SHORT_TEXT),
     }
 }
 

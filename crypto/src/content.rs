@@ -1,17 +1,32 @@
 //! What a sealed payload holds, and its padding.
 //!
-//! Texts of up to 4 KiB fall into six sizes, so that lengths tell little. A
-//! body that this version does not know survives as its bytes.
+//! Texts of up to 4 KiB fall into six sizes, whatever they quote and whomever
+//! they name, so that lengths tell little. A body that this version does not
+//! know survives as its bytes; one that breaks a limit is refused.
+
+mod body;
+mod emoji;
+mod wire_form;
 
 use prost::Message as _;
 use sotto_protocol::wire;
 
-/// Plaintext sizes of messages with a text of up to 4,096 bytes.
-pub const SIZE_CLASSES: [usize; 6] = [256, 512, 1024, 2048, 3072, 4352];
+pub use body::{
+    Attachment, Body, Edit, GroupInfo, JoinLink, MessageRef, OwnDevices, Pin, Profile, Reaction,
+    Reply, Text,
+};
+pub use emoji::{EMOJI_BYTES_MAX, Emoji};
+pub use wire_form::{
+    CAPTION_BYTES_MAX, DESCRIPTION_BYTES_MAX, EXPIRES_AFTER_S_MAX, FILE_NAME_BYTES_MAX, LINKS_MAX,
+    MEDIA_TYPE_BYTES_MAX, MENTIONS_MAX, QUOTE_BYTES_MAX, TEXT_BYTES_MAX, THUMBNAIL_BYTES_MAX,
+    TITLE_BYTES_MAX,
+};
+
+/// Plaintext sizes of messages with a text of up to 4,096 bytes. A text alone
+/// fits the first five; the last has room for a quotation and 64 names.
+pub const SIZE_CLASSES: [usize; 6] = [256, 512, 1024, 2048, 4352, 8192];
 /// Larger plaintexts are padded to a multiple of this.
 pub const LARGE_STEP_BYTES: usize = 4096;
-/// The longest text, in bytes.
-pub const TEXT_BYTES_MAX: usize = 65_536;
 /// The largest plaintext after padding.
 pub const PLAINTEXT_BYTES_MAX: usize = 96 * 1024;
 
@@ -23,7 +38,7 @@ const PADDING_HEAD_BYTES: usize = 5;
 /// A plaintext that could not be made or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
-    /// The text is longer than 65,536 bytes, or the plaintext too large.
+    /// Something is longer or more than the format allows.
     #[error("message is too large")]
     TooLarge,
     /// Not a message of ours.
@@ -46,60 +61,18 @@ pub struct Content {
     pub body: Body,
 }
 
-/// The kinds of messages.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Body {
-    /// Written text.
-    Text(String),
-    /// Person-to-person receipt.
-    Receipt {
-        /// Everything up to this seq reached the sender's device.
-        delivered_up_to: u64,
-        /// Everything up to this seq was shown to the person.
-        read_up_to: u64,
-    },
-    /// A kind that a newer version knows: the whole plaintext without padding.
-    Unknown(Vec<u8>),
-}
-
-/// The kind only: what people write is not for logs.
-impl std::fmt::Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Text(_) => "Text(…)",
-            Self::Receipt { .. } => "Receipt(…)",
-            Self::Unknown(_) => "Unknown(…)",
-        })
-    }
-}
-
 impl Content {
     /// The padded plaintext.
     ///
     /// # Errors
     /// [`ContentError::TooLarge`]; [`ContentError::Malformed`] for an unknown body, which cannot be sent.
     pub fn encode_padded(&self) -> Result<Vec<u8>, ContentError> {
-        let body = match &self.body {
-            Body::Text(text) if text.len() > TEXT_BYTES_MAX => return Err(ContentError::TooLarge),
-            Body::Text(text) => wire::content::Body::Text(wire::TextBody {
-                text: text.clone(),
-                ..wire::TextBody::default()
-            }),
-            Body::Receipt {
-                delivered_up_to,
-                read_up_to,
-            } => wire::content::Body::Receipt(wire::ReceiptBody {
-                delivered_up_to: *delivered_up_to,
-                read_up_to: *read_up_to,
-            }),
-            Body::Unknown(_) => return Err(ContentError::Malformed),
-        };
         let plain = wire::Content {
             sender_counter: self.sender_counter,
             highest_seq_seen: self.highest_seq_seen,
             last_commit_hash: self.last_commit_hash.map(Vec::from).unwrap_or_default(),
             sent_at_ms: self.sent_at_ms,
-            body: Some(body),
+            body: Some(self.body.to_wire()?),
             padding: Vec::new(),
         };
         pad(plain.encode_to_vec())
@@ -110,24 +83,14 @@ impl Content {
     /// # Errors
     /// See [`ContentError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
-        if bytes.len() > PLAINTEXT_BYTES_MAX {
-            return Err(ContentError::TooLarge);
-        }
-        let plain = wire::Content::decode(bytes).map_err(|_| ContentError::Malformed)?;
+        let plain = read(bytes)?;
         let last_commit_hash = match plain.last_commit_hash.as_slice() {
             [] => None,
             hash => Some(hash.try_into().map_err(|_| ContentError::Malformed)?),
         };
         let body = match plain.body {
-            Some(wire::content::Body::Text(text)) if text.text.len() > TEXT_BYTES_MAX => {
-                return Err(ContentError::TooLarge);
-            }
-            Some(wire::content::Body::Text(text)) => Body::Text(text.text),
-            Some(wire::content::Body::Receipt(receipt)) => Body::Receipt {
-                delivered_up_to: receipt.delivered_up_to,
-                read_up_to: receipt.read_up_to,
-            },
-            Some(_) | None => Body::Unknown(unpadded(bytes, plain.padding.len()).to_vec()),
+            Some(body) => Body::from_wire(body)?,
+            None => Body::Unknown(unpadded(bytes, plain.padding.len()).to_vec()),
         };
         Ok(Self {
             sender_counter: plain.sender_counter,
@@ -137,6 +100,42 @@ impl Content {
             body,
         })
     }
+}
+
+/// For the local store, where bodies lie without counters and padding.
+impl Body {
+    /// The body alone, not padded.
+    ///
+    /// # Errors
+    /// [`ContentError::TooLarge`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ContentError> {
+        if let Self::Unknown(bytes) = self {
+            return Ok(bytes.clone());
+        }
+        let plain = wire::Content {
+            body: Some(self.to_wire()?),
+            ..wire::Content::default()
+        };
+        Ok(plain.encode_to_vec())
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote, of this version or an older one.
+    ///
+    /// # Errors
+    /// See [`ContentError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ContentError> {
+        match read(bytes)?.body {
+            Some(body) => Self::from_wire(body),
+            None => Ok(Self::Unknown(bytes.to_vec())),
+        }
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<wire::Content, ContentError> {
+    if bytes.len() > PLAINTEXT_BYTES_MAX {
+        return Err(ContentError::TooLarge);
+    }
+    wire::Content::decode(bytes).map_err(|_| ContentError::Malformed)
 }
 
 /// The bytes without the padding that ends them.
@@ -169,92 +168,4 @@ fn pad(mut plain: Vec<u8>) -> Result<Vec<u8>, ContentError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    fn text(length: usize) -> Content {
-        Content {
-            sender_counter: u64::MAX,
-            highest_seq_seen: u64::MAX,
-            last_commit_hash: Some([9; 32]),
-            sent_at_ms: 1_800_000_000_000,
-            body: Body::Text("x".repeat(length)),
-        }
-    }
-
-    #[test]
-    fn texts_up_to_four_kib_have_at_most_six_sizes() {
-        let sizes: BTreeSet<_> = (1..=4096)
-            .map(|length| text(length).encode_padded().unwrap().len())
-            .collect();
-        assert_eq!(sizes, BTreeSet::from(SIZE_CLASSES));
-    }
-
-    #[test]
-    fn yes_and_no_are_alike() {
-        let size = |word: &str| {
-            let content = Content {
-                body: Body::Text(word.to_owned()),
-                ..text(0)
-            };
-            content.encode_padded().unwrap().len()
-        };
-        assert_eq!(size("yes"), size("no"));
-    }
-
-    #[test]
-    fn a_newer_kind_survives() {
-        // Field 99, bytes "new", which this version does not know.
-        let mut plain = vec![0x08, 1, 0x9a, 0x06, 3, b'n', b'e', b'w'];
-        let original = plain.clone();
-        plain = pad(plain).unwrap();
-        let read = Content::decode(&plain).unwrap();
-        assert_eq!(read.body, Body::Unknown(original));
-        assert_eq!(read.sender_counter, 1);
-    }
-
-    #[test]
-    fn an_encoding_is_this() {
-        let content = Content {
-            sender_counter: 7,
-            highest_seq_seen: 9,
-            ..text(2)
-        };
-        let bytes = content.encode_padded().unwrap();
-        let shown: String = bytes[..64]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        insta::assert_snapshot!(shown);
-    }
-
-    #[test]
-    fn too_long_a_text_is_refused() {
-        assert_eq!(
-            text(TEXT_BYTES_MAX + 1).encode_padded(),
-            Err(ContentError::TooLarge)
-        );
-        assert!(text(TEXT_BYTES_MAX).encode_padded().is_ok());
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_encoded_is_read(
-            sender_counter: u64, highest_seq_seen: u64, sent_at_ms: u64,
-            last_commit_hash: Option<[u8; 32]>, written in ".{0,3000}",
-        ) {
-            let content = Content {
-                sender_counter, highest_seq_seen, last_commit_hash, sent_at_ms,
-                body: Body::Text(written),
-            };
-            prop_assert_eq!(Content::decode(&content.encode_padded().unwrap()), Ok(content));
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let _ = Content::decode(&bytes);
-        }
-    }
-}
+mod tests;

@@ -63,6 +63,22 @@ impl<const N: usize> SecretBytes<N> {
     }
 }
 
+/// A second holder of the same secret; each wipes its own bytes.
+impl<const N: usize> Clone for SecretBytes<N> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// In constant time, as [`SecretBytes::same_as`].
+impl<const N: usize> PartialEq for SecretBytes<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.same_as(other)
+    }
+}
+
+impl<const N: usize> Eq for SecretBytes<N> {}
+
 impl<const N: usize> Drop for SecretBytes<N> {
     fn drop(&mut self) {
         self.0.zeroize();

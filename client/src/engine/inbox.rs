@@ -310,7 +310,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let sender = message.sender.username().clone();
         let (content, text) = match message.content.body {
-            Body::Text(text) => (Vec::new(), Some(text)),
+            Body::Text(text) => (Vec::new(), Some(text.text)),
             Body::Unknown(bytes) => (bytes, None),
             Body::Receipt {
                 delivered_up_to,
@@ -326,6 +326,7 @@ impl Engine {
                 }
                 return Ok(());
             }
+            body => (body.to_bytes().unwrap_or_default(), None),
         };
         let direction = match sender == *self.my_name() {
             true => Direction::Outgoing,

@@ -220,7 +220,7 @@ impl Engine {
             stored_at_ms: appended.stored_at_ms,
             content: Vec::new(),
             text: match body {
-                Body::Text(text) => Some(text),
+                Body::Text(text) => Some(text.text),
                 _ => None,
             },
         };
@@ -310,6 +310,6 @@ pub(super) fn read_body(message: &OutboxRow) -> Body {
             delivered_up_to: u64::from_be_bytes(*delivered),
             read_up_to: read.try_into().map_or(0, u64::from_be_bytes),
         },
-        _ => Body::Text(String::from_utf8_lossy(&message.body).into_owned()),
+        _ => Body::text(String::from_utf8_lossy(&message.body)),
     }
 }

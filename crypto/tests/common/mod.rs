@@ -163,13 +163,13 @@ pub fn content(text: &str) -> Content {
         highest_seq_seen: 2,
         last_commit_hash: None,
         sent_at_ms: 3,
-        body: Body::Text(text.to_owned()),
+        body: Body::text(text),
     }
 }
 
 pub fn text_of(message: &Message) -> &str {
     match &message.content.body {
-        Body::Text(text) => text,
+        Body::Text(text) => &text.text,
         other => panic!("expected a text, got {other:?}"),
     }
 }
