@@ -18,6 +18,7 @@ mod process;
 pub mod profile;
 mod runtime;
 pub mod safe_text;
+pub mod talk;
 
 /// Runs the client: `args` are the arguments after the program's name.
 #[must_use]

@@ -43,7 +43,7 @@ pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
     app.printer.note(&format!(
         "{own} with {name}; type and press Enter. /help tells more, Ctrl-D ends"
     ));
-    let recent = engine.history(&name, RECENT)?;
+    let recent = engine.history(&name.clone().into(), RECENT)?;
     for message in &recent {
         render::message(app, message, Place::Conversation)?;
     }
@@ -162,7 +162,7 @@ impl Talk {
         }
         let client_id = ClientMessageId::from_bytes(rand::random());
         let id = session.command(Command::Send {
-            to: self.name.clone(),
+            to: self.name.clone().into(),
             text: text.to_owned(),
             client_id,
         })?;
@@ -240,7 +240,7 @@ impl Talk {
                 if message.direction == Direction::Incoming {
                     app.printer.ring(session.now().monotonic_ms)?;
                 }
-                let place = if message.peer == self.name {
+                let place = if message.talk.person() == Some(&self.name) {
                     Place::Conversation
                 } else {
                     Place::Anywhere

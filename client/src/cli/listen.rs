@@ -94,8 +94,8 @@ async fn listen_on(
 
 pub(crate) async fn history(app: &mut App, name: &Username, last: u32) -> Result<(), Failure> {
     let engine = app.offline().await?;
-    let messages = engine.history(name, last)?;
-    if messages.is_empty() && !engine.chats()?.iter().any(|chat| chat.peer == *name) {
+    let messages = engine.history(&name.into(), last)?;
+    if messages.is_empty() && !engine.chats()?.iter().any(|chat| chat.talk == name.into()) {
         return Err(Failure::named(
             "not_found",
             format!("there is no conversation with {name}"),

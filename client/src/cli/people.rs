@@ -63,7 +63,7 @@ fn show_chat(app: &mut App, chat: &Chat) -> Result<(), Failure> {
         json!({
             "event": "chat",
             "conversation": chat.conversation.map(|id| id.to_string()),
-            "peer": chat.peer.as_str(),
+            "to": chat.talk.label(chat.title.as_deref()),
             "saved": chat.keep == Keep::Saved,
             "queued": chat.queued,
             "updated_at_ms": chat.updated_at_ms,
@@ -75,7 +75,10 @@ fn show_chat(app: &mut App, chat: &Chat) -> Result<(), Failure> {
         "{:>16} ",
         app.zone.short(chat.updated_at_ms, now_ms)
     ));
-    let name = SafeText::line(&format!("{:10} ", chat.peer.as_str()), 80);
+    let name = SafeText::line(
+        &format!("{:10} ", chat.talk.label(chat.title.as_deref())),
+        80,
+    );
     let preview = match chat.last.as_ref().map(|message| &message.body) {
         Some(MessageBody::Text(text)) => SafeText::line(text, PREVIEW_CELLS),
         Some(MessageBody::Unknown) => own_words("(a newer kind of message)"),

@@ -94,7 +94,8 @@ fn lines(
         (Direction::Incoming, _) => (Style::Other, message.sender.to_string()),
         (Direction::Outgoing, Place::Conversation) => (Style::Own, message.sender.to_string()),
         (Direction::Outgoing, Place::Anywhere) => {
-            (Style::Own, format!("{} → {}", message.sender, message.peer))
+            let to = message.talk.label(message.title.as_deref());
+            (Style::Own, format!("{} → {to}", message.sender))
         }
     };
     let name = SafeText::line(&format!("{name:NAME_CELLS$}"), 80);
@@ -208,7 +209,8 @@ mod tests {
     fn said(sender: &str, text: &str) -> Message {
         Message {
             conversation: ConversationId::from_bytes([1; 16]),
-            peer: Username::parse(sender).unwrap(),
+            talk: Username::parse(sender).unwrap().into(),
+            title: None,
             id: ClientMessageId::from_bytes([2; 16]),
             seq: 1,
             sender: Username::parse(sender).unwrap(),

@@ -41,7 +41,7 @@ pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
     let mut session = app.online(engine)?;
     let id = ClientMessageId::from_bytes(rand::random());
     let command = session.command(Command::Send {
-        to: args.to.clone(),
+        to: args.to.clone().into(),
         text,
         client_id: id,
     })?;

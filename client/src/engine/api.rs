@@ -8,6 +8,8 @@ use sotto_crypto::AuthenticationKey;
 use sotto_protocol::{ClientMessageId, ConversationId, DeploymentId, DeviceId, Username};
 use zeroize::Zeroizing;
 
+use crate::talk::Talk;
+
 /// The time of a call, read by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -89,11 +91,11 @@ pub struct CommandId(pub u64);
 /// [`Event::Done`], [`Event::Users`] or [`Event::Failed`] that carries its id.
 /// `Send` is `Done` once it is safely queued; [`Event::Sent`] tells the rest.
 pub enum Command {
-    /// Queues a text for a person; the same id queues it once. Accepts a
+    /// Queues a text for a person or group; the same id queues it once. Accepts a
     /// pending request of that person.
     Send {
         /// To whom.
-        to: Username,
+        to: Talk,
         /// At most 65,536 bytes.
         text: String,
         /// The id of the message, by which it is sent exactly once.
@@ -170,8 +172,10 @@ pub enum MessageBody {
 pub struct Message {
     /// The conversation.
     pub conversation: ConversationId,
-    /// The other person of the conversation.
-    pub peer: Username,
+    /// With whom the conversation is.
+    pub talk: Talk,
+    /// The title of a group, if it is known here.
+    pub title: Option<String>,
     /// The sender's id of the message.
     pub id: ClientMessageId,
     /// Place in the log; 0 while an own message is not acknowledged.
@@ -367,7 +371,9 @@ pub enum Event {
         /// Its id.
         id: ClientMessageId,
         /// To whom.
-        to: Username,
+        to: Talk,
+        /// The title of a group, if it is known here.
+        title: Option<String>,
         /// Where.
         conversation: ConversationId,
         /// Its place in the log.
@@ -379,7 +385,9 @@ pub enum Event {
         /// Its id.
         id: ClientMessageId,
         /// To whom.
-        to: Username,
+        to: Talk,
+        /// The title of a group, if it is known here.
+        title: Option<String>,
         /// Why.
         failure: Failure,
     },
@@ -435,8 +443,10 @@ pub struct Failure {
 pub struct Chat {
     /// The conversation; none before the first message could be sent.
     pub conversation: Option<ConversationId>,
-    /// The other person.
-    pub peer: Username,
+    /// With whom.
+    pub talk: Talk,
+    /// The title of a group, if it is known here.
+    pub title: Option<String>,
     /// Whether messages are kept.
     pub keep: Keep,
     /// The last message.

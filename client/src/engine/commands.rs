@@ -18,6 +18,7 @@ use super::work::people_changed;
 use super::{Engine, EngineError};
 use crate::history::{ConversationState, OutboxKind, OutboxRow, Relation};
 use crate::profile::ProfileError;
+use crate::talk::Talk;
 
 /// Commands that wait for a session.
 const COMMANDS_MAX: usize = 64;
@@ -92,11 +93,7 @@ impl Engine {
     fn failed(&mut self, command: CommandId, code: &'static str, message: &str) {
         self.emit(Event::Failed {
             command: Some(command),
-            failure: Failure {
-                code,
-                message: message.to_owned(),
-                retry_after_ms: None,
-            },
+            failure: refusal(code, message),
         });
     }
 
@@ -111,25 +108,19 @@ impl Engine {
     fn send(
         &mut self,
         id: CommandId,
-        to: &Username,
+        to: &Talk,
         text: String,
         client_id: ClientMessageId,
     ) -> Result<(), EngineError> {
-        if to == self.my_name() {
-            self.failed(id, "self", "you cannot write to yourself");
-            return Ok(());
-        }
         if text.len() > TEXT_BYTES_MAX {
             self.failed(id, "too_large", "a message has at most 65,536 bytes");
             return Ok(());
         }
-        let mut person = self.person(to)?;
-        if person.relation == Relation::Blocked {
-            self.failed(id, "blocked", "you blocked this person; `unblock` first");
-            return Ok(());
-        }
-        if person.changed_identity.is_some() {
-            let failure = people_changed(to);
+        let hindrance = match to {
+            Talk::Person(peer) => self.hindrance_to_write_to(peer)?,
+            Talk::Group(_) => self.hindrance_to_write_in(to)?,
+        };
+        if let Some(failure) = hindrance {
             self.emit(Event::Failed {
                 command: Some(id),
                 failure,
@@ -141,6 +132,7 @@ impl Engine {
             self.emit(Event::Sent {
                 id: client_id,
                 to: to.clone(),
+                title: self.title_of(to)?,
                 conversation,
                 seq,
             });
@@ -155,11 +147,9 @@ impl Engine {
             );
             return Ok(());
         }
-        person.relation = Relation::Contact;
-        self.store().put_peer(&person)?;
         self.store().push_outbox(&OutboxRow {
             client_id,
-            peer: to.clone(),
+            talk: to.clone(),
             kind: OutboxKind::Message,
             body: text.into_bytes(),
             created_at_ms: self.now.unix_ms,
@@ -167,19 +157,43 @@ impl Engine {
             sealed: None,
         })?;
         self.wake(to);
-        if let Some(request) = self.store().request(to)? {
-            // Writing to somebody who asked is an answer.
-            self.enter_request(request, Keep::Saved)?;
+        if let Talk::Person(peer) = to {
+            let mut person = self.person(peer)?;
+            person.relation = Relation::Contact;
+            self.store().put_peer(&person)?;
+            if let Some(request) = self.store().request(peer)? {
+                // Writing to somebody who asked is an answer.
+                self.enter_request(request, Keep::Saved)?;
+            }
         }
         self.done(id);
         Ok(())
     }
 
-    /// A person did something: whoever rested for good is tried again.
-    fn wake(&mut self, peer: &Username) {
-        let work = self.work_of(peer);
+    fn hindrance_to_write_to(&self, peer: &Username) -> Result<Option<Failure>, EngineError> {
+        if peer == self.my_name() {
+            return Ok(Some(refusal("self", "you cannot write to yourself")));
+        }
+        let person = self.person(peer)?;
+        if person.relation == Relation::Blocked {
+            let message = "you blocked this person; `unblock` first";
+            return Ok(Some(refusal("blocked", message)));
+        }
+        let changed = person.changed_identity.is_some();
+        Ok(changed.then(|| people_changed(peer)))
+    }
+
+    fn hindrance_to_write_in(&self, talk: &Talk) -> Result<Option<Failure>, EngineError> {
+        let known = self.store().conversation_with(talk)?.is_some();
+        let message = "this group is not known here; `chats` lists those that are";
+        Ok((!known).then(|| refusal(ErrorCode::UnknownConversation.name(), message)))
+    }
+
+    /// A person did something: what rested for good is tried again.
+    fn wake(&mut self, talk: &Talk) {
+        let work = self.work_of(talk);
         if work.step == super::work::Step::Resting {
-            *work = super::work::PeerWork::default();
+            *work = super::work::TalkWork::default();
         }
     }
 
@@ -227,7 +241,7 @@ impl Engine {
         self.store().put_peer(&person)?;
         self.forget_request(name)?;
         self.drop_queue(
-            name,
+            &name.into(),
             &Failure {
                 code: "blocked",
                 message: "you blocked this person; the message was not sent".to_owned(),
@@ -241,14 +255,14 @@ impl Engine {
     fn unblock(&mut self, id: CommandId, name: &Username) -> Result<(), EngineError> {
         let mut person = self.person(name)?;
         if person.relation == Relation::Blocked {
-            let talked = self.store().conversation_with(name)?.is_some();
+            let talked = self.store().conversation_with(&name.into())?.is_some();
             person.relation = if talked {
                 Relation::Contact
             } else {
                 Relation::Known
             };
             self.store().put_peer(&person)?;
-            self.work.remove(name);
+            self.work.remove(&Talk::from(name));
         }
         self.done(id);
         Ok(())
@@ -459,6 +473,15 @@ impl Engine {
 enum Forgotten {
     Request,
     Nothing,
+}
+
+/// A failure of the engine's own, without a time to wait.
+pub(super) fn refusal(code: &'static str, message: &str) -> Failure {
+    Failure {
+        code,
+        message: message.to_owned(),
+        retry_after_ms: None,
+    }
 }
 
 fn password_failure(error: &ProfileError) -> Failure {

@@ -6,7 +6,7 @@ use rand::RngExt as _;
 use sotto_crypto::{Address, CommitSummary, Group};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
-use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, wire};
+use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, wire};
 
 use super::api::SecurityKind;
 use super::error::group_failure;
@@ -14,6 +14,7 @@ use super::flight::Purpose;
 use super::work::Step;
 use super::{Engine, EngineError};
 use crate::history::{Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind};
+use crate::talk::Talk;
 
 /// Own keys are renewed at least this often, in milliseconds: a day.
 const UPDATE_MS: u64 = 24 * 3_600_000;
@@ -68,10 +69,10 @@ impl Engine {
         let Ok(frame) = wire::ClientFrame::decode(pending.request.as_slice()) else {
             return self.break_conversation(row.clone(), "its commit cannot be read");
         };
-        self.set_step(&row.peer, Step::Busy);
+        self.set_step(&row.talk, Step::Busy);
         if let Some(body) = frame.body {
             let purpose = Purpose::Commit {
-                peer: row.peer.clone(),
+                talk: row.talk.clone(),
                 conversation: row.id,
                 client_id: pending.client_id,
             };
@@ -127,7 +128,7 @@ impl Engine {
 
     pub(super) fn commit_answered(
         &mut self,
-        peer: &Username,
+        talk: &Talk,
         conversation: &ConversationId,
         client_id: &ClientMessageId,
         answer: Answer,
@@ -137,14 +138,14 @@ impl Engine {
         let (Some(row), Some(pending)) = (row, pending.filter(|row| row.client_id == *client_id))
         else {
             // The log showed it first.
-            self.set_step(peer, Step::Idle);
+            self.set_step(talk, Step::Idle);
             return Ok(());
         };
         match answer {
             Answer::Appended(appended) => self.commit_stored(row, &pending, appended.seq),
             Answer::Error(error) => self.commit_refused(row, &pending, &error),
             _ => {
-                self.rest(peer, 0);
+                self.rest(talk, 0);
                 Ok(())
             }
         }
@@ -160,7 +161,7 @@ impl Engine {
             // Entries before it are still to come and need the old epoch's
             // keys; the log will show the commit in its place.
             let until = self.now.monotonic_ms + LOG_MS;
-            self.set_step(&row.peer, Step::Until(until));
+            self.set_step(&row.talk, Step::Until(until));
             return Ok(());
         }
         self.settle(row, pending, seq)
@@ -193,21 +194,20 @@ impl Engine {
         row.updated_at_ms = self.now.unix_ms;
         self.store().put_conversation(&row)?;
         self.store().remove_pending(&row.id)?;
-        self.store().unseal_for(&row.peer)?;
+        self.store().unseal_for(&row.talk)?;
         self.acknowledge.insert(row.id, row.cursor);
         self.forget_old_generations(&row)?;
-        self.succeeded(&row.peer);
-        let work = self.work_of(&row.peer);
+        self.succeeded(&row.talk);
+        let work = self.work_of(&row.talk);
         work.rejoins = 0;
         work.rebuild = None;
         if was != ConversationState::Active
             && (row.generation > 0 || pending.kind == PendingKind::Rejoin)
         {
-            let peer = row.peer.clone();
             self.security(
                 SecurityKind::RecoveryDone,
                 Some(row.id),
-                Some(&peer),
+                row.talk.person(),
                 "the conversation works again under fresh keys",
             );
         }
@@ -251,7 +251,7 @@ impl Engine {
                 | ErrorCode::NotLoggedIn
         );
         if passing {
-            self.server_refused(&row.peer, error);
+            self.server_refused(&row.talk, error);
             return Ok(());
         }
         match pending.kind {
@@ -283,7 +283,7 @@ impl Engine {
                 row.update_due_ms = self.now.unix_ms + UPDATE_REFUSED_MS;
                 row.own_since_update = 0;
                 self.store().put_conversation(&row)?;
-                self.set_step(&row.peer, Step::Idle);
+                self.set_step(&row.talk, Step::Idle);
                 Ok(())
             }
         }
@@ -295,7 +295,7 @@ impl Engine {
         code: ErrorCode,
         error: &wire::Error,
     ) -> Result<(), EngineError> {
-        let peer = row.peer.clone();
+        let talk = row.talk.clone();
         self.delete_group(&row)?;
         self.store().remove_pending(&row.id)?;
         if row.generation == 0 {
@@ -304,15 +304,21 @@ impl Engine {
             row.state = ConversationState::Broken;
             self.store().put_conversation(&row)?;
         }
-        self.work_of(&peer).rebuild = None;
-        match (code, ConversationId::from_slice(&error.conversation_id)) {
-            (ErrorCode::ConversationExists, Ok(id)) => self.conversation_elsewhere(&peer, id),
-            (ErrorCode::StaleGeneration, _) => {
-                self.set_step(&peer, Step::Idle);
+        self.work_of(&talk).rebuild = None;
+        match (
+            code,
+            &talk,
+            ConversationId::from_slice(&error.conversation_id),
+        ) {
+            (ErrorCode::ConversationExists, Talk::Person(peer), Ok(id)) => {
+                self.conversation_elsewhere(peer, id)
+            }
+            (ErrorCode::StaleGeneration, ..) => {
+                self.set_step(&talk, Step::Idle);
                 Ok(())
             }
             _ => {
-                self.rest(&peer, error.retry_after_ms);
+                self.rest(&talk, error.retry_after_ms);
                 Ok(())
             }
         }
@@ -325,7 +331,7 @@ impl Engine {
         row: ConversationRow,
         current_epoch: u64,
     ) -> Result<(), EngineError> {
-        self.store().unseal_for(&row.peer)?;
+        self.store().unseal_for(&row.talk)?;
         let reached = match self.take_group(&row)? {
             Some(group) => {
                 let epoch = group.epoch();
@@ -335,7 +341,7 @@ impl Engine {
             None => 0,
         };
         let until = self.now.monotonic_ms + LOG_MS;
-        let work = self.work_of(&row.peer);
+        let work = self.work_of(&row.talk);
         if reached >= current_epoch {
             work.step = Step::Idle;
         } else {

@@ -7,6 +7,7 @@ use sotto_protocol::{ClientMessageId, ConversationId, Username};
 
 use super::api::CommandId;
 use super::commands::ServerCommand;
+use crate::talk::Talk;
 
 /// The most requests that wait at a time.
 const FLIGHTS_MAX: usize = 128;
@@ -26,14 +27,14 @@ pub(super) enum Purpose {
         peer: Username,
         generation: u32,
     },
-    GroupInfo(Username),
+    GroupInfo(Talk),
     Commit {
-        peer: Username,
+        talk: Talk,
         conversation: ConversationId,
         client_id: ClientMessageId,
     },
     Append {
-        peer: Username,
+        talk: Talk,
         client_id: ClientMessageId,
     },
     Command(CommandId, ServerCommand),

@@ -163,7 +163,7 @@ impl Engine {
     pub(super) fn is_held_back(&self, row: &ConversationRow) -> Result<bool, EngineError> {
         Ok(row.keep == Keep::Unsaved
             && self.listening == Listening::No
-            && self.store().queued_for(&row.peer)?.is_empty())
+            && self.store().queued_for(&row.talk)?.is_empty())
     }
 
     fn is_own(&self, entry: &Entry) -> bool {
@@ -207,14 +207,14 @@ impl Engine {
                 epoch: 0,
                 stored_at_ms: entry.stored_at_ms,
             };
-            let peer = row.peer.clone();
+            let talk = row.talk.clone();
             let mut row = row;
             row.cursor = entry.seq.saturating_sub(1);
             self.stored(row, &entry.client_id, &appended)?;
-            if self.work_of(&peer).step == Step::Busy {
+            if self.work_of(&talk).step == Step::Busy {
                 return Ok(());
             }
-            self.set_step(&peer, Step::Idle);
+            self.set_step(&talk, Step::Idle);
             return Ok(());
         }
         self.rolled_back(row)?;
@@ -239,9 +239,9 @@ impl Engine {
                 row.last_commit = summary.hash.to_vec();
                 // A commit of ours for the epoch that is over means nothing now.
                 self.store().remove_pending(&row.id)?;
-                self.store().unseal_for(&row.peer)?;
+                self.store().unseal_for(&row.talk)?;
                 self.tell_members(row, &summary)?;
-                let work = self.work_of(&row.peer);
+                let work = self.work_of(&row.talk);
                 if work.behind.is_some_and(|behind| summary.epoch >= behind) {
                     work.behind = None;
                     work.step = Step::Idle;
@@ -295,7 +295,7 @@ impl Engine {
                 "the sender saw more of this conversation than this device was shown",
             );
         }
-        if self.person(&row.peer)?.relation == Relation::Blocked {
+        if self.person(&sender)?.relation == Relation::Blocked {
             return Ok(());
         }
         self.message_accepted(row, entry, message)
@@ -316,7 +316,7 @@ impl Engine {
                 delivered_up_to,
                 read_up_to,
             } => {
-                if sender == row.peer {
+                if sender != *self.my_name() {
                     self.emit(Event::Receipt(Receipt {
                         conversation: row.id,
                         by: sender,
@@ -347,7 +347,7 @@ impl Engine {
         };
         self.keep_message(row, stored.clone())?;
         if self.listening == Listening::Yes || row.keep == Keep::Unsaved {
-            self.emit(Event::Message(to_message(&row.peer, stored)));
+            self.emit(Event::Message(to_message(row, stored)));
         }
         if direction == Direction::Incoming {
             self.message_arrived(&row.id, entry.seq)?;
@@ -414,11 +414,10 @@ impl Engine {
                 return Ok(());
             }
             OpenError::Replayed => {
-                let peer = row.peer.clone();
                 self.security(
                     SecurityKind::Replay,
                     Some(row.id),
-                    Some(&peer),
+                    row.talk.person(),
                     "a message came a second time and was not shown again",
                 );
             }
@@ -458,7 +457,7 @@ impl Engine {
         self.security(
             SecurityKind::PolicyRejected,
             Some(row.id),
-            Some(&row.peer),
+            row.talk.person(),
             action,
         );
     }

@@ -29,7 +29,7 @@ impl Message {
         json!({
             "event": "message",
             "conversation": self.conversation.to_string(),
-            "peer": self.peer.as_str(),
+            "to": self.talk.label(self.title.as_deref()),
             "id": self.id.to_string(),
             "seq": self.seq,
             "sender": self.sender.as_str(),
@@ -90,12 +90,13 @@ impl Event {
             Self::Sent {
                 id,
                 to,
+                title,
                 conversation,
                 seq,
             } => json!({
                 "event": "sent",
                 "id": id.to_string(),
-                "to": to.as_str(),
+                "to": to.label(title.as_deref()),
                 "conversation": conversation.to_string(),
                 "seq": seq,
             }),
@@ -117,7 +118,8 @@ mod tests {
         let events = [
             Event::Message(Message {
                 conversation,
-                peer: bob.clone(),
+                talk: bob.clone().into(),
+                title: None,
                 id: ClientMessageId::from_bytes([2; 16]),
                 seq: 7,
                 sender: bob.clone(),
@@ -142,7 +144,8 @@ mod tests {
             }),
             Event::Sent {
                 id: ClientMessageId::from_bytes([2; 16]),
-                to: bob,
+                to: bob.into(),
+                title: None,
                 conversation,
                 seq: 9,
             },

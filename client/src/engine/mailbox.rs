@@ -15,6 +15,7 @@ use super::{Engine, EngineError};
 use crate::history::{
     Baseline, ConversationRow, ConversationState, REQUESTS_MAX, Relation, RequestRow,
 };
+use crate::talk::Talk;
 
 impl Engine {
     /// An entry of the mailbox. Whatever it is, it is passed.
@@ -85,7 +86,10 @@ impl Engine {
         if relation != Relation::Contact {
             return Ok(());
         }
-        match self.store().conversation_with(&request.inviter)? {
+        match self
+            .store()
+            .conversation_with(&Talk::from(&request.inviter))?
+        {
             Some(row) if row.id == request.conversation && row.generation < request.generation => {
                 self.break_conversation(row, "its invitation cannot be used")
             }
@@ -93,7 +97,7 @@ impl Engine {
             None => {
                 let mut row = self.new_row(
                     request.conversation,
-                    &request.inviter,
+                    &Talk::from(&request.inviter),
                     request.generation,
                     ConversationState::Active,
                 );
@@ -167,7 +171,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let inviter = request.inviter.clone();
         self.store().remove_request(&inviter)?;
-        self.set_step(&inviter, Step::Idle);
+        self.set_step(&Talk::from(&inviter), Step::Idle);
         if self.identity_shown(&inviter, &request.identity)? == Trust::Changed {
             self.store().put_request(&request)?;
             return Ok(());
@@ -189,7 +193,7 @@ impl Engine {
             &request.welcome,
         );
         match joined {
-            Ok((group, summary)) => match self.check_members(&summary.roster, &person) {
+            Ok((group, summary)) => match self.check_members(&summary.roster, &row.talk)? {
                 Ok(()) => {
                     row.baseline = match summary.roster.epoch {
                         1 if row.generation == 0 => Baseline::FromStart,
@@ -218,7 +222,10 @@ impl Engine {
         request: &RequestRow,
         keep: Keep,
     ) -> Result<Option<ConversationRow>, EngineError> {
-        match self.store().conversation_with(&request.inviter)? {
+        match self
+            .store()
+            .conversation_with(&Talk::from(&request.inviter))?
+        {
             Some(row) if row.id == request.conversation => {
                 let newer =
                     request.generation > row.generation || row.state == ConversationState::Creating;
@@ -253,7 +260,7 @@ impl Engine {
     fn row_of_request(&self, request: &RequestRow, keep: Keep) -> ConversationRow {
         let mut row = self.new_row(
             request.conversation,
-            &request.inviter,
+            &Talk::from(&request.inviter),
             request.generation,
             ConversationState::Active,
         );
@@ -277,9 +284,9 @@ impl Engine {
         row.update_due_ms = self.update_after_join();
         row.updated_at_ms = self.now.unix_ms;
         self.store().put_conversation(&row)?;
-        self.store().unseal_for(&row.peer)?;
+        self.store().unseal_for(&row.talk)?;
         self.forget_old_generations(&row)?;
-        self.succeeded(&row.peer);
+        self.succeeded(&row.talk);
         self.replace_key_package()?;
         for bytes in self.store().take_request_entries(&row.id)? {
             if let Ok(envelope) = wire::Envelope::decode(bytes.as_slice()) {

@@ -52,13 +52,14 @@ use api::{Command, CommandId, ConnectionInfo, Event, Login, Message, Now};
 use commands::ServerCommand;
 use flight::{Flight, Purpose, Room};
 use session::Session;
-use work::PeerWork;
+use work::TalkWork;
 
 pub use error::EngineError;
 pub use people::Verification;
 
 use crate::history::History;
 use crate::profile::Profile;
+use crate::talk::Talk;
 
 /// Groups kept in memory; others are loaded when they are needed.
 const GROUPS_CACHED_MAX: usize = 64;
@@ -76,7 +77,7 @@ pub struct Engine {
     /// What the present call wants to leave.
     staged: Outputs,
     groups: BTreeMap<ConversationId, Group>,
-    work: BTreeMap<Username, PeerWork>,
+    work: BTreeMap<Talk, TalkWork>,
     commands: VecDeque<(CommandId, ServerCommand)>,
     last_command: u64,
     listening: Listening,
@@ -235,7 +236,7 @@ impl Engine {
     /// When to call [`Self::handle_timeout`], as `Now::monotonic_ms`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let waiting = self.work.values().filter_map(PeerWork::wakes_at);
+        let waiting = self.work.values().filter_map(TalkWork::wakes_at);
         [
             self.flight.deadline(),
             self.receipts.at(),

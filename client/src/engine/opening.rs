@@ -19,6 +19,7 @@ use super::{Engine, EngineError};
 use crate::history::{
     Baseline, ConversationRow, ConversationState, PeerRow, PendingCommitRow, PendingKind,
 };
+use crate::talk::Talk;
 
 /// How long the welcome to a conversation that exists may take, in milliseconds.
 const WELCOME_MS: u64 = 3_000;
@@ -33,7 +34,7 @@ impl Engine {
         if let Some(request) = self.store().request(peer)? {
             return self.enter_request(request, Keep::Saved);
         }
-        self.set_step(peer, Step::Busy);
+        self.set_step(&peer.into(), Step::Busy);
         let username = peer.as_str().to_owned();
         self.request(
             Purpose::Pair(peer.clone()),
@@ -55,16 +56,16 @@ impl Engine {
             Answer::PairFound(found) => match ConversationId::from_slice(&found.conversation_id) {
                 Ok(id) => self.conversation_elsewhere(peer, id),
                 Err(_) => {
-                    self.rest(peer, 0);
+                    self.rest(&peer.into(), 0);
                     Ok(())
                 }
             },
             Answer::Error(error) => {
-                self.server_refused(peer, &error);
+                self.server_refused(&peer.into(), &error);
                 Ok(())
             }
             _ => {
-                self.rest(peer, 0);
+                self.rest(&peer.into(), 0);
                 Ok(())
             }
         }
@@ -77,8 +78,8 @@ impl Engine {
         peer: &Username,
         id: ConversationId,
     ) -> Result<(), EngineError> {
-        if self.store().conversation_with(peer)?.is_some() {
-            self.set_step(peer, Step::Idle);
+        if self.store().conversation_with(&peer.into())?.is_some() {
+            self.set_step(&peer.into(), Step::Idle);
             return Ok(());
         }
         if let Some(request) = self
@@ -89,28 +90,29 @@ impl Engine {
             return self.enter_request(request, Keep::Saved);
         }
         let until = self.now.monotonic_ms + WELCOME_MS;
-        let work = self.work_of(peer);
+        let work = self.work_of(&peer.into());
         if work.welcome_awaited == Asked::No {
             work.welcome_awaited = Asked::Yes;
             work.step = Step::Until(until);
             return Ok(());
         }
-        let row = self.new_row(id, peer, 0, ConversationState::Broken);
+        let row = self.new_row(id, &peer.into(), 0, ConversationState::Broken);
         self.store().put_conversation(&row)?;
-        self.set_step(peer, Step::Idle);
+        self.set_step(&peer.into(), Step::Idle);
         Ok(())
     }
 
     pub(super) fn new_row(
         &self,
         id: ConversationId,
-        peer: &Username,
+        talk: &Talk,
         generation: u32,
         state: ConversationState,
     ) -> ConversationRow {
         ConversationRow {
             id,
-            peer: peer.clone(),
+            talk: talk.clone(),
+            title: None,
             generation,
             state,
             keep: Keep::Saved,
@@ -127,7 +129,7 @@ impl Engine {
     /// Asks for a key package of each of a person's devices, to make the
     /// conversation's MLS group of this generation.
     pub(super) fn claim(&mut self, peer: &Username, generation: u32) {
-        self.set_step(peer, Step::Busy);
+        self.set_step(&peer.into(), Step::Busy);
         let body = Ask::ClaimKeyPackages(wire::ClaimKeyPackages {
             username: peer.as_str().to_owned(),
             ciphersuite: u32::from(Suite::Hybrid.number()),
@@ -147,16 +149,16 @@ impl Engine {
             Answer::Error(error) => {
                 match ErrorCode::from_number(error.code) {
                     ErrorCode::UnknownUser => {
-                        self.drop_queue(peer, &failure(&error))?;
-                        self.set_step(peer, Step::Resting);
+                        self.drop_queue(&peer.into(), &failure(&error))?;
+                        self.set_step(&peer.into(), Step::Resting);
                     }
                     ErrorCode::NoKeyPackage => self.no_key_package(peer, &error)?,
-                    _ => self.server_refused(peer, &error),
+                    _ => self.server_refused(&peer.into(), &error),
                 }
                 Ok(())
             }
             _ => {
-                self.rest(peer, 0);
+                self.rest(&peer.into(), 0);
                 Ok(())
             }
         }
@@ -164,7 +166,7 @@ impl Engine {
 
     fn no_key_package(&mut self, peer: &Username, error: &wire::Error) -> Result<(), EngineError> {
         self.refuse_queue(
-            peer,
+            &peer.into(),
             &Failure {
                 code: ErrorCode::NoKeyPackage.name(),
                 message: format!(
@@ -173,7 +175,7 @@ impl Engine {
                 retry_after_ms: (error.retry_after_ms > 0).then_some(error.retry_after_ms),
             },
         )?;
-        self.rest(peer, error.retry_after_ms.max(10_000));
+        self.rest(&peer.into(), error.retry_after_ms.max(10_000));
         Ok(())
     }
 
@@ -184,12 +186,12 @@ impl Engine {
         claimed: &wire::ClaimedKeyPackages,
     ) -> Result<(), EngineError> {
         let Ok(identity) = <[u8; 32]>::try_from(claimed.identity_key.as_slice()) else {
-            self.rest(peer, 0);
+            self.rest(&peer.into(), 0);
             return Ok(());
         };
         if self.identity_shown(peer, &identity)? == Trust::Changed {
-            self.refuse_queue(peer, &people_changed(peer))?;
-            self.set_step(peer, Step::Resting);
+            self.refuse_queue(&peer.into(), &people_changed(peer))?;
+            self.set_step(&peer.into(), Step::Resting);
             return Ok(());
         }
         let (packages, refused) = self.sound_packages(peer, &identity, claimed);
@@ -202,7 +204,7 @@ impl Engine {
             );
         }
         if packages.is_empty() {
-            self.rest(peer, 0);
+            self.rest(&peer.into(), 0);
             return Ok(());
         }
         let person = self.person(peer)?;
@@ -249,13 +251,17 @@ impl Engine {
         generation: u32,
         packages: &[Vec<u8>],
     ) -> Result<(), EngineError> {
-        let known = self.store().conversation_with(&person.name)?;
+        let known = self.store().conversation_with(&Talk::from(&person.name))?;
         let mut row = match known {
             Some(row) => row,
             None => {
                 let id = ConversationId::from_bytes(self.random_id());
-                let mut row =
-                    self.new_row(id, &person.name, generation, ConversationState::Creating);
+                let mut row = self.new_row(
+                    id,
+                    &Talk::from(&person.name),
+                    generation,
+                    ConversationState::Creating,
+                );
                 row.baseline = Baseline::FromStart;
                 row
             }
@@ -270,7 +276,7 @@ impl Engine {
             Ok(made) => made,
             Err(error) => {
                 group_failure(error)?;
-                self.rest(&person.name, 0);
+                self.rest(&Talk::from(&person.name), 0);
                 return Ok(());
             }
         };

@@ -1,10 +1,10 @@
-//! Sending in a conversation that stands: one message at a time for each
-//! person, so that no refusal can turn their order around.
+//! Sending in a conversation that stands: one message at a time in each
+//! talk, so that no refusal can turn their order around.
 
 use sotto_crypto::{Body, Content};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
-use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
+use sotto_protocol::{ClientMessageId, ErrorCode, wire};
 
 use super::api::{Direction, Event, Keep, Message, MessageBody};
 use super::commits::UPDATE_MESSAGES;
@@ -17,6 +17,7 @@ use super::{Engine, EngineError};
 use crate::history::{
     ConversationRow, ConversationState, MessageRow, OutboxKind, OutboxRow, Sealed,
 };
+use crate::talk::Talk;
 
 impl Engine {
     /// Takes the next step in a conversation that is known here.
@@ -38,34 +39,33 @@ impl Engine {
         let epoch = group.epoch();
         let roster = group.roster().clone();
         self.keep_group(group);
-        let person = self.person(&row.peer)?;
-        match self.check_members(&roster, &person) {
-            Ok(()) => {}
-            Err(Mismatch::Identity(_)) => {
+        match (self.check_members(&roster, &row.talk)?, &row.talk) {
+            (Ok(()), _) => {}
+            (Err(Mismatch::Identity(_)), Talk::Person(peer)) => {
                 // The person's new identity was accepted: only a new
                 // generation can have it in the old one's place.
-                self.claim(&row.peer, row.generation + 1);
+                self.claim(peer, row.generation + 1);
                 return Ok(());
             }
-            Err(Mismatch::Members) => {
+            (Err(_), _) => {
                 return self.break_conversation(row, "somebody is in it who does not belong");
             }
         }
         if self
-            .work_of(&row.peer)
+            .work_of(&row.talk)
             .behind
             .is_some_and(|behind| epoch < behind)
         {
             return self.break_conversation(row, "the log does not bring the newest commit");
         }
-        self.work_of(&row.peer).behind = None;
+        self.work_of(&row.talk).behind = None;
         if self.store().pending(&row.id)?.is_some() {
             return self.send_pending(&row);
         }
         if row.update_due_ms <= self.now.unix_ms || row.own_since_update >= UPDATE_MESSAGES {
             return self.stage_update(row);
         }
-        match self.store().first_for(&row.peer)? {
+        match self.store().first_for(&row.talk)? {
             // Not before its log is read, with which keys may have changed.
             Some(_) if self.is_held_back(&row)? => Ok(()),
             Some(message) => self.append(row, message, epoch),
@@ -90,9 +90,9 @@ impl Engine {
                 None => return Ok(()),
             },
         };
-        self.set_step(&row.peer, Step::Busy);
+        self.set_step(&row.talk, Step::Busy);
         let purpose = Purpose::Append {
-            peer: row.peer.clone(),
+            talk: row.talk.clone(),
             client_id: message.client_id,
         };
         self.request(
@@ -160,22 +160,22 @@ impl Engine {
 
     pub(super) fn append_answered(
         &mut self,
-        peer: &Username,
+        talk: &Talk,
         client_id: &ClientMessageId,
         answer: Answer,
     ) -> Result<(), EngineError> {
-        let Some(row) = self.store().conversation_with(peer)? else {
-            self.set_step(peer, Step::Idle);
+        let Some(row) = self.store().conversation_with(talk)? else {
+            self.set_step(talk, Step::Idle);
             return Ok(());
         };
         match answer {
             Answer::Appended(appended) => {
-                self.succeeded(peer);
+                self.succeeded(talk);
                 self.stored(row, client_id, &appended)
             }
             Answer::Error(error) => self.append_refused(row, client_id, &error),
             _ => {
-                self.rest(peer, 0);
+                self.rest(talk, 0);
                 Ok(())
             }
         }
@@ -227,7 +227,8 @@ impl Engine {
         self.keep_message(&row, message)?;
         self.emit(Event::Sent {
             id: *client_id,
-            to: row.peer.clone(),
+            to: row.talk.clone(),
+            title: row.title.clone(),
             conversation: row.id,
             seq: appended.seq,
         });
@@ -243,7 +244,7 @@ impl Engine {
         match row.keep {
             Keep::Saved => Ok(self.store().insert_message(&message)?),
             Keep::Unsaved => {
-                let shown = to_message(&row.peer, message);
+                let shown = to_message(row, message);
                 let kept = self.unsaved.entry(row.id).or_default();
                 if kept.len() >= UNSAVED_MAX {
                     kept.pop_front();
@@ -263,21 +264,22 @@ impl Engine {
         match ErrorCode::from_number(error.code) {
             ErrorCode::StaleEpoch => self.epoch_is_stale(row, error.current_epoch),
             ErrorCode::StaleGeneration | ErrorCode::UnknownConversation | ErrorCode::NotAllowed => {
-                self.set_step(&row.peer, Step::Idle);
+                self.set_step(&row.talk, Step::Idle);
                 self.break_conversation(row, "the server does not take messages of this generation")
             }
             ErrorCode::TooLarge | ErrorCode::Malformed => {
                 self.store().remove_outbox(client_id)?;
                 self.emit(Event::SendFailed {
                     id: *client_id,
-                    to: row.peer.clone(),
+                    to: row.talk.clone(),
+                    title: row.title.clone(),
                     failure: failure(error),
                 });
-                self.set_step(&row.peer, Step::Idle);
+                self.set_step(&row.talk, Step::Idle);
                 Ok(())
             }
             _ => {
-                self.server_refused(&row.peer, error);
+                self.server_refused(&row.talk, error);
                 Ok(())
             }
         }
@@ -287,10 +289,11 @@ impl Engine {
 /// Messages of an unsaved conversation kept in memory.
 const UNSAVED_MAX: usize = 1_000;
 
-pub(super) fn to_message(peer: &Username, row: MessageRow) -> Message {
+pub(super) fn to_message(conversation: &ConversationRow, row: MessageRow) -> Message {
     Message {
         conversation: row.conversation,
-        peer: peer.clone(),
+        talk: conversation.talk.clone(),
+        title: conversation.title.clone(),
         id: row.client_id,
         seq: row.seq,
         sender: row.sender,

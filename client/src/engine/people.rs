@@ -13,6 +13,7 @@ use super::session::failure;
 use super::work::{Asked, Step};
 use super::{Engine, EngineError};
 use crate::history::{PeerRow, Relation};
+use crate::talk::Talk;
 
 /// What comparing a safety number came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl Engine {
     }
 
     pub(super) fn ask_identity(&mut self, peer: &Username) {
-        self.set_step(peer, Step::Busy);
+        self.set_step(&peer.into(), Step::Busy);
         let username = peer.as_str().to_owned();
         self.request(
             Purpose::Account(peer.clone()),
@@ -69,23 +70,24 @@ impl Engine {
         peer: &Username,
         answer: Answer,
     ) -> Result<(), EngineError> {
+        let talk = Talk::from(peer);
         match answer {
             Answer::Account(account) => match self.account_identity(peer, &account) {
                 Some(identity) => {
                     self.identity_shown(peer, &identity)?;
-                    self.work_of(peer).identity = Asked::Yes;
-                    self.succeeded(peer);
+                    self.work_of(&talk).identity = Asked::Yes;
+                    self.succeeded(&talk);
                 }
-                None => self.rest(peer, 0),
+                None => self.rest(&talk, 0),
             },
             Answer::Error(error)
                 if ErrorCode::from_number(error.code) == ErrorCode::UnknownUser =>
             {
-                self.drop_queue(peer, &failure(&error))?;
-                self.set_step(peer, Step::Resting);
+                self.drop_queue(&talk, &failure(&error))?;
+                self.set_step(&talk, Step::Resting);
             }
-            Answer::Error(error) => self.server_refused(peer, &error),
-            _ => self.rest(peer, 0),
+            Answer::Error(error) => self.server_refused(&talk, &error),
+            _ => self.rest(&talk, 0),
         }
         Ok(())
     }
@@ -158,16 +160,28 @@ impl Engine {
             person.identity = Some(changed);
             person.verified_at_ms = None;
             // What was sealed was for the old identity.
-            self.store().unseal_for(&person.name)?;
+            self.store().unseal_for(&Talk::from(&person.name))?;
         }
         self.store().put_peer(person)?;
-        self.work.remove(&person.name);
+        self.work.remove(&Talk::from(&person.name));
         Ok(())
+    }
+
+    /// Whether the right people are in a group, each under the pinned identity.
+    pub(super) fn check_members(
+        &self,
+        roster: &Roster,
+        talk: &Talk,
+    ) -> Result<Result<(), Mismatch>, EngineError> {
+        match talk {
+            Talk::Person(peer) => Ok(self.check_pair(roster, &self.person(peer)?)),
+            Talk::Group(_) => Ok(Err(Mismatch::Members)),
+        }
     }
 
     /// Whether a group has exactly the people that a conversation with a
     /// person has, each under the pinned identity.
-    pub(super) fn check_members(&self, roster: &Roster, peer: &PeerRow) -> Result<(), Mismatch> {
+    fn check_pair(&self, roster: &Roster, peer: &PeerRow) -> Result<(), Mismatch> {
         let me = self.profile.device().certificate();
         if roster.policy.peer_of(me.username()) != Some(&peer.name) {
             return Err(Mismatch::Members);
@@ -239,30 +253,34 @@ impl Engine {
         Ok(Verification::Confirmed)
     }
 
+    /// The title of a group, if it is known here.
+    pub(super) fn title_of(&self, talk: &Talk) -> Result<Option<String>, EngineError> {
+        let row = self.store().conversation_with(talk)?;
+        Ok(row.and_then(|row| row.title))
+    }
+
     /// Tells of each queued message that it waits for the person here.
     pub(super) fn refuse_queue(
         &mut self,
-        peer: &Username,
+        talk: &Talk,
         failure: &Failure,
     ) -> Result<(), EngineError> {
-        for row in self.store().queued_for(peer)? {
+        let title = self.title_of(talk)?;
+        for row in self.store().queued_for(talk)? {
             self.emit(Event::SendFailed {
                 id: row.client_id,
-                to: peer.clone(),
+                to: talk.clone(),
+                title: title.clone(),
                 failure: failure.clone(),
             });
         }
         Ok(())
     }
 
-    /// Gives up what is queued for a person, and says so.
-    pub(super) fn drop_queue(
-        &mut self,
-        peer: &Username,
-        failure: &Failure,
-    ) -> Result<(), EngineError> {
-        self.refuse_queue(peer, failure)?;
-        while let Some(row) = self.store().first_for(peer)? {
+    /// Gives up what is queued in a talk, and says so.
+    pub(super) fn drop_queue(&mut self, talk: &Talk, failure: &Failure) -> Result<(), EngineError> {
+        self.refuse_queue(talk, failure)?;
+        while let Some(row) = self.store().first_for(talk)? {
             self.store().remove_outbox(&row.client_id)?;
         }
         Ok(())

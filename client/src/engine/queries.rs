@@ -1,11 +1,12 @@
 //! What is stored, for an interface to show without waiting for anybody.
 
-use sotto_protocol::{ConversationId, Username};
+use sotto_protocol::ConversationId;
 
 use super::api::{Chat, Direction, Event, Keep, Message, MessageBody, Request, WhoAmI};
 use super::outbox::to_message;
 use super::{Engine, EngineError, Listening};
 use crate::history::{ConversationRow, MessageRow};
+use crate::talk::Talk;
 
 /// Messages handed over at the beginning of listening.
 const UNSHOWN_MAX: u32 = 10_000;
@@ -26,18 +27,18 @@ impl Engine {
         })
     }
 
-    /// The last messages with a person, oldest first, and after them what is
-    /// queued (with seq 0). Empty for somebody never written with.
+    /// The last messages of a talk, oldest first, and after them what is
+    /// queued (with seq 0). Empty where nothing was ever written.
     ///
     /// # Errors
     /// When the local store fails.
-    pub fn history(&self, peer: &Username, last: u32) -> Result<Vec<Message>, EngineError> {
-        let row = self.store().conversation_with(peer)?;
+    pub fn history(&self, talk: &Talk, last: u32) -> Result<Vec<Message>, EngineError> {
+        let row = self.store().conversation_with(talk)?;
         let mut messages = match &row {
             Some(row) => self.last_messages(row, last)?,
             None => Vec::new(),
         };
-        messages.extend(self.queued_messages(peer, row.as_ref())?);
+        messages.extend(self.queued_messages(talk, row.as_ref())?);
         let skip = messages.len().saturating_sub(last as usize);
         Ok(messages.split_off(skip))
     }
@@ -50,23 +51,24 @@ impl Engine {
         let rows = self.store().last_messages(&row.id, last)?;
         Ok(rows
             .into_iter()
-            .map(|message| to_message(&row.peer, message))
+            .map(|message| to_message(row, message))
             .collect())
     }
 
     fn queued_messages(
         &self,
-        peer: &Username,
+        talk: &Talk,
         row: Option<&ConversationRow>,
     ) -> Result<Vec<Message>, EngineError> {
         let me = self.profile.device().certificate();
         let conversation = row.map_or(ConversationId::from_bytes([0; 16]), |row| row.id);
-        let queued = self.store().queued_for(peer)?;
+        let queued = self.store().queued_for(talk)?;
         Ok(queued
             .into_iter()
             .map(|message| Message {
                 conversation,
-                peer: peer.clone(),
+                talk: talk.clone(),
+                title: row.and_then(|row| row.title.clone()),
                 id: message.client_id,
                 seq: 0,
                 sender: me.username().clone(),
@@ -80,7 +82,7 @@ impl Engine {
             .collect())
     }
 
-    /// All conversations, the latest active first, and people for whom
+    /// All conversations, the latest active first, and talks in which
     /// something is queued without a conversation yet.
     ///
     /// # Errors
@@ -88,21 +90,22 @@ impl Engine {
     pub fn chats(&self) -> Result<Vec<Chat>, EngineError> {
         let rows = self.store().conversations()?;
         let mut chats = Vec::new();
-        for peer in self.store().awaited_peers()? {
-            if rows.iter().all(|row| row.peer != peer) {
-                let queued = self.queued_messages(&peer, None)?;
+        for talk in self.store().awaited_talks()? {
+            if rows.iter().all(|row| row.talk != talk) {
+                let queued = self.queued_messages(&talk, None)?;
                 chats.push(Chat {
                     conversation: None,
                     updated_at_ms: queued.last().map_or(0, |message| message.sent_at_ms),
                     queued: queued.len() as u64,
                     last: queued.into_iter().next_back(),
                     keep: Keep::Saved,
-                    peer,
+                    talk,
+                    title: None,
                 });
             }
         }
         for row in rows {
-            let queued = self.queued_messages(&row.peer, Some(&row))?;
+            let queued = self.queued_messages(&row.talk, Some(&row))?;
             let stored = self.last_messages(&row, 1)?;
             chats.push(Chat {
                 conversation: Some(row.id),
@@ -113,7 +116,8 @@ impl Engine {
                     .next_back()
                     .or(stored.into_iter().next_back()),
                 updated_at_ms: row.updated_at_ms,
-                peer: row.peer,
+                talk: row.talk,
+                title: row.title,
             });
         }
         Ok(chats)
@@ -152,7 +156,7 @@ impl Engine {
             let Some(conversation) = self.store().conversation(&row.conversation)? else {
                 continue;
             };
-            let message = to_message(&conversation.peer, row);
+            let message = to_message(&conversation, row);
             self.emit(Event::Message(message));
         }
         Ok(())

@@ -15,6 +15,7 @@ use super::session::Session;
 use super::work::Step;
 use super::{Engine, EngineError};
 use crate::history::{ConversationState, Marks, OutboxKind, OutboxRow, Relation};
+use crate::talk::Talk;
 
 /// How long receipts are gathered, in milliseconds.
 const GATHER_MS: u64 = 300;
@@ -139,13 +140,14 @@ impl Engine {
         ) else {
             return Ok(());
         };
-        let person = self.person(&row.peer)?;
-        if person.relation != Relation::Contact {
-            return Ok(self.store().remove_receipt_due(conversation)?);
+        let mut must_wait = row.state != ConversationState::Active || self.is_held_back(&row)?;
+        if let Talk::Person(peer) = &row.talk {
+            let person = self.person(peer)?;
+            if person.relation != Relation::Contact {
+                return Ok(self.store().remove_receipt_due(conversation)?);
+            }
+            must_wait |= person.changed_identity.is_some();
         }
-        let must_wait = row.state != ConversationState::Active
-            || person.changed_identity.is_some()
-            || self.is_held_back(&row)?;
         if must_wait {
             // Due still, for a session in which the conversation works.
             return Ok(());
@@ -156,12 +158,12 @@ impl Engine {
         }
         marks.delivered = marks.delivered.max(marks.read);
         self.store().remove_receipt_due(conversation)?;
-        self.store().remove_unsealed_receipts(&row.peer)?;
+        self.store().remove_unsealed_receipts(&row.talk)?;
         let body = [marks.delivered.to_be_bytes(), marks.read.to_be_bytes()].concat();
         let client_id = ClientMessageId::from_bytes(self.random_id());
         self.store().push_outbox(&OutboxRow {
             client_id,
-            peer: row.peer,
+            talk: row.talk,
             kind: OutboxKind::Receipt,
             body,
             created_at_ms: self.now.unix_ms,
@@ -194,13 +196,13 @@ impl Engine {
     /// # Errors
     /// When the local store fails.
     pub fn receipts_leaving(&self) -> Result<bool, EngineError> {
-        let busy = |peer| {
-            let work = self.work.get(&peer);
+        let busy = |talk| {
+            let work = self.work.get(&talk);
             work.is_some_and(|work| work.step == Step::Busy)
         };
         Ok(match self.session {
             Session::Offline => false,
-            Session::Live => self.store().receipted_peers()?.into_iter().any(busy),
+            Session::Live => self.store().receipted_talks()?.into_iter().any(busy),
             Session::LoggingIn(_) | Session::Syncing(_) | Session::CatchingUp => {
                 !self.store().receipts_due(1)?.is_empty()
             }

@@ -5,7 +5,7 @@ use prost::Message as _;
 use sotto_crypto::{Address, Group, Rejoin};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
-use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
+use sotto_protocol::{ClientMessageId, ErrorCode, wire};
 
 use super::api::{Event, SecurityEvent, SecurityKind};
 use super::error::group_failure;
@@ -14,6 +14,7 @@ use super::people::Mismatch;
 use super::work::Step;
 use super::{Engine, EngineError};
 use crate::history::{Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind};
+use crate::talk::Talk;
 
 /// External commits tried in a row before a new generation is built.
 const REJOINS_MAX: u32 = 3;
@@ -27,12 +28,12 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.groups.remove(&row.id);
         self.store().remove_pending(&row.id)?;
-        self.store().unseal_for(&row.peer)?;
+        self.store().unseal_for(&row.talk)?;
         let announced = row.state == ConversationState::Broken;
         row.state = ConversationState::Broken;
         row.baseline = Baseline::FirstSeen;
         self.store().put_conversation(&row)?;
-        let work = self.work_of(&row.peer);
+        let work = self.work_of(&row.talk);
         work.behind = None;
         if work.step == Step::Busy {
             work.step = Step::Idle;
@@ -41,7 +42,7 @@ impl Engine {
             self.security(
                 SecurityKind::RecoveryStarted,
                 Some(row.id),
-                Some(&row.peer.clone()),
+                row.talk.clone().person(),
                 &format!("repairing the conversation: {why}"),
             );
         }
@@ -54,7 +55,7 @@ impl Engine {
         self.security(
             SecurityKind::Rollback,
             Some(row.id),
-            Some(&row.peer.clone()),
+            row.talk.clone().person(),
             "the local store was put back to an older state, or a copy of it is in use; \
              the keys are replaced and queued messages are sealed anew",
         );
@@ -64,13 +65,16 @@ impl Engine {
 
     /// The next step for a conversation without usable keys.
     pub(super) fn drive_broken(&mut self, row: &ConversationRow) {
-        if let Some(generation) = self.work_of(&row.peer).rebuild {
-            self.claim(&row.peer, generation);
+        if let Some(generation) = self.work_of(&row.talk).rebuild {
+            match &row.talk {
+                Talk::Person(peer) => self.claim(peer, generation),
+                Talk::Group(_) => self.set_step(&row.talk, Step::Resting),
+            }
             return;
         }
-        self.set_step(&row.peer, Step::Busy);
+        self.set_step(&row.talk, Step::Busy);
         self.request(
-            Purpose::GroupInfo(row.peer.clone()),
+            Purpose::GroupInfo(row.talk.clone()),
             Ask::GetGroupInfo(wire::GetGroupInfo {
                 conversation_id: row.id.to_vec(),
             }),
@@ -79,12 +83,12 @@ impl Engine {
 
     pub(super) fn group_info_answered(
         &mut self,
-        peer: &Username,
+        talk: &Talk,
         answer: Answer,
     ) -> Result<(), EngineError> {
-        let row = self.store().conversation_with(peer)?;
+        let row = self.store().conversation_with(talk)?;
         let Some(row) = row.filter(|row| row.state == ConversationState::Broken) else {
-            self.set_step(peer, Step::Idle);
+            self.set_step(talk, Step::Idle);
             return Ok(());
         };
         match answer {
@@ -94,20 +98,20 @@ impl Engine {
                     ErrorCode::UnknownConversation | ErrorCode::NotAllowed => {
                         self.rebuild(&row, row.generation + 1);
                     }
-                    _ => self.server_refused(peer, &error),
+                    _ => self.server_refused(talk, &error),
                 }
                 Ok(())
             }
             _ => {
-                self.rest(peer, 0);
+                self.rest(talk, 0);
                 Ok(())
             }
         }
     }
 
     fn rebuild(&mut self, row: &ConversationRow, generation: u32) {
-        self.rest(&row.peer, 0);
-        let work = self.work_of(&row.peer);
+        self.rest(&row.talk, 0);
+        let work = self.work_of(&row.talk);
         work.rebuild = Some(generation);
         if work.failures <= 1 {
             work.step = Step::Idle;
@@ -120,7 +124,7 @@ impl Engine {
         mut row: ConversationRow,
         info: &wire::GroupInfo,
     ) -> Result<(), EngineError> {
-        let work = self.work_of(&row.peer);
+        let work = self.work_of(&row.talk);
         work.rejoins += 1;
         if work.rejoins > REJOINS_MAX {
             self.rebuild(&row, info.generation + 1);
@@ -147,8 +151,7 @@ impl Engine {
                 return Ok(());
             }
         };
-        let person = self.person(&row.peer)?;
-        if let Err(mismatch) = self.check_members(group.roster(), &person) {
+        if let Err(mismatch) = self.check_members(group.roster(), &row.talk)? {
             group.delete(&self.key_store())?;
             return self.wrong_members(&row, mismatch, info.generation + 1);
         }
@@ -195,7 +198,7 @@ impl Engine {
             Mismatch::Members => self.security(
                 SecurityKind::PolicyRejected,
                 Some(row.id),
-                Some(&row.peer),
+                row.talk.person(),
                 "the server's group has members who do not belong there; it was not entered",
             ),
         }
@@ -215,12 +218,12 @@ impl Engine {
         row.state = ConversationState::Broken;
         self.store().put_conversation(&row)?;
         match code {
-            ErrorCode::StaleEpoch => self.set_step(&row.peer, Step::Idle),
+            ErrorCode::StaleEpoch => self.set_step(&row.talk, Step::Idle),
             ErrorCode::NotAllowed | ErrorCode::UnknownConversation => {
                 let generation = row.generation + 1;
                 self.rebuild(&row, generation);
             }
-            _ => self.rest(&row.peer, error.retry_after_ms),
+            _ => self.rest(&row.talk, error.retry_after_ms),
         }
         Ok(())
     }
@@ -237,7 +240,7 @@ impl Engine {
         self.emit(Event::Security(SecurityEvent {
             kind: SecurityKind::Gap,
             conversation: Some(row.id),
-            subject: Some(row.peer.clone()),
+            subject: row.talk.person().cloned(),
             action: "entries of the conversation did not arrive or can no longer be opened"
                 .to_owned(),
             count: missing,

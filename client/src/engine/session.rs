@@ -16,6 +16,7 @@ use super::flight::{LoginStep, Purpose};
 use super::work::Step;
 use super::{Engine, EngineError, Reported};
 use crate::history::{ConversationRow, ConversationState};
+use crate::talk::Talk;
 
 /// Where the session stands; see the table in the module above.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,17 +185,17 @@ impl Engine {
             (Purpose::Claim { peer, generation }, answer) => {
                 self.claim_answered(&peer, generation, answer)
             }
-            (Purpose::GroupInfo(peer), answer) => self.group_info_answered(&peer, answer),
+            (Purpose::GroupInfo(talk), answer) => self.group_info_answered(&talk, answer),
             (
                 Purpose::Commit {
-                    peer,
+                    talk,
                     conversation,
                     client_id,
                 },
                 answer,
-            ) => self.commit_answered(&peer, &conversation, &client_id, answer),
-            (Purpose::Append { peer, client_id }, answer) => {
-                self.append_answered(&peer, &client_id, answer)
+            ) => self.commit_answered(&talk, &conversation, &client_id, answer),
+            (Purpose::Append { talk, client_id }, answer) => {
+                self.append_answered(&talk, &client_id, answer)
             }
             (Purpose::Command(id, command), answer) => self.command_answered(id, command, answer),
             (Purpose::Login(_) | Purpose::Sync, _) => {
@@ -419,13 +420,13 @@ impl Engine {
         }));
     }
 
-    /// A person's step ended badly for a reason that time may cure.
-    pub(super) fn server_refused(&mut self, peer: &sotto_protocol::Username, error: &wire::Error) {
+    /// A talk's step ended badly for a reason that time may cure.
+    pub(super) fn server_refused(&mut self, talk: &Talk, error: &wire::Error) {
         if ErrorCode::from_number(error.code) == ErrorCode::NotLoggedIn {
-            self.set_step(peer, Step::Resting);
+            self.set_step(talk, Step::Resting);
             self.lose_session(ErrorCode::NotLoggedIn, 0);
         } else {
-            self.rest(peer, error.retry_after_ms);
+            self.rest(talk, error.retry_after_ms);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is going on for each person right now, in memory only: everything
+//! What is going on in each talk right now, in memory only: everything
 //! here can be worked out again from the store after a restart.
 
 use std::collections::BTreeSet;
@@ -10,6 +10,7 @@ use super::flight::Room;
 use super::session::Session;
 use super::{Engine, EngineError, Reported};
 use crate::history::Relation;
+use crate::talk::Talk;
 
 /// The first pause after a failure, in milliseconds; it doubles up to the last.
 const PAUSE_MS_FIRST: u64 = 500;
@@ -19,7 +20,7 @@ const FAILURES_MAX: u32 = 8;
 /// How often things without a deadline of their own are looked at, in milliseconds.
 const HOUSEKEEPING_MS: u64 = 30_000;
 
-/// What happens for one person.
+/// What happens in one talk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Step {
     /// Nothing: look what is next.
@@ -41,9 +42,9 @@ pub(super) enum Asked {
     Yes,
 }
 
-/// One person's state.
+/// One talk's state.
 #[derive(Default)]
-pub(super) struct PeerWork {
+pub(super) struct TalkWork {
     pub(super) step: Step,
     pub(super) identity: Asked,
     pub(super) failures: u32,
@@ -57,8 +58,8 @@ pub(super) struct PeerWork {
     pub(super) behind: Option<u64>,
 }
 
-impl PeerWork {
-    /// When this person's rest is over.
+impl TalkWork {
+    /// When this talk's rest is over.
     pub(super) fn wakes_at(&self) -> Option<u64> {
         match self.step {
             Step::Until(at) => Some(at),
@@ -68,20 +69,20 @@ impl PeerWork {
 }
 
 impl Engine {
-    pub(super) fn work_of(&mut self, peer: &Username) -> &mut PeerWork {
-        self.work.entry(peer.clone()).or_default()
+    pub(super) fn work_of(&mut self, talk: &Talk) -> &mut TalkWork {
+        self.work.entry(talk.clone()).or_default()
     }
 
-    pub(super) fn set_step(&mut self, peer: &Username, step: Step) {
-        self.work_of(peer).step = step;
+    pub(super) fn set_step(&mut self, talk: &Talk, step: Step) {
+        self.work_of(talk).step = step;
     }
 
-    /// Lets a person's queue rest for a while, longer each time; after some
+    /// Lets a talk's queue rest for a while, longer each time; after some
     /// failures in a row until the next session. `at_least_ms` is what the
     /// server asked for.
-    pub(super) fn rest(&mut self, peer: &Username, at_least_ms: u64) {
+    pub(super) fn rest(&mut self, talk: &Talk, at_least_ms: u64) {
         let now_ms = self.now.monotonic_ms;
-        let work = self.work_of(peer);
+        let work = self.work_of(talk);
         work.failures += 1;
         let pause_ms = (PAUSE_MS_FIRST << (work.failures - 1).min(6)).min(PAUSE_MS_LAST);
         work.step = if work.failures > FAILURES_MAX {
@@ -91,9 +92,9 @@ impl Engine {
         };
     }
 
-    /// Something worked for a person.
-    pub(super) fn succeeded(&mut self, peer: &Username) {
-        let work = self.work_of(peer);
+    /// Something worked in a talk.
+    pub(super) fn succeeded(&mut self, talk: &Talk) {
+        let work = self.work_of(talk);
         work.step = Step::Idle;
         work.failures = 0;
         work.behind = None;
@@ -119,44 +120,57 @@ impl Engine {
         Ok(())
     }
 
-    /// Looks what can be done next for everybody; called at the end of every
+    /// Looks what can be done next everywhere; called at the end of every
     /// call, so no other place has to remember who waits for what.
     pub(super) fn pump(&mut self) -> Result<(), EngineError> {
         self.pump_commands();
         if self.session != Session::Live {
             return Ok(());
         }
-        let awaited = self.store().awaited_peers()?;
-        let mut peers: BTreeSet<Username> = awaited.iter().cloned().collect();
-        peers.extend(self.store().unsettled_peers()?);
-        peers.extend(self.store().update_due_peers(self.now.unix_ms)?);
-        for peer in awaited.into_iter().chain(peers) {
-            if self.work_of(&peer).step == Step::Idle && self.room() == Room::Some {
-                self.drive(&peer)?;
+        let awaited = self.store().awaited_talks()?;
+        let mut talks: BTreeSet<Talk> = awaited.iter().cloned().collect();
+        talks.extend(self.store().unsettled_talks()?);
+        talks.extend(self.store().update_due_talks(self.now.unix_ms)?);
+        for talk in awaited.into_iter().chain(talks) {
+            if self.work_of(&talk).step == Step::Idle && self.room() == Room::Some {
+                self.drive(&talk)?;
             }
         }
         self.report_empty_outbox()
     }
 
-    /// Takes the next step for one person, if nothing hinders.
-    fn drive(&mut self, peer: &Username) -> Result<(), EngineError> {
+    /// Takes the next step in one talk, if nothing hinders.
+    fn drive(&mut self, talk: &Talk) -> Result<(), EngineError> {
+        match talk {
+            Talk::Person(peer) => self.drive_person(peer, talk),
+            Talk::Group(_) => match self.store().conversation_with(talk)? {
+                Some(row) => self.drive_conversation(row),
+                None => {
+                    self.set_step(talk, Step::Resting);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn drive_person(&mut self, peer: &Username, talk: &Talk) -> Result<(), EngineError> {
         let Some(person) = self.store().peer(peer)? else {
             return Ok(());
         };
         if person.relation == Relation::Blocked {
-            self.set_step(peer, Step::Resting);
+            self.set_step(talk, Step::Resting);
             return Ok(());
         }
         if person.changed_identity.is_some() {
-            self.refuse_queue(peer, &people_changed(peer))?;
-            self.set_step(peer, Step::Resting);
+            self.refuse_queue(talk, &people_changed(peer))?;
+            self.set_step(talk, Step::Resting);
             return Ok(());
         }
-        if self.work_of(peer).identity == Asked::No {
+        if self.work_of(talk).identity == Asked::No {
             self.ask_identity(peer);
             return Ok(());
         }
-        match self.store().conversation_with(peer)? {
+        match self.store().conversation_with(talk)? {
             Some(row) => self.drive_conversation(row),
             None => self.ask_pair(peer),
         }

@@ -5,10 +5,16 @@ use rusqlite::Row;
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
 
 use super::HistoryError;
+use crate::talk::Talk;
 
 pub(super) fn name(row: &Row<'_>, column: &str) -> Result<Username, HistoryError> {
     let text: String = row.get(column)?;
     Username::parse(&text).map_err(|_| HistoryError::Invalid("name"))
+}
+
+pub(super) fn talk(row: &Row<'_>, column: &str) -> Result<Talk, HistoryError> {
+    let text: String = row.get(column)?;
+    Talk::parse(&text).ok_or(HistoryError::Invalid("talk"))
 }
 
 pub(super) fn conversation(row: &Row<'_>, column: &str) -> Result<ConversationId, HistoryError> {

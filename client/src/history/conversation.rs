@@ -1,11 +1,12 @@
 //! Conversations and where this device stands in each.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
-use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
+use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
 
 use super::codec::stored_enum;
 use super::{History, HistoryError, codec};
 use crate::engine::api::Keep;
+use crate::talk::Talk;
 
 /// Whether a conversation can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,9 @@ stored_enum!(Baseline {
 #[derive(Clone)]
 pub(crate) struct ConversationRow {
     pub(crate) id: ConversationId,
-    pub(crate) peer: Username,
+    pub(crate) talk: Talk,
+    /// A group's title as an admin wrote it last, if it is known here.
+    pub(crate) title: Option<String>,
     pub(crate) generation: u32,
     pub(crate) state: ConversationState,
     pub(crate) keep: Keep,
@@ -85,16 +88,16 @@ impl History {
             .transpose()
     }
 
-    /// The conversation with a person.
+    /// The conversation with a person, or a group's.
     pub(crate) fn conversation_with(
         &self,
-        peer: &Username,
+        talk: &Talk,
     ) -> Result<Option<ConversationRow>, HistoryError> {
         let mut statement = self
             .connection()
-            .prepare_cached("SELECT * FROM conversation WHERE peer = ?1")?;
+            .prepare_cached("SELECT * FROM conversation WHERE talk = ?1")?;
         statement
-            .query_row([peer.as_str()], |row| Ok(read(row)))
+            .query_row([talk.to_string()], |row| Ok(read(row)))
             .optional()?
             .transpose()
     }
@@ -111,18 +114,20 @@ impl History {
     /// Stores a conversation as given, new or known.
     pub(crate) fn put_conversation(&self, row: &ConversationRow) -> Result<(), HistoryError> {
         let mut statement = self.connection().prepare_cached(
-            "INSERT INTO conversation (id, peer, generation, state, keep, baseline, cursor,
+            "INSERT INTO conversation (id, talk, title, generation, state, keep, baseline, cursor,
                  last_commit, own_counter, own_since_update, update_due_ms, updated_at_ms)
-             VALUES (:id, :peer, :generation, :state, :keep, :baseline, :cursor, :last_commit,
+             VALUES (:id, :talk, :title, :generation, :state, :keep, :baseline, :cursor, :last_commit,
                  :own_counter, :own_since_update, :update_due, :updated_at)
-             ON CONFLICT (id) DO UPDATE SET generation = :generation, state = :state, keep = :keep,
+             ON CONFLICT (id) DO UPDATE SET title = :title, generation = :generation,
+                 state = :state, keep = :keep,
                  baseline = :baseline, cursor = :cursor, last_commit = :last_commit,
                  own_counter = :own_counter, own_since_update = :own_since_update,
                  update_due_ms = :update_due, updated_at_ms = :updated_at",
         )?;
         statement.execute(named_params! {
             ":id": row.id.as_bytes(),
-            ":peer": row.peer.as_str(),
+            ":talk": row.talk.to_string(),
+            ":title": row.title,
             ":generation": row.generation,
             ":state": row.state.number(),
             ":keep": keep_number(row.keep),
@@ -200,22 +205,22 @@ impl History {
         Ok(())
     }
 
-    /// The people whose conversation needs work: it is being made, entered or repaired.
-    pub(crate) fn unsettled_peers(&self) -> Result<Vec<Username>, HistoryError> {
+    /// Whose conversation needs work: it is being made, entered or repaired.
+    pub(crate) fn unsettled_talks(&self) -> Result<Vec<Talk>, HistoryError> {
         let mut statement = self
             .connection()
-            .prepare_cached("SELECT peer FROM conversation WHERE state <> 1 ORDER BY peer")?;
-        let rows = statement.query_map([], |row| Ok(codec::name(row, "peer")))?;
+            .prepare_cached("SELECT talk FROM conversation WHERE state <> 1 ORDER BY talk")?;
+        let rows = statement.query_map([], |row| Ok(codec::talk(row, "talk")))?;
         rows.map(|row| row?).collect()
     }
 
-    /// The people whose conversation has an own commit on its way or an update due.
-    pub(crate) fn update_due_peers(&self, now_ms: u64) -> Result<Vec<Username>, HistoryError> {
+    /// Whose conversation has an own commit on its way or an update due.
+    pub(crate) fn update_due_talks(&self, now_ms: u64) -> Result<Vec<Talk>, HistoryError> {
         let mut statement = self.connection().prepare_cached(
-            "SELECT peer FROM conversation WHERE state = 1 AND (update_due_ms <= ?1
-                 OR id IN (SELECT conversation FROM pending_commit)) ORDER BY peer",
+            "SELECT talk FROM conversation WHERE state = 1 AND (update_due_ms <= ?1
+                 OR id IN (SELECT conversation FROM pending_commit)) ORDER BY talk",
         )?;
-        let rows = statement.query_map([now_ms], |row| Ok(codec::name(row, "peer")))?;
+        let rows = statement.query_map([now_ms], |row| Ok(codec::talk(row, "talk")))?;
         rows.map(|row| row?).collect()
     }
 
@@ -285,7 +290,8 @@ pub(crate) enum OwnEntry {
 fn read(row: &Row<'_>) -> Result<ConversationRow, HistoryError> {
     Ok(ConversationRow {
         id: codec::conversation(row, "id")?,
-        peer: codec::name(row, "peer")?,
+        talk: codec::talk(row, "talk")?,
+        title: row.get("title")?,
         generation: row.get("generation")?,
         state: ConversationState::from_number(row.get("state")?)?,
         keep: match row.get::<_, i64>("keep")? {

@@ -39,8 +39,14 @@ pub(crate) use pending::{PendingCommitRow, PendingKind};
 pub(crate) use receipt::Marks;
 pub(crate) use request::{REQUESTS_MAX, RequestRow};
 
+/// What builds the client's tables, step by step. A store says in its
+/// `user_version` how many of them it has; steps are only ever added.
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_start.sql"),
+    include_str!("migrations/0002_talk.sql"),
+];
 /// The schema that this version reads and writes.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 /// Prepared statements kept ready.
 const STATEMENTS_KEPT: usize = 64;
 
@@ -94,26 +100,48 @@ impl History {
     pub(crate) fn create(path: &Path, key: &DatabaseKey) -> Result<Self, HistoryError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let history = Self::with_flags(path, key, flags)?;
-        history.connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
-            include_str!("schema.sql")
-        ))?;
+        history.migrate(0)?;
         history.with_key_store()
     }
 
-    /// Opens an existing store.
+    /// Opens an existing store; one of an earlier version is brought up to this one.
     pub(crate) fn open(path: &Path, key: &DatabaseKey) -> Result<Self, HistoryError> {
         let history = Self::with_flags(path, key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found: i64 = history
             .connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match found {
-            SCHEMA_VERSION => history.with_key_store(),
-            0 => Err(HistoryError::Corrupted),
+            1..=SCHEMA_VERSION => {
+                history.migrate(found)?;
+                history.with_key_store()
+            }
+            ..=0 => Err(HistoryError::Corrupted),
             found => Err(HistoryError::NewerSchema {
                 found,
                 known: SCHEMA_VERSION,
             }),
+        }
+    }
+
+    /// Takes the steps that a store of a version lacks, all of them or none.
+    fn migrate(&self, found: i64) -> Result<(), HistoryError> {
+        let missing = usize::try_from(found)
+            .ok()
+            .and_then(|found| MIGRATIONS.get(found..))
+            .unwrap_or_default();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // A step may put a table in another's place; references hold again at the end.
+        self.connection.execute_batch(&format!(
+            "PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE; {}
+             PRAGMA user_version = {SCHEMA_VERSION}; COMMIT; PRAGMA foreign_keys = ON;",
+            missing.concat()
+        ))?;
+        let mut broken = self.connection.prepare("PRAGMA foreign_key_check")?;
+        match broken.exists([])? {
+            true => Err(HistoryError::Corrupted),
+            false => Ok(()),
         }
     }
 

@@ -1,10 +1,11 @@
 //! What this device wrote and the server has not confirmed yet.
 
 use rusqlite::{OptionalExtension as _, Row, named_params};
-use sotto_protocol::{ClientMessageId, Username};
+use sotto_protocol::ClientMessageId;
 
 use super::codec::stored_enum;
 use super::{History, HistoryError, codec};
+use crate::talk::Talk;
 
 /// What waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(crate) struct Sealed {
 #[derive(Clone)]
 pub(crate) struct OutboxRow {
     pub(crate) client_id: ClientMessageId,
-    pub(crate) peer: Username,
+    pub(crate) talk: Talk,
     pub(crate) kind: OutboxKind,
     /// The content's encoded body, without counters and padding.
     pub(crate) body: Vec<u8>,
@@ -46,11 +47,11 @@ impl History {
     /// Puts something at the end; the same id is put once.
     pub(crate) fn push_outbox(&self, row: &OutboxRow) -> Result<(), HistoryError> {
         self.connection().execute(
-            "INSERT OR IGNORE INTO outbox (client_id, peer, kind, body, created_at_ms)
-             VALUES (:id, :peer, :kind, :body, :created)",
+            "INSERT OR IGNORE INTO outbox (client_id, talk, kind, body, created_at_ms)
+             VALUES (:id, :talk, :kind, :body, :created)",
             named_params! {
                 ":id": row.client_id.as_bytes(),
-                ":peer": row.peer.as_str(),
+                ":talk": row.talk.to_string(),
                 ":kind": row.kind.number(),
                 ":body": row.body,
                 ":created": row.created_at_ms,
@@ -59,32 +60,32 @@ impl History {
         Ok(())
     }
 
-    /// The first thing that waits for a person.
-    pub(crate) fn first_for(&self, peer: &Username) -> Result<Option<OutboxRow>, HistoryError> {
+    /// The first thing that waits in a talk.
+    pub(crate) fn first_for(&self, talk: &Talk) -> Result<Option<OutboxRow>, HistoryError> {
         let mut statement = self
             .connection()
-            .prepare_cached("SELECT * FROM outbox WHERE peer = ?1 ORDER BY place LIMIT 1")?;
+            .prepare_cached("SELECT * FROM outbox WHERE talk = ?1 ORDER BY place LIMIT 1")?;
         statement
-            .query_row([peer.as_str()], |row| Ok(read(row)))
+            .query_row([talk.to_string()], |row| Ok(read(row)))
             .optional()?
             .transpose()
     }
 
-    /// The people for whom something waits, the longest waiting first.
-    pub(crate) fn awaited_peers(&self) -> Result<Vec<Username>, HistoryError> {
+    /// The talks in which something waits, the longest waiting first.
+    pub(crate) fn awaited_talks(&self) -> Result<Vec<Talk>, HistoryError> {
         let mut statement = self
             .connection()
-            .prepare_cached("SELECT peer FROM outbox GROUP BY peer ORDER BY min(place)")?;
-        let rows = statement.query_map([], |row| Ok(codec::name(row, "peer")))?;
+            .prepare_cached("SELECT talk FROM outbox GROUP BY talk ORDER BY min(place)")?;
+        let rows = statement.query_map([], |row| Ok(codec::talk(row, "talk")))?;
         rows.map(|row| row?).collect()
     }
 
-    /// The messages that wait for a person, oldest first; at most 1,000.
-    pub(crate) fn queued_for(&self, peer: &Username) -> Result<Vec<OutboxRow>, HistoryError> {
+    /// The messages that wait in a talk, oldest first; at most 1,000.
+    pub(crate) fn queued_for(&self, talk: &Talk) -> Result<Vec<OutboxRow>, HistoryError> {
         let mut statement = self.connection().prepare_cached(
-            "SELECT * FROM outbox WHERE peer = ?1 AND kind = 0 ORDER BY place LIMIT 1000",
+            "SELECT * FROM outbox WHERE talk = ?1 AND kind = 0 ORDER BY place LIMIT 1000",
         )?;
-        let rows = statement.query_map([peer.as_str()], |row| Ok(read(row)))?;
+        let rows = statement.query_map([talk.to_string()], |row| Ok(read(row)))?;
         rows.map(|row| row?).collect()
     }
 
@@ -131,11 +132,11 @@ impl History {
         Ok(())
     }
 
-    /// Forgets sealed forms for a person: they will be sealed again. Counters stay.
-    pub(crate) fn unseal_for(&self, peer: &Username) -> Result<(), HistoryError> {
+    /// Forgets sealed forms of a talk: they will be sealed again. Counters stay.
+    pub(crate) fn unseal_for(&self, talk: &Talk) -> Result<(), HistoryError> {
         self.connection().execute(
-            "UPDATE outbox SET sealed = NULL, generation = NULL, epoch = NULL WHERE peer = ?1",
-            [peer.as_str()],
+            "UPDATE outbox SET sealed = NULL, generation = NULL, epoch = NULL WHERE talk = ?1",
+            [talk.to_string()],
         )?;
         Ok(())
     }
@@ -149,11 +150,11 @@ impl History {
         Ok(())
     }
 
-    /// Takes out receipts for a person that are not sealed yet: a newer one says more.
-    pub(crate) fn remove_unsealed_receipts(&self, peer: &Username) -> Result<(), HistoryError> {
+    /// Takes out receipts of a talk that are not sealed yet: a newer one says more.
+    pub(crate) fn remove_unsealed_receipts(&self, talk: &Talk) -> Result<(), HistoryError> {
         self.connection().execute(
-            "DELETE FROM outbox WHERE peer = ?1 AND kind = 1 AND counter IS NULL",
-            [peer.as_str()],
+            "DELETE FROM outbox WHERE talk = ?1 AND kind = 1 AND counter IS NULL",
+            [talk.to_string()],
         )?;
         Ok(())
     }
@@ -171,7 +172,7 @@ fn read(row: &Row<'_>) -> Result<OutboxRow, HistoryError> {
     };
     Ok(OutboxRow {
         client_id: codec::client_id(row, "client_id")?,
-        peer: codec::name(row, "peer")?,
+        talk: codec::talk(row, "talk")?,
         kind: OutboxKind::from_number(row.get("kind")?)?,
         body: row.get("body")?,
         created_at_ms: row.get("created_at_ms")?,

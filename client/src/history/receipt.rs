@@ -3,9 +3,10 @@
 //! ends before a receipt can leave; the next one that connects makes good for it.
 
 use rusqlite::OptionalExtension as _;
-use sotto_protocol::{ConversationId, Username};
+use sotto_protocol::ConversationId;
 
 use super::{History, HistoryError, codec};
+use crate::talk::Talk;
 
 /// Made when a store is opened: versions that do not know the table leave it alone.
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS receipt_due (
@@ -89,12 +90,12 @@ impl History {
         Ok(statement.query_row([conversation.as_bytes()], |row| row.get(0))?)
     }
 
-    /// The people for whom a receipt waits in the outbox.
-    pub(crate) fn receipted_peers(&self) -> Result<Vec<Username>, HistoryError> {
+    /// The talks for which a receipt waits in the outbox.
+    pub(crate) fn receipted_talks(&self) -> Result<Vec<Talk>, HistoryError> {
         let mut statement = self
             .connection()
-            .prepare_cached("SELECT DISTINCT peer FROM outbox WHERE kind = 1")?;
-        let rows = statement.query_map([], |row| Ok(codec::name(row, "peer")))?;
+            .prepare_cached("SELECT DISTINCT talk FROM outbox WHERE kind = 1")?;
+        let rows = statement.query_map([], |row| Ok(codec::talk(row, "talk")))?;
         rows.map(|row| row?).collect()
     }
 }

@@ -30,7 +30,8 @@ fn with_conversation(history: &History) -> ConversationId {
     history
         .put_conversation(&ConversationRow {
             id,
-            peer: bob(),
+            talk: bob().into(),
+            title: None,
             generation: 0,
             state: ConversationState::Active,
             keep: Keep::Saved,
@@ -137,6 +138,50 @@ fn what_was_not_committed_is_gone_and_what_was_stays() {
     assert_eq!(texts, ["kept"]);
 }
 
+/// A profile of the first version opens, with everything in it.
+#[test]
+fn a_store_of_the_first_version_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("profile.db");
+    let key = DatabaseKey::generate().unwrap();
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let old = History::with_flags(&path, &key, flags).unwrap();
+    let conversation = ConversationId::from_bytes([2; 16]);
+    old.connection
+        .execute_batch(&format!(
+            "{} PRAGMA user_version = 1;
+             INSERT INTO peer (name, relation) VALUES ('bob', 1);
+             INSERT INTO conversation VALUES
+                 (x'02020202020202020202020202020202', 'bob', 3, 1, 0, 0, 9, x'00', 7, 1, 5, 6);
+             INSERT INTO outbox (client_id, peer, kind, body, created_at_ms)
+                 VALUES (x'05050505050505050505050505050505', 'bob', 0, x'6869', 4);
+             INSERT INTO sender_counter VALUES (x'02020202020202020202020202020202', x'03', 8);",
+            MIGRATIONS[0]
+        ))
+        .unwrap();
+    old.insert_message(&message(conversation, 1, "kept"))
+        .unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let history = History::open(&path, &key).unwrap();
+        let row = history.conversation_with(&bob().into()).unwrap().unwrap();
+        assert_eq!((row.id, row.generation), (conversation, 3));
+        assert_eq!((row.cursor, row.own_counter, row.title), (9, 7, None));
+        assert_eq!(history.queued_for(&bob().into()).unwrap()[0].body, b"hi");
+        let counter = history.sender_counter(&conversation, &DeviceId::from_bytes([3; 16]));
+        assert_eq!(counter.unwrap(), None);
+        assert_eq!(history.last_messages(&conversation, 9).unwrap().len(), 1);
+        let counters: u64 = history
+            .connection()
+            .query_row("SELECT count(*) FROM sender_counter", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(
+            counters, 1,
+            "the rebuild of a table took what refers to it along"
+        );
+    }
+}
+
 #[test]
 fn a_full_disk_is_an_error_of_its_own_and_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
@@ -168,7 +213,7 @@ fn the_outbox_keeps_its_order_and_takes_an_id_once() {
         history
             .push_outbox(&OutboxRow {
                 client_id: ClientMessageId::from_bytes([n; 16]),
-                peer: bob(),
+                talk: bob().into(),
                 kind: OutboxKind::Message,
                 body: vec![n],
                 created_at_ms: 0,
@@ -178,7 +223,7 @@ fn the_outbox_keeps_its_order_and_takes_an_id_once() {
             .unwrap();
     }
     let order: Vec<_> = history
-        .queued_for(&bob())
+        .queued_for(&bob().into())
         .unwrap()
         .into_iter()
         .map(|row| row.body)

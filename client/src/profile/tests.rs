@@ -153,12 +153,14 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let profile = create(&location);
     profile.keep_unlocked().unwrap();
     let connection = profile.history().connection();
-    connection.execute_batch("PRAGMA user_version = 2").unwrap();
+    connection
+        .execute_batch("PRAGMA user_version = 1000")
+        .unwrap();
     drop(profile);
     assert!(matches!(
         Profile::open(&location, Unlock::Session),
         Err(ProfileError::History(HistoryError::NewerSchema {
-            found: 2,
+            found: 1000,
             ..
         }))
     ));

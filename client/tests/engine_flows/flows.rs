@@ -217,7 +217,7 @@ fn receipts_reach_the_sender() {
     world.send(0, "bob", "did it arrive");
     world.run();
     world.settle();
-    let sent = world.engine(0).history(&name("bob"), 1).unwrap()[0].seq;
+    let sent = world.engine(0).history(&name("bob").into(), 1).unwrap()[0].seq;
     let receipts = world.people[0]
         .events
         .iter()

@@ -18,7 +18,7 @@ fn heard(world: &World, person: usize) -> Vec<(u64, u64)> {
 }
 
 fn last_seq(world: &mut World) -> u64 {
-    world.engine(0).history(&name("bob"), 1).unwrap()[0].seq
+    world.engine(0).history(&name("bob").into(), 1).unwrap()[0].seq
 }
 
 #[test]

@@ -179,6 +179,7 @@ impl Relay {
                     .map(|name| wire::User {
                         username: name.clone(),
                         online: true,
+                        ..wire::User::default()
                     })
                     .collect(),
                 more: false,
@@ -206,6 +207,7 @@ impl Relay {
                     identity_key: account.identity.to_vec(),
                     certificates: account.certificates.values().cloned().collect(),
                     online: true,
+                    ..wire::Account::default()
                 }))
             }
             Ask::PublishKeyPackages(ask) => {
@@ -230,6 +232,7 @@ impl Relay {
                     epoch: log.epoch(),
                     group_info: log.group_info.clone(),
                     seq: log.group_seq,
+                    ratchet_tree: Vec::new(),
                 }))
             }
             Ask::FindPair(ask) => {

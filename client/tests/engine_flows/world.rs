@@ -275,7 +275,7 @@ impl World {
         client_id: ClientMessageId,
     ) {
         let command = Command::Send {
-            to: name(to),
+            to: name(to).into(),
             text: text.to_owned(),
             client_id,
         };
@@ -436,7 +436,10 @@ impl World {
     }
 
     pub(crate) fn history(&mut self, person: usize, peer: &str) -> Vec<String> {
-        let messages = self.engine(person).history(&name(peer), 1_000).unwrap();
+        let messages = self
+            .engine(person)
+            .history(&name(peer).into(), 1_000)
+            .unwrap();
         messages.iter().map(text_of).collect()
     }
 }

@@ -17,7 +17,10 @@ use crate::error::BenchError;
 use crate::pair::{SHORT_TEXT, short_message};
 
 /// The client's tables.
-const SCHEMA: &str = include_str!("../../../../client/src/history/schema.sql");
+const SCHEMA: &str = concat!(
+    include_str!("../../../../client/src/history/migrations/0001_start.sql"),
+    include_str!("../../../../client/src/history/migrations/0002_talk.sql"),
+);
 /// The client's settings: encrypted, deleted rows overwritten, no write-ahead log.
 const SETTINGS: &str = "PRAGMA cipher_memory_security = ON;
     PRAGMA journal_mode = TRUNCATE;
@@ -103,7 +106,7 @@ impl Side {
         let conversation = group.address().conversation;
         database.execute("INSERT INTO peer (name, relation) VALUES (?1, 1)", [&peer])?;
         database.execute(
-            "INSERT INTO conversation VALUES (?1, ?2, 0, 1, 1, 1, 1, x'00', 0, 0, 0, 0)",
+            "INSERT INTO conversation VALUES (?1, ?2, NULL, 0, 1, 1, 1, 1, x'00', 0, 0, 0, 0)",
             (conversation.as_bytes(), &peer),
         )?;
         Ok(Self {
@@ -134,13 +137,13 @@ impl Side {
             .seal(&store, &self.device, client_id, &content)
             .map_err(BenchError::crypto("sealing"))?;
         let mut statement = self.database.prepare_cached(
-            "INSERT INTO outbox (client_id, peer, kind, body, created_at_ms, counter, generation,
+            "INSERT INTO outbox (client_id, talk, kind, body, created_at_ms, counter, generation,
                  epoch, sealed)
-             VALUES (:id, :peer, 0, :body, :created, :counter, 0, :epoch, :sealed)",
+             VALUES (:id, :talk, 0, :body, :created, :counter, 0, :epoch, :sealed)",
         )?;
         statement.execute(named_params! {
             ":id": client_id.as_bytes(),
-            ":peer": self.peer,
+            ":talk": self.peer,
             ":body": SHORT_TEXT.as_bytes(),
             ":created": content.sent_at_ms,
             ":counter": counter,
