@@ -167,9 +167,7 @@ pub(crate) async fn hold_off(attempt: &mut u32, error: BenchError) -> Result<(),
 
 /// Starts deliveries.
 pub(crate) fn resume() -> client_frame::Body {
-    client_frame::Body::Resume(Resume {
-        cursors: Vec::new(),
-    })
+    client_frame::Body::Resume(Resume::default())
 }
 
 /// Starts deliveries and takes, acknowledging, all that is stored for the device until the server

@@ -5,7 +5,8 @@
 //! may be lost with the session and costs a redelivery at most.
 //!
 //! - A log is read past its position, one read at a time, and again until a
-//!   read comes back empty. A hint only says that reading may be worth it.
+//!   read brings all there is. A hint only says that reading may be worth it;
+//!   one that comes during a read leads to another.
 //! - At most 512 envelopes or 512 KiB are unacknowledged; then nothing is read.
 //! - After a resume the mailbox comes first. A log that a welcome in the
 //!   mailbox opens waits until that welcome is acknowledged.
@@ -21,7 +22,7 @@ use sotto_protocol::wire::{self, EnvelopeKind};
 use sotto_protocol::{ConversationId, DeviceId};
 
 use crate::store::{MemberState, StoredEnvelope};
-use log::{Log, Reading};
+use log::{Beyond, Log, Reading};
 use window::Window;
 
 /// Entries of one read.
@@ -36,6 +37,18 @@ pub(crate) struct ReadRequest {
     pub(crate) after: u64,
     /// At most this many entries.
     pub(crate) limit: u32,
+    /// The head, if every hint that led to this read named one: the entries up
+    /// to it will do, wherever they come from.
+    pub(crate) head: Option<u64>,
+}
+
+/// Whether a read may have left something behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// It brought all there was when it was made.
+    None,
+    /// It may have been cut short.
+    Possible,
 }
 
 /// A welcome that was just delivered: its log begins once it is acknowledged.
@@ -104,7 +117,7 @@ impl<S> Delivery<S> {
             self.behind += 1;
         }
         self.logs.insert(conversation, log);
-        self.queue(conversation);
+        self.queue(conversation, Beyond::Unknown);
     }
 
     /// Every log of a resume was taken in.
@@ -117,7 +130,7 @@ impl<S> Delivery<S> {
         self.forget_ended(conversation, seq);
         if let Entry::Vacant(place) = self.logs.entry(conversation) {
             place.insert(Log::new(seq, subscription));
-            self.queue(conversation);
+            self.queue(conversation, Beyond::Unknown);
         } else {
             self.handle_own(conversation, seq);
         }
@@ -134,7 +147,7 @@ impl<S> Delivery<S> {
         if log.position == opened.after {
             log.hold = Some(opened.welcome);
         }
-        self.queue(opened.conversation);
+        self.queue(opened.conversation, Beyond::Unknown);
     }
 
     /// A log may have grown, up to `head` where that is known.
@@ -143,7 +156,7 @@ impl<S> Delivery<S> {
             return;
         };
         if head.is_none_or(|head| head > log.position) {
-            self.queue(conversation);
+            self.queue(conversation, Beyond::of(head));
         }
     }
 
@@ -151,7 +164,7 @@ impl<S> Delivery<S> {
     pub(crate) fn handle_hint_for_all(&mut self) {
         let all: Vec<_> = self.logs.keys().copied().collect();
         for conversation in all {
-            self.queue(conversation);
+            self.queue(conversation, Beyond::Unknown);
         }
     }
 
@@ -164,7 +177,7 @@ impl<S> Delivery<S> {
             log.position = seq;
             self.behind -= log.settle();
         } else if log.position < seq {
-            self.queue(conversation);
+            self.queue(conversation, Beyond::UpTo(seq));
         }
     }
 
@@ -187,11 +200,21 @@ impl<S> Delivery<S> {
                 self.ready.push_back(conversation);
                 continue;
             }
+            let head = match std::mem::replace(&mut log.beyond, Beyond::UpTo(0)) {
+                // An own entry may have closed the gap meanwhile.
+                Beyond::UpTo(head) if head <= log.position => {
+                    log.reading = Reading::Idle;
+                    continue;
+                }
+                Beyond::UpTo(head) => Some(head),
+                Beyond::Unknown => None,
+            };
             log.reading = Reading::Under;
             return Some(ReadRequest {
                 conversation,
                 after: log.position,
                 limit: READ_ENTRIES_MAX.min(room),
+                head,
             });
         }
         None
@@ -203,7 +226,7 @@ impl<S> Delivery<S> {
             if log.reading != Reading::Queued {
                 log.reading = Reading::Idle;
             }
-            self.queue(conversation);
+            self.queue(conversation, Beyond::Unknown);
         }
     }
 
@@ -218,7 +241,7 @@ impl<S> Delivery<S> {
         &mut self,
         request: ReadRequest,
         entries: &[StoredEnvelope],
-        extent: Extent,
+        (extent, rest): (Extent, Rest),
         mut deliver: impl FnMut(wire::Envelope),
     ) -> Vec<Opened> {
         let mut opened = Vec::new();
@@ -233,7 +256,7 @@ impl<S> Delivery<S> {
         }
         if request.after > log.position {
             // The device went back meanwhile: there would be a hole.
-            self.queue(conversation);
+            self.queue(conversation, Beyond::Unknown);
             return opened;
         }
         if let Extent::Until(end) = extent {
@@ -257,14 +280,18 @@ impl<S> Delivery<S> {
             }
             deliver(envelope);
         }
-        if entries.is_empty() {
-            // What the head promised is gone: expired. The client sees the gap.
+        if !left_over && (entries.is_empty() || rest == Rest::None) {
+            // What the head promised beyond is gone: expired. The client sees the gap.
             log.goal = log.goal.and(Some(0));
         }
         self.behind -= log.settle();
         let at_end = log.end.is_some_and(|end| log.position >= end);
-        if hinted_again || left_over || (!entries.is_empty() && !at_end) {
-            self.queue(conversation);
+        let more = rest == Rest::Possible && !entries.is_empty() && !at_end;
+        if left_over || more {
+            self.queue(conversation, Beyond::of(request.head));
+        } else if hinted_again {
+            // What was hinted at is kept with the log.
+            self.queue(conversation, Beyond::UpTo(0));
         }
         opened
     }
@@ -305,14 +332,15 @@ impl<S> Delivery<S> {
             }
         }
         for conversation in released {
-            self.queue(conversation);
+            self.queue(conversation, Beyond::Unknown);
         }
     }
 
-    fn queue(&mut self, conversation: ConversationId) {
+    fn queue(&mut self, conversation: ConversationId, beyond: Beyond) {
         let Some(log) = self.logs.get_mut(&conversation) else {
             return;
         };
+        log.beyond = log.beyond.and(beyond);
         match log.reading {
             Reading::Idle => {
                 log.reading = Reading::Queued;

@@ -113,6 +113,63 @@ async fn many_senders_in_many_conversations_keep_their_order() {
     }
 }
 
+/// Messages that share a transaction do not share their fate.
+#[tokio::test]
+async fn what_is_wrong_with_one_message_concerns_no_other() {
+    let World {
+        store,
+        database: _database,
+    } = world().await;
+    let alice = person(&store, "alice").await;
+    let bob = person(&store, "bob").await;
+    let eve = person(&store, "eve").await;
+    let id = group(&store, &[&alice, &bob]).await;
+    let other = group(&store, &[&bob]).await;
+    let first = message(&alice, id, "first");
+    let known = store.append(first.clone()).await.unwrap();
+    for round in 0..20_u64 {
+        let mut stale = message(&alice, id, "stale");
+        stale.epoch = 0;
+        let mut future = message(&bob, other, "another generation");
+        future.generation = 9;
+        let good = message(&alice, id, &format!("alice {round}"));
+        // Handed in together, so stored together.
+        let answers = [
+            store.append(good.clone()),
+            store.append(stale),
+            store.append(message(&eve, id, "intruder")),
+            store.append(first.clone()),
+            store.append(message(&bob, other, &format!("bob {round}"))),
+            store.append(future),
+            store.append(good),
+            store.append(message(&bob, id, &format!("bob {round}"))),
+        ];
+        let mut outcomes = Vec::new();
+        for answer in answers {
+            outcomes.push(answer.await.map(|appended| appended.seq));
+        }
+        let wanted = [
+            Ok(3 + 2 * round),
+            Err(AppendError::StaleEpoch { epoch: 1 }),
+            Err(AppendError::NotMember),
+            Ok(known.seq),
+            Ok(2 + 10 * round),
+            Err(AppendError::StaleGeneration {
+                generation: 0,
+                epoch: 1,
+            }),
+            Ok(3 + 2 * round),
+            Ok(4 + 2 * round),
+        ];
+        assert_eq!(outcomes, wanted);
+        // Batches without a fault in between, so that both ways are gone.
+        for number in 0..9 {
+            let text = format!("between {round} {number}");
+            store.append(message(&bob, other, &text)).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn only_members_at_the_present_epoch_append() {
     let World {

@@ -32,7 +32,7 @@ const CATALOG: &str = "
     SELECT format('other %s %s', relkind, relname) FROM pg_class
       WHERE relnamespace = 'public'::regnamespace AND relkind NOT IN ('r', 'i')
     UNION ALL
-    SELECT format('function %s', proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
     ORDER BY 1";
 
 async fn catalog(url: &str) -> Vec<String> {

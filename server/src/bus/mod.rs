@@ -1,9 +1,10 @@
 //! Hints between servers: "this log has grown". They carry no data and may be lost.
 //!
 //! A hint wakes by key whoever waits for that log, on this server at once, on others by one
-//! `NOTIFY` for many hints, outside the transactions that append (Postgres serialises commits
-//! that notify). What may be lost is found otherwise: a lost or lagging LISTEN connection wakes
-//! everybody, and every few seconds the heads of the logs that somebody waits for are compared.
+//! `NOTIFY` for all hints that gathered while the last one was on its way, outside the transactions
+//! that append (Postgres serialises commits that notify). What may be lost is found otherwise: a
+//! lost or lagging LISTEN connection wakes everybody, and every few seconds the heads of the logs
+//! that somebody waits for are compared.
 
 mod postgres;
 mod subscriptions;
@@ -65,8 +66,13 @@ impl Bus {
         self.tell(conversation, Some(head));
     }
 
+    /// Whether anybody on this server waits for a log.
+    pub(crate) fn is_awaited(&self, conversation: ConversationId) -> bool {
+        self.inner.subscriptions.contains(conversation)
+    }
+
     fn tell(&self, conversation: ConversationId, head: Option<u64>) {
         self.inner.subscriptions.wake(conversation, head);
-        self.inner.outbox.put(conversation);
+        self.inner.outbox.put(conversation, head);
     }
 }

@@ -1,9 +1,10 @@
 //! Hints over Postgres: one connection that listens, notifies and polls.
 //!
 //! A payload is 8 bytes of the sending server in hexadecimal and either `*` (everything may have
-//! grown) or up to 200 ids in base64. Others' nonsense is dropped: a hint can at most wake.
+//! grown) or up to 200 hints in base64: an id, and the log's head in 8 bytes (0 where it is not
+//! known). Others' nonsense is dropped: a hint can at most wake.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,20 +14,20 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sotto_protocol::ConversationId;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
-use tokio_postgres::Config;
+use tokio_postgres::{Client, Config, Statement};
 
 use super::subscriptions::{SHARDS, Subscriptions};
 use crate::store::StoreError;
 use crate::store::connect::{self, Backoff, Link};
 
-/// Ids of one notification; Postgres takes less than 8000 bytes.
-const IDS_MAX: usize = 200;
-/// Ids that may wait; beyond it everybody is woken instead.
+/// Hints of one notification; Postgres takes less than 8000 bytes.
+const HINTS_MAX: usize = 200;
+/// 24 bytes in base64.
+const HINT_CHARACTERS: usize = 32;
+/// Hints that may wait; beyond it everybody is woken instead.
 const WAITING_MAX: usize = 50_000;
 /// Notifications that may wait to be read; beyond it everybody is woken instead.
 const INBOX_MAX: usize = 4096;
-/// After a notification, so that many hints share the next one. The first is not delayed.
-const PAUSE: Duration = Duration::from_millis(2);
 /// Within this every log that somebody waits for is compared with the database.
 const POLL: Duration = Duration::from_secs(4);
 /// Logs of one comparison.
@@ -46,7 +47,7 @@ pub(super) struct Outbox {
 
 #[derive(Default)]
 struct Waiting {
-    ids: HashSet<ConversationId>,
+    heads: HashMap<ConversationId, Option<u64>>,
     overflowed: bool,
 }
 
@@ -58,10 +59,12 @@ impl Outbox {
         }
     }
 
-    pub(super) fn put(&self, conversation: ConversationId) {
+    pub(super) fn put(&self, conversation: ConversationId, head: Option<u64>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.ids.len() < WAITING_MAX {
-            waiting.ids.insert(conversation);
+        if let Some(known) = waiting.heads.get_mut(&conversation) {
+            *known = known.zip(head).map(|(known, head)| known.max(head));
+        } else if waiting.heads.len() < WAITING_MAX {
+            waiting.heads.insert(conversation, head);
         } else {
             waiting.overflowed = true;
         }
@@ -113,37 +116,52 @@ async fn listen(config: &Config, sender: mpsc::Sender<String>) -> Result<Link, S
     Ok(link)
 }
 
-/// Returns when the connection is of no more use.
+/// Returns when the connection is of no more use. Hearing, saying and polling share it and do not
+/// wait for each other.
 async fn serve(
     mut link: Link,
-    mut inbox: mpsc::Receiver<String>,
+    inbox: mpsc::Receiver<String>,
     subscriptions: &Subscriptions,
     outbox: &Outbox,
     name: &str,
 ) {
+    let prepared = async { Ok((link.prepare(NOTIFY).await?, link.prepare(HEADS).await?)) };
+    let Ok(Ok((notify, heads))) = tokio::time::timeout(ANSWER_LIMIT, prepared)
+        .await
+        .map(|prepared: Result<_, StoreError>| prepared)
+    else {
+        return;
+    };
+    let client = link.client();
+    tokio::select! {
+        () = hear_all(inbox, subscriptions, name) => {}
+        () = say_all(client, &notify, outbox, name) => {}
+        () = poll_all(client, &heads, subscriptions) => {}
+    }
+}
+
+async fn hear_all(mut inbox: mpsc::Receiver<String>, subscriptions: &Subscriptions, name: &str) {
+    while let Some(payload) = inbox.recv().await {
+        hear(&payload, subscriptions, name);
+    }
+}
+
+/// One notification at a time: what comes meanwhile shares the next one.
+async fn say_all(client: &Client, notify: &Statement, outbox: &Outbox, name: &str) {
+    loop {
+        outbox.filled.notified().await;
+        if !in_time(say(client, notify, outbox, name)).await {
+            return;
+        }
+    }
+}
+
+async fn poll_all(client: &Client, heads: &Statement, subscriptions: &Subscriptions) {
     let mut poll = tokio::time::interval(POLL / u32::try_from(SHARDS).unwrap_or(1));
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut shard = 0;
-    loop {
-        let answered = tokio::select! {
-            payload = inbox.recv() => match payload {
-                Some(payload) => {
-                    hear(&payload, subscriptions, name);
-                    true
-                }
-                None => false,
-            },
-            () = outbox.filled.notified() => {
-                let said = in_time(say(&mut link, outbox, name)).await;
-                tokio::time::sleep(PAUSE).await;
-                said
-            }
-            _ = poll.tick() => {
-                shard = (shard + 1) % SHARDS;
-                in_time(compare(&mut link, subscriptions, shard)).await
-            }
-        };
-        if !answered {
+    for shard in (0..SHARDS).cycle() {
+        poll.tick().await;
+        if !in_time(compare(client, heads, subscriptions, shard)).await {
             return;
         }
     }
@@ -153,16 +171,20 @@ async fn in_time(work: impl Future<Output = Result<(), StoreError>>) -> bool {
     matches!(tokio::time::timeout(ANSWER_LIMIT, work).await, Ok(Ok(())))
 }
 
-async fn say(link: &mut Link, outbox: &Outbox, name: &str) -> Result<(), StoreError> {
+async fn say(
+    client: &Client,
+    notify: &Statement,
+    outbox: &Outbox,
+    name: &str,
+) -> Result<(), StoreError> {
     let waiting = outbox.take();
     let payloads = payloads(&waiting, name);
     if payloads.is_empty() {
         return Ok(());
     }
-    let statement = link.prepare(NOTIFY).await?;
     // Hints taken here and lost with the connection are found by the others' polls.
-    link.client()
-        .execute(&statement, &[&payloads])
+    client
+        .execute(notify, &[&payloads])
         .await
         .map(drop)
         .map_err(StoreError::from_db)
@@ -172,12 +194,18 @@ fn payloads(waiting: &Waiting, name: &str) -> Vec<String> {
     if waiting.overflowed {
         return vec![format!("{name}*")];
     }
-    let ids: Vec<&ConversationId> = waiting.ids.iter().collect();
-    ids.chunks(IDS_MAX)
+    let hints: Vec<_> = waiting.heads.iter().collect();
+    hints
+        .chunks(HINTS_MAX)
         .map(|chunk| {
-            let mut payload = name.to_owned();
-            for id in chunk {
-                STANDARD_NO_PAD.encode_string(id.as_bytes(), &mut payload);
+            let mut payload = String::with_capacity(name.len() + chunk.len() * HINT_CHARACTERS);
+            payload.push_str(name);
+            for (id, head) in chunk {
+                let mut hint = [0; 24];
+                let (place, number) = hint.split_at_mut(16);
+                place.copy_from_slice(id.as_bytes());
+                number.copy_from_slice(&head.unwrap_or(0).to_be_bytes());
+                STANDARD_NO_PAD.encode_string(hint, &mut payload);
             }
             payload
         })
@@ -185,30 +213,33 @@ fn payloads(waiting: &Waiting, name: &str) -> Vec<String> {
 }
 
 fn hear(payload: &str, subscriptions: &Subscriptions, name: &str) {
-    let Some((sender, ids)) = payload.split_at_checked(name.len()) else {
+    let Some((sender, hints)) = payload.split_at_checked(name.len()) else {
         return;
     };
     if sender == name {
         return;
     }
-    if ids == "*" {
+    if hints == "*" {
         subscriptions.wake_all();
         return;
     }
-    // 22 characters are 16 bytes.
-    for id in ids.as_bytes().chunks(22) {
-        let decoded = STANDARD_NO_PAD.decode(id).ok();
-        let id = decoded.and_then(|bytes| ConversationId::from_slice(&bytes).ok());
-        if let Some(id) = id {
-            subscriptions.wake(id, None);
-        }
+    for hint in hints.as_bytes().chunks(HINT_CHARACTERS) {
+        let mut decoded = [0; 24];
+        let Ok(24) = STANDARD_NO_PAD.decode_slice(hint, &mut decoded) else {
+            continue;
+        };
+        let [id @ .., _, _, _, _, _, _, _, _] = decoded;
+        let [.., a, b, c, d, e, f, g, h] = decoded;
+        let head = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        subscriptions.wake(ConversationId::from_bytes(id), (head > 0).then_some(head));
     }
 }
 
 /// Asks for the heads of one shard's logs, and wakes for those that have grown. Also asks when
 /// nobody waits for any: an answer shows that the connection lives.
 async fn compare(
-    link: &mut Link,
+    client: &Client,
+    heads: &Statement,
     subscriptions: &Subscriptions,
     shard: usize,
 ) -> Result<(), StoreError> {
@@ -216,15 +247,13 @@ async fn compare(
     if logs.is_empty() && !shard.is_multiple_of(8) {
         return Ok(());
     }
-    let statement = link.prepare(HEADS).await?;
     let batches = logs
         .chunks(POLL_BATCH)
         .chain(logs.is_empty().then_some(&[][..]));
     for batch in batches {
         let ids: Vec<&[u8]> = batch.iter().map(|id| id.as_bytes().as_slice()).collect();
-        let rows = link
-            .client()
-            .query(&statement, &[&ids])
+        let rows = client
+            .query(heads, &[&ids])
             .await
             .map_err(StoreError::from_db)?;
         for row in &rows {
@@ -244,11 +273,11 @@ mod tests {
     use crate::bus::Wake;
 
     #[derive(Default)]
-    struct Heard(Mutex<HashSet<ConversationId>>);
+    struct Heard(Mutex<HashMap<ConversationId, Option<u64>>>);
 
     impl Wake for Heard {
-        fn wake(&self, conversation: ConversationId, _head: Option<u64>) {
-            self.0.lock().unwrap().insert(conversation);
+        fn wake(&self, conversation: ConversationId, head: Option<u64>) {
+            self.0.lock().unwrap().insert(conversation, head);
         }
     }
 
@@ -262,7 +291,10 @@ mod tests {
     #[test]
     fn what_is_said_is_heard_by_others_and_fits() {
         let outbox = Outbox::new();
-        (0..450).for_each(|number| outbox.put(id(number)));
+        (0..450).for_each(|number| outbox.put(id(number), Some(7)));
+        outbox.put(id(0), Some(3));
+        outbox.put(id(1), None);
+        outbox.put(id(2), Some(u64::MAX));
         let payloads = payloads(&outbox.take(), "0123456789abcdef");
         assert_eq!(payloads.len(), 3);
         let map = Arc::new(Subscriptions::new());
@@ -278,13 +310,16 @@ mod tests {
         for payload in &payloads {
             hear(payload, &map, "fedcba9876543210");
         }
-        assert_eq!(heard.0.lock().unwrap().len(), 450);
+        let heard = heard.0.lock().unwrap();
+        assert_eq!(heard.len(), 450);
+        let heads = (0..4).map(|number| heard[&id(number)]);
+        assert!(heads.eq([Some(7), None, Some(u64::MAX), Some(7)]));
     }
 
     #[test]
     fn an_overflow_wakes_everybody_and_nonsense_nobody() {
         let outbox = Outbox::new();
-        (0..u16::MAX).for_each(|number| outbox.put(id(number)));
+        (0..u16::MAX).for_each(|number| outbox.put(id(number), Some(1)));
         let payloads = payloads(&outbox.take(), "0123456789abcdef");
         assert_eq!(payloads, ["0123456789abcdef*"]);
         let map = Arc::new(Subscriptions::new());

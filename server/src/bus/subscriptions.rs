@@ -101,6 +101,11 @@ impl Subscriptions {
         }
     }
 
+    /// Whether anybody waits for a log.
+    pub(super) fn contains(&self, conversation: ConversationId) -> bool {
+        self.shard(conversation).logs.contains_key(&conversation)
+    }
+
     /// Wakes whoever waits for one log; outside the lock, so that a waker may let go of others.
     pub(super) fn wake(&self, conversation: ConversationId, head: Option<u64>) {
         let wakers: Vec<_> = match self.shard(conversation).logs.get(&conversation) {

@@ -15,6 +15,29 @@ pub(super) enum Reading {
     UnderAndHinted,
 }
 
+/// What is known of what lies past the position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beyond {
+    /// As much as there is up to here.
+    UpTo(u64),
+    /// Only a read tells.
+    Unknown,
+}
+
+impl Beyond {
+    /// Both.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::UpTo(one), Self::UpTo(other)) => Self::UpTo(one.max(other)),
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) fn of(head: Option<u64>) -> Self {
+        head.map_or(Self::Unknown, Self::UpTo)
+    }
+}
+
 /// One log.
 pub(super) struct Log<S> {
     /// Everything up to here was delivered, or is the session's own.
@@ -28,6 +51,8 @@ pub(super) struct Log<S> {
     /// The place in the mailbox of the welcome that must be acknowledged first.
     pub(super) hold: Option<u64>,
     pub(super) reading: Reading,
+    /// What the hints since the start of the last read said.
+    pub(super) beyond: Beyond,
     unacknowledged: VecDeque<(u64, usize)>,
     _subscription: S,
 }
@@ -41,6 +66,7 @@ impl<S> Log<S> {
             end: None,
             hold: None,
             reading: Reading::Idle,
+            beyond: Beyond::UpTo(0),
             unacknowledged: VecDeque::new(),
             _subscription: subscription,
         }

@@ -71,9 +71,14 @@ fn pump(
             .take(request.limit as usize)
             .cloned()
             .collect();
-        let opened = delivery.handle_read(request, &entries, Extent::Open, |envelope| {
-            delivered.push((request.conversation, envelope.seq));
-        });
+        let opened = delivery.handle_read(
+            request,
+            &entries,
+            (Extent::Open, Rest::Possible),
+            |envelope| {
+                delivered.push((request.conversation, envelope.seq));
+            },
+        );
         for opened in opened {
             delivery.open(opened, ());
         }
@@ -132,7 +137,7 @@ fn an_own_entry_at_the_end_is_not_read_back() {
     delivery.handle_read(
         request,
         &[entry(6, PEER), entry(7, ME)],
-        Extent::Open,
+        (Extent::Open, Rest::None),
         |envelope| {
             sizes.push(envelope.payload.len());
         },
@@ -146,8 +151,46 @@ fn a_hint_during_a_read_leads_to_another() {
     let request = delivery.poll_read().unwrap();
     delivery.handle_hint(LOG, None);
     assert_eq!(delivery.poll_read(), None);
-    delivery.handle_read(request, &[], Extent::Open, |_| {});
+    delivery.handle_read(request, &[], (Extent::Open, Rest::Possible), |_| {});
     assert!(delivery.poll_read().is_some());
+}
+
+#[test]
+fn what_is_all_there_is_is_not_asked_for_again() {
+    let whole = (Extent::Open, Rest::None);
+    let mut delivery = resumed(&[state(LOG, 0, 2)]);
+    let request = delivery.poll_read().unwrap();
+    assert_eq!(
+        request.head, None,
+        "after a resume only the log itself tells"
+    );
+    let entries = [entry(1, PEER), entry(2, PEER)];
+    delivery.handle_read(request, &entries, whole, |_| {});
+    assert!(delivery.poll_caught_up());
+    assert_eq!(delivery.poll_read(), None);
+    // Heads that are known join; one that is not known covers them.
+    delivery.handle_hint(LOG, Some(3));
+    delivery.handle_hint(LOG, Some(4));
+    let request = delivery.poll_read().unwrap();
+    assert_eq!((request.after, request.head), (2, Some(4)));
+    delivery.handle_hint(LOG, None);
+    delivery.handle_hint(LOG, Some(9));
+    let entries = [entry(3, PEER), entry(4, PEER)];
+    delivery.handle_read(request, &entries, whole, |_| {});
+    let request = delivery.poll_read().unwrap();
+    assert_eq!((request.after, request.head), (4, None));
+    delivery.handle_read(request, &[], whole, |_| {});
+    assert_eq!(delivery.poll_read(), None);
+}
+
+#[test]
+fn a_head_that_part_of_a_read_reaches_is_enough() {
+    let mut delivery = resumed(&[state(LOG, 0, 9)]);
+    let request = delivery.poll_read().unwrap();
+    // Entries 3 to 9 expired.
+    let whole = (Extent::Open, Rest::None);
+    delivery.handle_read(request, &[entry(1, PEER), entry(2, PEER)], whole, |_| {});
+    assert!(delivery.poll_caught_up());
 }
 
 #[test]
@@ -184,9 +227,12 @@ fn a_removed_device_reads_up_to_its_removal() {
     let request = delivery.poll_read().unwrap();
     let entries: Vec<_> = (1..=9).map(|seq| entry(seq, PEER)).collect();
     let mut seen = Vec::new();
-    delivery.handle_read(request, &entries, Extent::Until(4), |envelope| {
-        seen.push(envelope.seq)
-    });
+    delivery.handle_read(
+        request,
+        &entries,
+        (Extent::Until(4), Rest::Possible),
+        |envelope| seen.push(envelope.seq),
+    );
     assert_eq!(seen, [1, 2, 3, 4]);
     assert_eq!(delivery.poll_read(), None);
     delivery.acknowledge(LOG, 4);
@@ -211,7 +257,12 @@ fn going_back_makes_no_hole() {
     delivery.handle_hint(LOG, None);
     let old = delivery.poll_read().unwrap();
     delivery.handle_state(&state(LOG, 0, 9), Some(2), ());
-    delivery.handle_read(old, &[entry(10, PEER)], Extent::Open, |_| panic!("a hole"));
+    delivery.handle_read(
+        old,
+        &[entry(10, PEER)],
+        (Extent::Open, Rest::Possible),
+        |_| panic!("a hole"),
+    );
     assert_eq!(
         pump(&mut delivery, &logs),
         (3..=9).map(|seq| (LOG, seq)).collect::<Vec<_>>()
@@ -225,7 +276,7 @@ proptest! {
     fn each_foreign_entry_once_and_in_order(steps in prop::collection::vec((0u8..6, 0u64..8), 1..200)) {
         let mut log = Vec::new();
         let mut delivery = resumed(&[state(LOG, 0, 0)]);
-        let mut under_way: Vec<(ReadRequest, Vec<StoredEnvelope>)> = Vec::new();
+        let mut under_way: Vec<(ReadRequest, Vec<StoredEnvelope>, Rest)> = Vec::new();
         let mut seen = Vec::new();
         for (step, number) in steps {
             let head = log.len() as u64;
@@ -240,21 +291,25 @@ proptest! {
                 }
                 2 => if let Some(request) = delivery.poll_read() {
                     let entries = log.iter().filter(|e: &&StoredEnvelope| e.seq > request.after);
-                    under_way.push((request, entries.take(3).cloned().collect()));
+                    // One that names a head may be answered up to there, and no further.
+                    let until = request.head.filter(|_| number > 3).unwrap_or(u64::MAX);
+                    let all: Vec<_> = entries.filter(|e| e.seq <= until).cloned().collect();
+                    let rest = if all.len() > 3 { Rest::Possible } else { Rest::None };
+                    under_way.push((request, all.into_iter().take(3).collect(), rest));
                 },
                 3 => if !under_way.is_empty() {
-                    let (request, entries) = under_way.remove(0);
-                    delivery.handle_read(request, &entries, Extent::Open, |e| seen.push(e.seq));
+                    let (request, entries, rest) = under_way.remove(0);
+                    delivery.handle_read(request, &entries, (Extent::Open, rest), |e| seen.push(e.seq));
                 },
                 4 => if !under_way.is_empty() {
-                    let (request, _) = under_way.remove(0);
+                    let (request, _, _) = under_way.remove(0);
                     delivery.handle_read_failed(request.conversation);
                 },
                 _ => { delivery.acknowledge(LOG, number); }
             }
         }
-        for (request, entries) in under_way {
-            delivery.handle_read(request, &entries, Extent::Open, |e| seen.push(e.seq));
+        for (request, entries, rest) in under_way {
+            delivery.handle_read(request, &entries, (Extent::Open, rest), |e| seen.push(e.seq));
         }
         delivery.acknowledge(LOG, u64::MAX);
         let logs = HashMap::from([(LOG, log.clone())]);

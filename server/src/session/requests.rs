@@ -16,10 +16,10 @@ use super::{End, Session};
 use crate::bus::{Subscription, Wake};
 use crate::clock;
 use crate::config::Registration;
-use crate::delivery::{Delivery, ReadRequest};
+use crate::delivery::{Delivery, Extent, ReadRequest, Rest};
 use crate::refusal::Refusal;
 use crate::service::{self, Answer, Connection, Effect};
-use crate::store::{AppendError, Appended, MemberState, StoreError};
+use crate::store::{AppendError, Appended, MemberState, StoreError, StoredEnvelope};
 
 /// Payload bytes in one Deliver, beside its last envelope.
 const DELIVER_BYTES: usize = 256 * 1024;
@@ -282,8 +282,20 @@ impl Session {
             }
             return;
         };
-        let mut envelopes = Vec::new();
-        let opened = delivery.handle_read(request, &read.entries, extent, |envelope| {
+        self.take_in(request, &read.entries, (extent, read.rest()));
+    }
+
+    fn take_in(
+        &mut self,
+        request: ReadRequest,
+        entries: &[StoredEnvelope],
+        bounds: (Extent, Rest),
+    ) {
+        let Some(delivery) = &mut self.delivery else {
+            return;
+        };
+        let mut envelopes = Vec::with_capacity(entries.len());
+        let opened = delivery.handle_read(request, entries, bounds, |envelope| {
             envelopes.push(envelope);
         });
         for opened in opened {
@@ -315,22 +327,36 @@ impl Session {
 
     /// Starts reads that are due, and says once that all was delivered.
     pub(super) fn poll_deliveries(&mut self) -> bool {
-        let (Some(delivery), Some(identity)) = (&mut self.delivery, self.machine.identity()) else {
+        let Some(identity) = self.machine.identity() else {
             return false;
         };
+        let device = identity.device;
         let mut moved = false;
         while !self.ending && self.work.takes_reads() && self.outbox.takes_deliveries() {
-            let Some(request) = delivery.poll_read() else {
+            let Some(request) = self.delivery.as_mut().and_then(|d| d.poll_read()) else {
                 break;
             };
-            self.work
-                .start_read(&self.server.store, identity.device, request);
+            match self.at_hand(request) {
+                Some((entries, rest)) => self.take_in(request, &entries, (Extent::Open, rest)),
+                None => self.work.start_read(&self.server.store, device, request),
+            }
             moved = true;
         }
-        if delivery.poll_caught_up() {
+        let caught_up = self.delivery.as_mut().is_some_and(|d| d.poll_caught_up());
+        if caught_up {
             self.say(0, Response::CaughtUp(wire::CaughtUp {}));
-            moved = true;
         }
-        moved
+        moved || caught_up
+    }
+
+    /// What a read would bring, where this server still has it. There is no commit among it, so
+    /// nothing about who may read can have changed.
+    fn at_hand(&self, request: ReadRequest) -> Option<(Arc<[StoredEnvelope]>, Rest)> {
+        let head = request.head?;
+        let store = &self.server.store;
+        let entries = store.recent(request.conversation, request.after, head, request.limit)?;
+        let reached = entries.last().is_some_and(|last| last.seq >= head);
+        let rest = if reached { Rest::None } else { Rest::Possible };
+        Some((entries, rest))
     }
 }

@@ -4,16 +4,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sotto_protocol::wire::{EnvelopeKind, client_frame::Body as Request};
 use sotto_protocol::{ConversationId, DeviceId};
 
-use crate::delivery::{Extent, ReadRequest};
+use crate::delivery::{Extent, ReadRequest, Rest};
 use crate::refusal::Refusal;
 use crate::service::Answer;
-use crate::store::{AppendError, Appended, Store, StoreError, StoredEnvelope};
+use crate::store::{AppendError, Appended, LogRead, Store, StoreError};
 
 /// Appends under way.
 const APPENDS_MAX: usize = 64;
@@ -31,9 +30,19 @@ pub(super) enum Kind {
 
 /// What a read brought.
 pub(super) struct ReadResult {
-    pub(super) entries: Arc<[StoredEnvelope]>,
+    pub(super) entries: LogRead,
     /// `None` when the device is not in the log any more.
     pub(super) extent: Option<Extent>,
+}
+
+impl ReadResult {
+    pub(super) fn rest(&self) -> Rest {
+        if self.entries.is_whole() {
+            Rest::None
+        } else {
+            Rest::Possible
+        }
+    }
 }
 
 struct AppendUnderWay {

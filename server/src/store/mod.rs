@@ -5,8 +5,8 @@
 //! verified and authorized them), and to acknowledge a commit whose outcome it does not know.
 //!
 //! Ordinary verbs use a pool. What is frequent has tasks with a connection each and shares
-//! transactions: writers (`log`, `commit`), readers (`read`), the flusher (`flush`: cursors and
-//! presence). `sweep` deletes what everybody has.
+//! transactions: writers (`log`, `commit`), readers (`read`; what was stored a moment ago is in
+//! `recent`), the flusher (`flush`: cursors and presence). `sweep` deletes what everybody has.
 
 mod accounts;
 mod commit;
@@ -21,6 +21,7 @@ mod log;
 mod members;
 mod presence;
 mod read;
+mod recent;
 mod sweep;
 mod types;
 mod writer;
@@ -43,6 +44,7 @@ use presence::Presence;
 
 pub use error::{AccountError, AppendError, ClaimError, CommitError, StoreError};
 pub use presence::OnlineGuard;
+pub use read::LogRead;
 pub use types::*;
 
 /// How long a verb waits for a connection of the pool.
@@ -60,7 +62,7 @@ pub struct StoreConfig {
     pub node_name: String,
     /// Where clients or balancers reach this server; for the table of nodes.
     pub node_address: String,
-    /// Connections for ordinary verbs; eight more are for writers, readers, the flusher and hints.
+    /// Connections for ordinary verbs; seven more are for writers, readers, the flusher and hints.
     pub pool_connections: usize,
     /// How long an undelivered envelope is kept.
     pub retention: Duration,
@@ -94,6 +96,7 @@ struct Inner {
     deployment: DeploymentId,
     cursors: Arc<Cursors>,
     presence: Arc<Presence>,
+    recent: Arc<recent::Recent>,
     writers: writer::Writers,
     readers: read::Readers,
     flusher: flush::Flusher,
@@ -125,6 +128,7 @@ impl Store {
             Arc::clone(&pool_warnings),
         )?;
         let bus = Bus::start(Arc::clone(&pg_config));
+        let recent = Arc::new(recent::Recent::default());
         let cursors = Arc::new(Cursors::default());
         let presence = Arc::new(Presence::new(&config));
         let flusher = flush::Flusher::start(&pg_config, &cursors, &presence);
@@ -133,7 +137,7 @@ impl Store {
         let sweeper = sweep::start(pool.clone(), Arc::clone(&cursors), config.retention);
         Ok(Self {
             inner: Arc::new(Inner {
-                writers: writer::Writers::start(&pg_config, &bus),
+                writers: writer::Writers::start(&pg_config, &bus, &recent),
                 readers: read::Readers::start(&pg_config),
                 pool,
                 pool_warnings,
@@ -142,6 +146,7 @@ impl Store {
                 cursors,
                 presence,
                 flusher,
+                recent,
                 _tasks: vec![sweeper],
             }),
         })

@@ -1,7 +1,8 @@
 //! Reading logs: what many sessions want at one moment becomes one statement.
 //!
-//! Two tasks with a connection each, by conversation, so that members of one conversation who
-//! woke together share one read. Refuses to judge who may read: sessions ask for the logs of
+//! Members of one conversation who woke together share one read. Two tasks with a connection each;
+//! the second works only while more than one statement's worth waits for the first, as the fewer
+//! the statements, the more reads share each of them. Refuses to judge who may read: sessions ask for the logs of
 //! their device only.
 
 use std::collections::HashMap;
@@ -47,7 +48,37 @@ const READ: &str = "\
     WHERE e.bytes_before < $4::bigint
     ORDER BY i.place, e.seq";
 
-type Answer = Result<Arc<[StoredEnvelope]>, StoreError>;
+/// What a read brought. Cheap to clone.
+#[derive(Clone)]
+pub struct LogRead {
+    entries: Arc<[StoredEnvelope]>,
+    whole: Whole,
+}
+
+/// Whether entries were there that a read left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    Yes,
+    Perhaps,
+}
+
+impl LogRead {
+    /// Whether it certainly brought all that was there when it was made.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.whole == Whole::Yes
+    }
+}
+
+impl std::ops::Deref for LogRead {
+    type Target = [StoredEnvelope];
+
+    fn deref(&self) -> &[StoredEnvelope] {
+        &self.entries
+    }
+}
+
+type Answer = Result<LogRead, StoreError>;
 
 /// One read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,7 +95,7 @@ struct Asked {
 
 impl Store {
     /// Entries after `after_seq`, in order: at most `limit` (64 at most) and about 256 KiB, though
-    /// always one if there is one. Fewer than `limit` does not mean that there are no more.
+    /// always one if there is one. Whether there are more, [`LogRead::is_whole`] says.
     /// Numbers can be missing where entries were deleted.
     ///
     /// # Errors
@@ -74,7 +105,7 @@ impl Store {
         conversation: ConversationId,
         after_seq: u64,
         limit: u32,
-    ) -> Result<Arc<[StoredEnvelope]>, StoreError> {
+    ) -> Result<LogRead, StoreError> {
         let question = Question {
             conversation,
             // A seq that does not fit is past the end of every log.
@@ -108,9 +139,9 @@ impl Readers {
 
     async fn ask(&self, question: Question) -> Answer {
         let gone = || StoreError::Unavailable("reader ended".into());
-        let [first, ..] = *question.conversation.as_bytes();
-        let number = usize::from(first) % self.queues.len().max(1);
-        let queue = self.queues.get(number).ok_or_else(gone)?;
+        let has_room = |queue: &&mpsc::Sender<Asked>| QUEUE_MAX - queue.capacity() < BATCH_MAX;
+        let queue = self.queues.iter().find(has_room);
+        let queue = queue.or(self.queues.last()).ok_or_else(gone)?;
         let (answer, answered) = oneshot::channel();
         queue
             .send(Asked { question, answer })
@@ -123,6 +154,13 @@ impl Readers {
 async fn run(mut questions: mpsc::Receiver<Asked>, mut keeper: Keeper) {
     let mut taken = Vec::with_capacity(BATCH_MAX);
     while questions.recv_many(&mut taken, BATCH_MAX).await > 0 {
+        // Sessions that are ready on this thread ask first.
+        tokio::task::yield_now().await;
+        while taken.len() < BATCH_MAX
+            && let Ok(asked) = questions.try_recv()
+        {
+            taken.push(asked);
+        }
         let mut waiting: HashMap<Question, Vec<oneshot::Sender<Answer>>> = HashMap::new();
         for asked in taken.drain(..) {
             // Who stopped waiting needs no answer.
@@ -150,7 +188,9 @@ async fn run(mut questions: mpsc::Receiver<Asked>, mut keeper: Keeper) {
         let mut answers = answers.map(Vec::into_iter);
         for waiters in waiting {
             let answer: Answer = match &mut answers {
-                Ok(answers) => Ok(answers.next().unwrap_or_default().into()),
+                Ok(answers) => answers
+                    .next()
+                    .ok_or_else(|| StoreError::Corrupt("fewer answers than questions".into())),
                 Err(error) => Err(error.clone()),
             };
             for waiter in waiters {
@@ -160,7 +200,7 @@ async fn run(mut questions: mpsc::Receiver<Asked>, mut keeper: Keeper) {
     }
 }
 
-async fn read(link: &mut Link, batch: &[Question]) -> Result<Vec<Vec<StoredEnvelope>>, StoreError> {
+async fn read(link: &mut Link, batch: &[Question]) -> Result<Vec<LogRead>, StoreError> {
     let statement = link.prepare(READ).await?;
     let ids: Vec<&[u8]> = batch
         .iter()
@@ -168,8 +208,8 @@ async fn read(link: &mut Link, batch: &[Question]) -> Result<Vec<Vec<StoredEnvel
         .collect();
     let afters: Vec<i64> = batch.iter().map(|q| q.after).collect();
     let mosts: Vec<i64> = batch.iter().map(|q| q.most).collect();
-    let bytes = (STATEMENT_BYTES / batch.len().max(1)).min(READ_BYTES);
-    let bytes = signed(bytes as u64);
+    let bytes_max = (STATEMENT_BYTES / batch.len().max(1)).min(READ_BYTES);
+    let bytes = signed(bytes_max as u64);
     let rows = link
         .client()
         .query(&statement, &[&ids, &afters, &mosts, &bytes])
@@ -182,7 +222,19 @@ async fn read(link: &mut Link, batch: &[Question]) -> Result<Vec<Vec<StoredEnvel
             entries.push(envelope(row)?);
         }
     }
-    Ok(answers)
+    let judged = answers.into_iter().zip(batch).map(|(entries, question)| {
+        let bytes: usize = entries.iter().map(|entry| entry.payload.len()).sum();
+        let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+        // The next entry would have come if there were one.
+        let whole = if count < question.most && bytes < bytes_max {
+            Whole::Yes
+        } else {
+            Whole::Perhaps
+        };
+        let entries = entries.into();
+        LogRead { entries, whole }
+    });
+    Ok(judged.collect())
 }
 
 fn envelope(row: &Row) -> Result<StoredEnvelope, StoreError> {

@@ -1,26 +1,30 @@
-//! The writers: four tasks with a connection each, that share transactions.
+//! The writers: one task for messages and two for commits, with a connection each.
 //!
-//! A conversation belongs to one writer, whose queue is first in, first out: what a session
-//! enqueues in order is appended in order. While a commit runs, more queues up and goes into the
-//! next one; there is no timer, so a lone message does not wait. Queues are bounded in number and
-//! in bytes; beyond that an append is refused, and while the database is away at once.
+//! All messages of a server share one queue, first in, first out, and one transaction at a time:
+//! what a session enqueues in order is appended in order, and the fewer the transactions, the more
+//! messages share each of them. While one commits, more messages queue up and go into the next;
+//! there is no timer, so a lone message does not wait. Commits take several trips and have writers
+//! of their own, by conversation. Sessions wait for their appends before they hand in a commit, and
+//! for it before they append more, so nobody's order depends on one queue for both. Queues are
+//! bounded in number and in bytes; beyond that an append is refused, and while the database is away
+//! at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sotto_protocol::ConversationId;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Config;
 
 use super::commit::{self, CommitWork};
 use super::connect::{Keeper, Profile, Task, WORK_LIMIT};
 use super::error::{AppendError, CommitError};
-use super::log;
+use super::log::{self, Doubt, Verdict};
+use super::recent::Recent;
 use super::types::{AppendMessage, Appended};
 use crate::bus::Bus;
 
-/// Tasks and connections.
-const WRITERS: usize = 4;
+/// Tasks and connections for commits.
+const COMMITTERS: usize = 2;
 /// What may queue for one writer.
 const QUEUE_MAX: usize = 16 * 1024;
 /// Payload bytes that may queue for all writers.
@@ -36,27 +40,15 @@ pub(super) struct PendingAppend {
     pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
 }
 
-enum Work {
-    Append(PendingAppend),
-    Commit(
-        Box<CommitWork>,
-        oneshot::Sender<Result<Appended, CommitError>>,
-    ),
-}
-
-impl Work {
-    fn refuse(self) {
-        // Whoever asked may be gone.
-        match self {
-            Self::Append(append) => drop(append.answer.send(Err(AppendError::Unavailable))),
-            Self::Commit(_, answer) => drop(answer.send(Err(AppendError::Unavailable.into()))),
-        }
-    }
+/// A commit on its way, and who waits for it.
+struct PendingCommit {
+    work: Box<CommitWork>,
+    answer: oneshot::Sender<Result<Appended, CommitError>>,
 }
 
 /// Work with its share of the bound on queued bytes.
-struct Queued {
-    work: Work,
+struct Queued<W> {
+    work: W,
     weight: Weight,
 }
 
@@ -73,27 +65,33 @@ impl Drop for Weight {
 
 /// The queues of the writers.
 pub(super) struct Writers {
-    queues: Vec<mpsc::Sender<Queued>>,
+    messages: mpsc::Sender<Queued<PendingAppend>>,
+    commits: Vec<mpsc::Sender<Queued<PendingCommit>>>,
     total: Arc<AtomicUsize>,
     _tasks: Vec<Task>,
 }
 
 impl Writers {
-    pub(super) fn start(config: &Arc<Config>, bus: &Bus) -> Self {
-        let (queues, tasks) = (0..WRITERS)
-            .map(|_| {
-                let (sender, jobs) = mpsc::channel(QUEUE_MAX);
-                let writer = Writer {
-                    jobs,
-                    held: None,
-                    keeper: Keeper::new(Arc::clone(config), Profile::Log),
-                    bus: bus.clone(),
-                };
-                (sender, Task::spawn(writer.run()))
-            })
-            .unzip();
+    pub(super) fn start(config: &Arc<Config>, bus: &Bus, recent: &Arc<Recent>) -> Self {
+        let keeper = || Keeper::new(Arc::clone(config), Profile::Log);
+        let (messages, queue) = mpsc::channel(QUEUE_MAX);
+        let writer = Writer {
+            queue,
+            keeper: keeper(),
+            bus: bus.clone(),
+            recent: Arc::clone(recent),
+            doubt: Doubt::default(),
+        };
+        let mut tasks = vec![Task::spawn(writer.run())];
+        let mut commits = Vec::with_capacity(COMMITTERS);
+        for _ in 0..COMMITTERS {
+            let (sender, queue) = mpsc::channel(QUEUE_MAX);
+            commits.push(sender);
+            tasks.push(Task::spawn(write_commits(queue, keeper(), bus.clone())));
+        }
         Self {
-            queues,
+            messages,
+            commits,
             total: Arc::new(AtomicUsize::new(0)),
             _tasks: tasks,
         }
@@ -104,9 +102,12 @@ impl Writers {
         message: AppendMessage,
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
-        let (conversation, bytes) = (message.conversation, message.payload.len());
-        let work = Work::Append(PendingAppend { message, answer });
-        self.enqueue(conversation, bytes, work);
+        let bytes = message.payload.len();
+        let append = PendingAppend { message, answer };
+        if let Err(refused) = self.enqueue(&self.messages, bytes, append) {
+            // Whoever asked may be gone.
+            let _ = refused.answer.send(Err(AppendError::Unavailable));
+        }
         // A writer that ends in the middle leaves the outcome open.
         async move { answered.await.unwrap_or(Err(AppendError::OutcomeUnknown)) }
     }
@@ -116,8 +117,18 @@ impl Writers {
         work: CommitWork,
     ) -> impl Future<Output = Result<Appended, CommitError>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
-        let (conversation, bytes) = (work.conversation(), work.bytes());
-        self.enqueue(conversation, bytes, Work::Commit(Box::new(work), answer));
+        let bytes = work.bytes();
+        // Ids are random; the first byte spreads as well as a hash would.
+        let [first, ..] = *work.conversation().as_bytes();
+        let work = Box::new(work);
+        let commit = PendingCommit { work, answer };
+        let refused = match self.commits.get(usize::from(first) % COMMITTERS) {
+            Some(queue) => self.enqueue(queue, bytes, commit).err(),
+            None => Some(commit),
+        };
+        if let Some(refused) = refused {
+            let _ = refused.answer.send(Err(AppendError::Unavailable.into()));
+        }
         async move {
             answered
                 .await
@@ -125,105 +136,67 @@ impl Writers {
         }
     }
 
-    fn enqueue(&self, conversation: ConversationId, bytes: usize, work: Work) {
+    /// Gives the work back when there is no room for it.
+    fn enqueue<W>(&self, queue: &mpsc::Sender<Queued<W>>, bytes: usize, work: W) -> Result<(), W> {
         let queued = self.total.fetch_add(bytes, Ordering::AcqRel);
         let total = Arc::clone(&self.total);
         let weight = Weight { bytes, total };
-        let item = Queued { work, weight };
-        // Ids are random; the first bytes spread as well as a hash would.
-        let [first, second, ..] = *conversation.as_bytes();
-        let number = usize::from(first ^ second) % self.queues.len().max(1);
-        match self.queues.get(number) {
-            Some(queue) if queued + bytes <= QUEUED_BYTES_MAX => {
-                if let Err(error) = queue.try_send(item) {
-                    error.into_inner().work.refuse();
-                }
-            }
-            _ => item.work.refuse(),
+        if queued + bytes > QUEUED_BYTES_MAX {
+            return Err(work);
         }
+        queue
+            .try_send(Queued { work, weight })
+            .map_err(|error| error.into_inner().work)
     }
 }
 
+/// Writes messages.
 struct Writer {
-    jobs: mpsc::Receiver<Queued>,
-    /// Taken from the queue, but not fit for the batch at hand.
-    held: Option<Queued>,
+    queue: mpsc::Receiver<Queued<PendingAppend>>,
     keeper: Keeper,
     bus: Bus,
+    recent: Arc<Recent>,
+    doubt: Doubt,
 }
 
 impl Writer {
     async fn run(mut self) {
-        while let Some(Queued { work, weight }) = self.next().await {
-            match work {
-                Work::Append(first) => {
-                    let (batch, weights) = self.batch(first, weight);
-                    self.append(batch).await;
-                    drop(weights);
-                }
-                Work::Commit(commit, answer) => {
-                    let outcome = self.commit(&commit).await;
-                    let _ = answer.send(outcome);
-                    drop(weight);
-                }
-            }
+        while let Some(first) = self.queue.recv().await {
+            // Sessions that are ready on this thread hand in theirs first.
+            tokio::task::yield_now().await;
+            let (batch, weights) = self.batch(first);
+            self.append(batch).await;
+            drop(weights);
         }
     }
 
-    async fn next(&mut self) -> Option<Queued> {
-        match self.held.take() {
-            Some(held) => Some(held),
-            None => self.jobs.recv().await,
-        }
-    }
-
-    /// The messages that queued up to the next commit of a group.
-    fn batch(&mut self, first: PendingAppend, weight: Weight) -> (Vec<PendingAppend>, Vec<Weight>) {
-        let mut bytes = weight.bytes;
-        let mut batch = vec![first];
-        let mut weights = vec![weight];
+    /// The messages that queued up.
+    fn batch(&mut self, first: Queued<PendingAppend>) -> (Vec<PendingAppend>, Vec<Weight>) {
+        let mut bytes = first.weight.bytes;
+        let mut batch = vec![first.work];
+        let mut weights = vec![first.weight];
         while batch.len() < BATCH_MAX && bytes < BATCH_BYTES {
-            match self.jobs.try_recv() {
-                Ok(Queued {
-                    work: Work::Append(append),
-                    weight,
-                }) => {
-                    bytes += weight.bytes;
-                    batch.push(append);
-                    weights.push(weight);
-                }
-                Ok(other) => {
-                    self.held = Some(other);
-                    break;
-                }
-                Err(_) => break,
-            }
+            let Ok(next) = self.queue.try_recv() else {
+                break;
+            };
+            bytes += next.weight.bytes;
+            batch.push(next.work);
+            weights.push(next.weight);
         }
         (batch, weights)
     }
 
     async fn append(&mut self, batch: Vec<PendingAppend>) {
-        let Some(link) = self.keeper.link().await else {
-            for append in batch {
-                Work::Append(append).refuse();
+        let outcome = match self.keeper.link().await {
+            None => Err(AppendError::Unavailable),
+            Some(link) => {
+                let work = log::append(link, &batch, &mut self.doubt);
+                let outcome = tokio::time::timeout(WORK_LIMIT, work).await;
+                outcome.unwrap_or(Err(AppendError::OutcomeUnknown))
             }
-            return;
-        };
-        let work = log::append(link, &batch);
-        let outcome = match tokio::time::timeout(WORK_LIMIT, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(AppendError::OutcomeUnknown),
         };
         match outcome {
-            Ok(judged) => {
-                // Answers first, hints second: see `Bus::publish_head`.
-                for (append, outcome) in batch.into_iter().zip(judged.outcomes) {
-                    let _ = append.answer.send(outcome);
-                }
-                for (conversation, head) in judged.grown {
-                    self.bus.publish_head(conversation, head);
-                }
-            }
+            Ok(verdicts) => self.tell(batch, &verdicts),
             Err(error) => {
                 // What the connection is in the middle of is not known either.
                 self.keeper.discard();
@@ -234,21 +207,53 @@ impl Writer {
         }
     }
 
-    async fn commit(&mut self, work: &CommitWork) -> Result<Appended, CommitError> {
-        let Some(link) = self.keeper.link().await else {
-            return Err(AppendError::Unavailable.into());
-        };
-        let outcome = match tokio::time::timeout(WORK_LIMIT, commit::run(link, work)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(AppendError::OutcomeUnknown.into()),
+    /// Answers first, hints second: see `Bus::publish_head`. What a hint leads to is at hand.
+    fn tell(&self, batch: Vec<PendingAppend>, verdicts: &[Verdict]) {
+        let mut grown = Vec::with_capacity(batch.len());
+        for (append, verdict) in batch.into_iter().zip(verdicts) {
+            let PendingAppend { message, answer } = append;
+            if let Verdict::Stored(appended) = verdict {
+                let conversation = message.conversation;
+                if self.bus.is_awaited(conversation) {
+                    self.recent.put(&message, appended);
+                }
+                grown.push((conversation, appended.seq));
+            }
+            let _ = answer.send(verdict.outcome());
+        }
+        // One hint for each log: its last entry comes last.
+        grown.reverse();
+        grown.sort_by_key(|(conversation, _)| *conversation);
+        grown.dedup_by_key(|(conversation, _)| *conversation);
+        for (conversation, head) in grown {
+            self.bus.publish_head(conversation, head);
+        }
+    }
+}
+
+/// Writes commits, one transaction each.
+async fn write_commits(
+    mut queue: mpsc::Receiver<Queued<PendingCommit>>,
+    mut keeper: Keeper,
+    bus: Bus,
+) {
+    while let Some(Queued { work, weight }) = queue.recv().await {
+        let PendingCommit { work, answer } = work;
+        let outcome = match keeper.link().await {
+            None => Err(AppendError::Unavailable.into()),
+            Some(link) => match tokio::time::timeout(WORK_LIMIT, commit::run(link, &work)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(AppendError::OutcomeUnknown.into()),
+            },
         };
         match &outcome {
-            Ok(_) => work.logs().for_each(|log| self.bus.publish(log)),
+            Ok(_) => work.logs().for_each(|log| bus.publish(log)),
             Err(CommitError::Append(AppendError::OutcomeUnknown | AppendError::Unavailable)) => {
-                self.keeper.discard();
+                keeper.discard();
             }
             Err(_) => {}
         }
-        outcome
+        let _ = answer.send(outcome);
+        drop(weight);
     }
 }
