@@ -97,7 +97,8 @@ fn leftovers(directory: &Path, pragmas: &str) -> usize {
 #[test]
 fn deleted_keys_are_gone_from_the_file() {
     let directory = tempfile::tempdir().unwrap();
-    let pragmas = "PRAGMA journal_mode = DELETE; PRAGMA secure_delete = ON;";
+    let pragmas = "PRAGMA page_size = 2048; PRAGMA locking_mode = EXCLUSIVE;
+        PRAGMA journal_mode = TRUNCATE; PRAGMA secure_delete = ON;";
     assert_eq!(leftovers(directory.path(), pragmas), 0);
 }
 

@@ -7,7 +7,9 @@
 //!
 //! Durability. The journal is a rollback journal (write-ahead logs keep
 //! deleted keys for long), truncated at each commit, with `secure_delete`, so
-//! that a deleted key is overwritten. `synchronous = NORMAL`: what a commit
+//! that a deleted key is overwritten. One process has the file, for as long as
+//! it runs: nothing is locked or looked up anew for a transaction, which costs
+//! two syncs of the disk, journal and file. `synchronous = NORMAL`: what a commit
 //! wrote survives the end of the process by any signal. After a loss of power
 //! the last commit may be missing, never half there; the engine then meets
 //! its own entries in the log, notices the rollback and renews its keys.
@@ -147,15 +149,20 @@ impl History {
 
     fn with_flags(path: &Path, key: &DatabaseKey, flags: OpenFlags) -> Result<Self, HistoryError> {
         let connection = Connection::open_with_flags(path, flags)?;
-        let mut pragma = Zeroizing::new(String::with_capacity(160));
+        let mut pragma = Zeroizing::new(String::with_capacity(256));
         pragma.push_str("PRAGMA key = \"x'");
         pragma.push_str(&key.to_hex());
         // The library would write its own lines to standard error. Before the
         // key is given it would set the level back.
         pragma.push_str("'\"; PRAGMA cipher_log_level = NONE;");
+        // Most of a transaction's time goes into sealing pages: small pages, and
+        // a MAC that processors compute, halve it. Part of the file's format.
+        pragma.push_str("PRAGMA cipher_page_size = 2048;");
+        pragma.push_str("PRAGMA cipher_hmac_algorithm = HMAC_SHA256;");
         connection.execute_batch(&pragma)?;
         connection.execute_batch(
             "PRAGMA cipher_memory_security = ON;
+             PRAGMA locking_mode = EXCLUSIVE;
              PRAGMA journal_mode = TRUNCATE;
              PRAGMA secure_delete = ON;
              PRAGMA synchronous = NORMAL;

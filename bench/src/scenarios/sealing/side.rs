@@ -22,7 +22,10 @@ const SCHEMA: &str = concat!(
     include_str!("../../../../client/src/history/migrations/0002_talk.sql"),
 );
 /// The client's settings: encrypted, deleted rows overwritten, no write-ahead log.
-const SETTINGS: &str = "PRAGMA cipher_memory_security = ON;
+const SETTINGS: &str = "PRAGMA cipher_page_size = 2048;
+    PRAGMA cipher_hmac_algorithm = HMAC_SHA256;
+    PRAGMA cipher_memory_security = ON;
+    PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA journal_mode = TRUNCATE;
     PRAGMA secure_delete = ON;
     PRAGMA synchronous = NORMAL;
