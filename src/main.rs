@@ -49,8 +49,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// `help send` is another way to say `send --help`.
+/// `help send` is another way to say `send --help`, and `--json status` to say `status --json`.
 fn spell_out(mut args: Vec<OsString>) -> Vec<OsString> {
+    if args.len() > 1 && args[0] == "--json" && reader(&args[1..]) == Reader::Deployment {
+        let json = args.remove(0);
+        args.insert(1, json);
+    }
     if args.len() > 1 && args[0] == "help" {
         args.remove(0);
         args.push("--help".into());
@@ -143,6 +147,10 @@ mod tests {
         }
         let args = spell_out(vec!["help".into(), "send".into()]);
         assert_eq!(args, ["send", "--help"]);
+        let args = spell_out(vec!["--json".into(), "status".into(), "--dir".into()]);
+        assert_eq!(args, ["status", "--json", "--dir"]);
+        let args = spell_out(vec!["--json".into(), "chats".into()]);
+        assert_eq!(args, ["--json", "chats"]);
         for line in ["--help", "-h", "help"] {
             assert_eq!(who(line), Reader::Help, "{line}");
         }

@@ -14,6 +14,7 @@ mod accounts;
 mod attacks;
 mod conversations;
 mod leaks;
+mod mistakes;
 mod network;
 mod receipts;
 mod requests;

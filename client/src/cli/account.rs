@@ -72,8 +72,20 @@ async fn resume_registration(
     dialer: Dialer,
 ) -> Result<(), Failure> {
     let profile = app.open().await?;
-    if profile.account_state()? != AccountState::Registering || *profile.username() != name {
+    if *profile.username() != name {
         return Err(taken(app, &profile));
+    }
+    let done = match profile.account_state()? {
+        AccountState::Registering => None,
+        AccountState::Active => Some(format!(
+            "{name} is registered, and logged in on this device: there is nothing left to do"
+        )),
+        AccountState::LoggedOut => Some(format!(
+            "{name} is registered; sotto login {name} logs this device in again"
+        )),
+    };
+    if let Some(done) = done {
+        return Err(Failure::named("profile_exists", done));
     }
     let password = app.password("Password: ", Purpose::Present).await?;
     app.printer.note("deriving key…");
@@ -326,7 +338,13 @@ pub(crate) async fn passwd(app: &mut App, new_file: Option<PathBuf>) -> Result<(
         None => password_prompt::ask("New password: ", Purpose::New).await?,
     };
     app.printer.note("deriving keys…");
-    perform(app, Command::ChangePassword { current, new }).await?;
+    let changed = perform(app, Command::ChangePassword { current, new }).await;
+    changed.map_err(|failure| match failure.code.as_str() {
+        "wrong_credentials" => {
+            Failure::named("wrong_password", "the present password is wrong; try again")
+        }
+        _ => failure,
+    })?;
     app.printer.say("password changed")?;
     render::object(app, json!({ "event": "password_changed" }))
 }

@@ -58,7 +58,9 @@ impl App {
         let (server, ca) = match &self.global.server {
             Some(server) => (server.clone(), self.global.ca.clone()),
             None => {
-                let reach = Reach::recall(&self.location()?).unwrap_or_default();
+                let reach = Reach::recall(&self.location()?)
+                    .map_err(|error| Failure::named("store_damaged", error.to_string()))?
+                    .unwrap_or_default();
                 (reach.server, self.global.ca.clone().or(reach.ca))
             }
         };

@@ -64,6 +64,9 @@ pub(crate) enum Command {
         /// Give the account a new identity: ends its other devices, and everybody who knew it is warned
         #[arg(long)]
         new_identity: bool,
+        /// Do not ask before a new identity is put in place
+        #[arg(long, requires = "new_identity")]
+        yes: bool,
     },
     /// Remove this device from the account; its history stays here
     Logout {

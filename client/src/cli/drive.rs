@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::app::App;
+use crate::engine::Engine;
 use crate::engine::api::{Command, CommandId, Connection, Event};
 use crate::exit::Failure;
 use crate::runtime::{Happening, Session};
@@ -231,7 +232,16 @@ pub(crate) fn answer_to(id: CommandId, event: &Event) -> Option<Result<(), Failu
 /// Carries one command out, online only where it needs a server, and gives
 /// the event that answered it.
 pub(crate) async fn perform(app: &mut App, command: Command) -> Result<Event, Failure> {
-    let mut engine = app.offline().await?;
+    let engine = app.offline().await?;
+    perform_on(app, engine, command).await
+}
+
+/// As [`perform`], with an engine that is open already.
+pub(crate) async fn perform_on(
+    app: &mut App,
+    mut engine: Engine,
+    command: Command,
+) -> Result<Event, Failure> {
     let id = engine.handle_command(command, app.clock.now())?;
     let mut waiting = Vec::new();
     while let Some(event) = engine.poll_event() {

@@ -7,6 +7,7 @@ mod account;
 mod app;
 mod args;
 mod chat;
+mod confirm;
 mod drive;
 mod listen;
 mod output;
@@ -132,12 +133,19 @@ fn start_help(printer: &mut Printer) -> ExitCode {
 async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
     match command {
         Command::Register { name, invite } => account::register(app, name, invite).await,
-        Command::Login { name, new_identity } => {
+        Command::Login {
+            name,
+            new_identity,
+            yes,
+        } => {
             let identity = if new_identity {
                 IdentityChange::Replace
             } else {
                 IdentityChange::Refuse
             };
+            if new_identity && !yes {
+                confirm::new_identity(app, &name)?;
+            }
             account::login(app, name, identity).await
         }
         Command::Logout { wipe } => {

@@ -6,19 +6,21 @@ use serde_json::json;
 use sotto_protocol::Username;
 
 use super::app::App;
-use super::drive::{PATIENCE, answer_to, perform, until};
+use super::drive::{PATIENCE, answer_to, perform, perform_on, until};
 use super::output::{Style, own_words};
 use super::render;
-use crate::engine::Verification;
 use crate::engine::api::{
     Chat, Command, Event, Keep, MessageBody, Pin, SafetyNumber, ThisDevice, UserFilter,
 };
+use crate::engine::{Engine, Verification};
 use crate::exit::{Exit, Failure};
 use crate::runtime::Session;
 use crate::safe_text::SafeText;
 
 /// Cells of the last message in the list of chats.
 const PREVIEW_CELLS: usize = 60;
+/// Digits of a safety number.
+const SAFETY_DIGITS: usize = 60;
 /// How long a command that is done already waits for what else there is.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -115,11 +117,22 @@ pub(crate) async fn requests(app: &mut App) -> Result<(), Failure> {
 }
 
 pub(crate) async fn accept(app: &mut App, name: Username, keep: Keep) -> Result<(), Failure> {
+    let mut engine = app.offline().await?;
+    not_oneself(&engine, &name)?;
+    if !is_awaited(&engine, &name)? && app.dialer().is_ok() {
+        // The request may wait at the server.
+        let mut session = app.online(engine)?;
+        let outcome = catch_up(app, &mut session, Shown::Aside).await;
+        engine = session.close().await;
+        if !is_awaited(&engine, &name)? {
+            outcome?;
+        }
+    }
     let command = Command::Accept {
         name: name.clone(),
         keep,
     };
-    perform(app, command).await?;
+    perform_on(app, engine, command).await?;
     done(app, "accepted", &name)?;
     // What is not to be kept waits at the server for somebody who listens.
     if keep == Keep::Unsaved || app.dialer().is_err() {
@@ -131,6 +144,26 @@ pub(crate) async fn accept(app: &mut App, name: Username, keep: Keep) -> Result<
     let outcome = catch_up(app, &mut session, Shown::Everything).await;
     session.close().await;
     outcome.or_else(|failure| excuse(app, failure))
+}
+
+/// Whether there is something of this person to accept.
+fn is_awaited(engine: &Engine, name: &Username) -> Result<bool, Failure> {
+    let changed = engine
+        .safety_number(name)?
+        .is_some_and(|number| number.pin == Pin::Changed);
+    Ok(changed
+        || engine
+            .requests()?
+            .iter()
+            .any(|request| request.from == *name))
+}
+
+/// Nobody is a stranger, or a danger, to themselves.
+fn not_oneself(engine: &Engine, name: &Username) -> Result<(), Failure> {
+    if engine.who_am_i()?.username == *name {
+        return Err(Failure::named("self", "that is you"));
+    }
+    Ok(())
 }
 
 /// What is shown while catching up.
@@ -175,6 +208,19 @@ pub(crate) async fn decline(app: &mut App, name: Username) -> Result<(), Failure
 }
 
 pub(crate) async fn block(app: &mut App, name: Username) -> Result<(), Failure> {
+    let engine = app.offline().await?;
+    not_oneself(&engine, &name)?;
+    let known = engine.safety_number(&name)?.is_some()
+        || is_awaited(&engine, &name)?
+        || engine
+            .chats()?
+            .iter()
+            .any(|chat| chat.talk == (&name).into());
+    drop(engine);
+    if !known {
+        // A mistyped name would leave the right one unblocked.
+        perform(app, Command::LookUp { name: name.clone() }).await?;
+    }
     perform(app, Command::Block { name: name.clone() }).await?;
     done(app, "blocked", &name)
 }
@@ -194,7 +240,11 @@ pub(crate) async fn verify(
     name: Username,
     confirm: Option<String>,
 ) -> Result<(), Failure> {
+    if let Some(digits) = &confirm {
+        check_digits(digits)?;
+    }
     let mut engine = app.offline().await?;
+    not_oneself(&engine, &name)?;
     if engine.safety_number(&name)?.is_none() {
         let mut session = app.online(engine)?;
         let id = session.command(Command::LookUp { name: name.clone() })?;
@@ -223,6 +273,23 @@ pub(crate) async fn verify(
     }
     let number = engine.safety_number(&name)?.ok_or_else(unknown)?;
     show_number(app, &name, &number)
+}
+
+/// A safety number that is not one is mistyped, which is no reason to alarm anybody.
+fn check_digits(text: &str) -> Result<(), Failure> {
+    let mut count = 0;
+    for c in text.chars().filter(|c| !c.is_whitespace()) {
+        if !c.is_ascii_digit() {
+            let message = "a safety number has digits and spaces only";
+            return Err(Failure::named("usage", message));
+        }
+        count += 1;
+    }
+    if count != SAFETY_DIGITS {
+        let message = format!("{SAFETY_DIGITS} digits expected, {count} given");
+        return Err(Failure::named("usage", message));
+    }
+    Ok(())
 }
 
 fn show_number(app: &mut App, name: &Username, number: &SafetyNumber) -> Result<(), Failure> {

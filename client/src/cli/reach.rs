@@ -23,13 +23,34 @@ pub(crate) struct Reach {
     pub(crate) ca: Option<PathBuf>,
 }
 
+/// The file is there and of no use.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} is damaged: it should say which servers this profile uses; delete it, and give --server HOST:PORT and --ca FILE with the next sotto login",
+    .path.display()
+)]
+pub(crate) struct Damaged {
+    path: PathBuf,
+}
+
 impl Reach {
-    /// What was kept; `None` when there is nothing that makes sense.
-    pub(crate) fn recall(location: &Location) -> Option<Self> {
-        let file = std::fs::File::open(file(location)).ok()?;
+    /// What was kept; `None` when nothing was.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or makes no sense.
+    pub(crate) fn recall(location: &Location) -> Result<Option<Self>, Damaged> {
+        let path = file(location);
+        let damaged = || Damaged { path: path.clone() };
+        let file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(_) => return Err(damaged()),
+        };
         let mut text = String::new();
-        file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-        serde_json::from_str(&text).ok()
+        file.take(FILE_BYTES_MAX)
+            .read_to_string(&mut text)
+            .map_err(|_| damaged())?;
+        serde_json::from_str(&text).map(Some).map_err(|_| damaged())
     }
 
     /// Keeps it beside the profile.
@@ -63,15 +84,16 @@ mod tests {
             name: "p".to_owned(),
             runtime: folder.path().to_owned(),
         };
-        assert_eq!(Reach::recall(&location), None);
+        assert_eq!(Reach::recall(&location), Ok(None));
         std::fs::create_dir(location.directory()).unwrap();
         let reach = Reach {
             server: "chat.example:1".to_owned(),
             ca: Some(PathBuf::from("/ca.pem")),
         };
         reach.remember(&location).unwrap();
-        assert_eq!(Reach::recall(&location), Some(reach));
+        assert_eq!(Reach::recall(&location), Ok(Some(reach)));
         std::fs::write(file(&location), "{").unwrap();
-        assert_eq!(Reach::recall(&location), None);
+        let damaged = Reach::recall(&location).unwrap_err().to_string();
+        assert!(damaged.contains("servers.json is damaged"), "{damaged}");
     }
 }

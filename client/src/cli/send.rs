@@ -147,7 +147,10 @@ fn read_text(argument: &str) -> Result<String, Failure> {
         argument.to_owned()
     };
     match text.len() {
-        0 => Err(Failure::named("usage", "there is nothing to send")),
+        _ if text.trim().is_empty() => Err(Failure::named(
+            "usage",
+            "there is nothing to send: the text is empty, or only white space",
+        )),
         1..=TEXT_BYTES_MAX => Ok(text),
         _ => Err(Failure::named("usage", "a message has at most 65536 bytes")),
     }

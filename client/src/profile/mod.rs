@@ -17,6 +17,7 @@
 mod files;
 mod session;
 
+use std::cell::RefCell;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
@@ -179,6 +180,8 @@ pub struct Profile {
     history: History,
     device: LocalDevice,
     identity: [u8; 32],
+    /// The key file under a new password that the server has yet to allow.
+    proposed: RefCell<Option<Vec<u8>>>,
     /// Held until the profile is dropped.
     _lock: File,
 }
@@ -248,6 +251,7 @@ impl Profile {
             history,
             device: LocalDevice::new(certificate, device_key)?,
             identity,
+            proposed: RefCell::default(),
             _lock: lock,
         })
     }
@@ -317,20 +321,30 @@ impl Profile {
         current: &str,
         new: &str,
     ) -> Result<(AuthenticationKey, AuthenticationKey), ProfileError> {
-        unlock_with_password(&self.location, current)?;
         let old = derive(self.deployment(), self.username(), current)?;
         let next = derive(self.deployment(), self.username(), new)?;
         let info = header_info(self.deployment(), self.username());
         let header = at_rest::wrap(&self.key, &next.unlock, info)?;
-        files::write_private(&self.location.next_key(), &header)?;
+        match unlock_with_password(&self.location, current) {
+            Ok(_) => files::write_private(&self.location.next_key(), &header)?,
+            // The account may have a password of the operator's, which this profile never saw.
+            // Nothing is written before the server has found it right.
+            Err(ProfileError::WrongPassword) => *self.proposed.borrow_mut() = Some(header),
+            Err(error) => return Err(error),
+        }
         Ok((old.authentication, next.authentication))
     }
 
     pub(crate) fn finish_password_change(&self) -> Result<(), ProfileError> {
+        if let Some(header) = self.proposed.take() {
+            files::write_private(&self.location.key(), &header)?;
+            return files::remove(&self.location.next_key());
+        }
         files::rename(&self.location.next_key(), &self.location.key())
     }
 
     pub(crate) fn abandon_password_change(&self) -> Result<(), ProfileError> {
+        self.proposed.take();
         files::remove(&self.location.next_key())
     }
 

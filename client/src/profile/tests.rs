@@ -69,10 +69,22 @@ fn a_changed_password_is_the_only_one_once_the_change_is_finished() {
     let directory = tempfile::tempdir().unwrap();
     let location = location(&directory);
     let profile = create(&location);
-    assert!(matches!(
-        profile.begin_password_change("wrong password", "next password"),
-        Err(ProfileError::WrongPassword)
-    ));
+    // A password that never opened this profile: only the server can say whether it is right,
+    // and until then nothing is written.
+    for outcome in [
+        Profile::abandon_password_change,
+        Profile::finish_password_change,
+    ] {
+        profile
+            .begin_password_change("operator's password", "other password")
+            .unwrap();
+        assert!(!location.directory().join("key.next").exists());
+        outcome(&profile).unwrap();
+    }
+    profile
+        .begin_password_change("other password", PASSWORD)
+        .unwrap();
+    profile.finish_password_change().unwrap();
     profile
         .begin_password_change(PASSWORD, "next password")
         .unwrap();
