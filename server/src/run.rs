@@ -17,7 +17,7 @@ use crate::listener::Listener;
 use crate::password::PasswordError;
 use crate::server::Server;
 use crate::session::bell::Wish;
-use crate::store::{Store, StoreConfig, StoreError};
+use crate::store::{LINGER, Store, StoreConfig, StoreError};
 use crate::tls::{Tls, TlsError};
 
 /// How long the database may take to answer at the start.
@@ -177,6 +177,7 @@ async fn open_store(config: &Config) -> Result<Store, RunError> {
             node_address: config.listen.to_string(),
             pool_connections: POOL_CONNECTIONS,
             retention: Duration::from_secs(u64::from(config.retention_days) * 24 * 3600),
+            linger: LINGER,
         })
         .await;
         match opened {

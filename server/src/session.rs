@@ -135,6 +135,11 @@ impl Session {
     /// Does what can be done now, and writes what came of it together.
     fn poll_round(&mut self, cx: &mut Context<'_>) -> Result<Round, End> {
         let now = Instant::now();
+        if self.deadlines.is_silent(now, self.waits_for()) {
+            // Before anything is read: a server that was stopped must not take up what waits
+            // from peers that have long asked another one.
+            return Err(End::Silent);
+        }
         let mut moved = self.poll_work(cx)?;
         moved |= self.look(cx)?;
         moved |= self.poll_deliveries();
@@ -206,16 +211,17 @@ impl Session {
         !self.ending && !self.outbox.is_full() && self.work.takes_requests()
     }
 
+    fn waits_for(&self) -> deadlines::State {
+        deadlines::State {
+            logged_in: self.machine.identity().is_some(),
+            writing: !self.outbox.is_empty(),
+            working: !self.work.is_idle(),
+        }
+    }
+
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        let logged_in = self.machine.identity().is_some();
-        let writing = !self.outbox.is_empty();
-        let working = !self.work.is_idle();
+        let state = self.waits_for();
         for _ in 0..ROUNDS_MAX {
-            let state = deadlines::State {
-                logged_in,
-                writing,
-                working,
-            };
             match self.deadlines.poll(cx, state) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Due::Ping) => {

@@ -4,6 +4,7 @@
 
 mod store_support;
 
+use sotto_server::store::{Store, StoreConfig};
 use store_support::*;
 
 #[tokio::test]
@@ -128,4 +129,35 @@ async fn what_has_expired_goes() {
         entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(),
         [2]
     );
+}
+
+#[tokio::test]
+async fn a_late_copy_of_a_delivered_message_is_recognised() {
+    let World { store, database } = world().await;
+    let mut config = StoreConfig::new(database.url());
+    config.pool_connections = 4;
+    drop(store);
+    let lingering = Store::open(config).await.unwrap();
+    let alice = person(&lingering, "alice").await;
+    let bob = person(&lingering, "bob").await;
+    let id = group(&lingering, &[&alice, &bob]).await;
+    let quiet = group(&lingering, &[&alice, &bob]).await;
+    let hello = message(&alice, id, "hello");
+    let stored = lingering.append(hello.clone()).await.unwrap();
+    let client = sql(database.url()).await;
+    let old = "UPDATE envelope SET stored_at = now() - interval '3 minutes' \
+               WHERE conversation_id = $1";
+    client.execute(old, &[&quiet.to_vec()]).await.unwrap();
+    for log in [id, quiet] {
+        let head = if log == id { stored.seq } else { 1 };
+        lingering.advance(alice.device, log, head);
+        lingering.advance(bob.device, log, head);
+    }
+    // A round of the sweeper has been over both logs when the old entry is gone.
+    eventually("the old entry is gone", async || {
+        lingering.read(quiet, 0, 9).await.unwrap().is_empty()
+    })
+    .await;
+    // A server that was stopped for a while now appends what it had taken up.
+    assert_eq!(lingering.append(hello).await.unwrap(), stored);
 }

@@ -103,12 +103,19 @@ impl Deadlines {
         }
     }
 
+    /// Whether the peer has been silent for too long.
+    pub(super) fn is_silent(&self, now: Instant, state: State) -> bool {
+        now >= self.silent_at(state)
+    }
+
+    fn silent_at(&self, state: State) -> Instant {
+        // A peer whose requests are being answered is not expected to say more.
+        let patience = if state.working { 2 } else { 1 };
+        self.last_read + DEAD_AFTER * patience
+    }
+
     fn next(&self, state: State) -> (Instant, Due) {
-        let mut next = (self.last_read + DEAD_AFTER, Due::Silent);
-        if state.working {
-            // A peer whose requests are being answered is not expected to say more.
-            next.0 += DEAD_AFTER;
-        }
+        let mut next = (self.silent_at(state), Due::Silent);
         let mut sooner = |at: Instant, due| {
             if at < next.0 {
                 next = (at, due);
@@ -174,6 +181,20 @@ mod tests {
         assert_eq!(after(&deadlines, stuck), (46, Due::Slow));
         deadlines.handle_read_failed(at(30));
         assert_eq!(after(&deadlines, IDLE), (30, Due::RetryReads));
+    }
+
+    #[tokio::test]
+    async fn silence_is_noticed_before_the_timer_is_asked() {
+        let began = Instant::now();
+        let deadlines = Deadlines::new(began);
+        assert!(!deadlines.is_silent(began + Duration::from_secs(44), IDLE));
+        assert!(deadlines.is_silent(began + Duration::from_secs(45), IDLE));
+        let working = State {
+            working: true,
+            ..IDLE
+        };
+        assert!(!deadlines.is_silent(began + Duration::from_secs(89), working));
+        assert!(deadlines.is_silent(began + Duration::from_secs(90), working));
     }
 
     #[tokio::test]

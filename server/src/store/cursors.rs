@@ -1,10 +1,12 @@
 //! Cursors that were acknowledged and are not yet written. Losing them causes redelivery only.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use sotto_protocol::{ConversationId, DeviceId};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 
 use super::connect::Link;
@@ -30,8 +32,23 @@ type Place = (ConversationId, DeviceId);
 #[derive(Default)]
 pub(super) struct Cursors {
     waiting: Mutex<HashMap<Place, u64>>,
-    to_sweep: Mutex<HashSet<ConversationId>>,
+    to_sweep: Mutex<HashMap<ConversationId, Sweep>>,
+    /// How long an entry stays after every device has it.
+    linger: Duration,
     nudge: OnceLock<Arc<Notify>>,
+}
+
+/// When to look for entries of a log that everybody has.
+struct Sweep {
+    at: Instant,
+    /// Whether devices have got further since that was set: then once more afterwards.
+    grown: Grown,
+}
+
+#[derive(PartialEq, Eq)]
+enum Grown {
+    No,
+    Since,
 }
 
 impl Store {
@@ -43,6 +60,13 @@ impl Store {
 }
 
 impl Cursors {
+    pub(super) fn new(linger: Duration) -> Self {
+        Self {
+            linger,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn wake_with(&self, nudge: Arc<Notify>) {
         let _ = self.nudge.set(nudge);
     }
@@ -51,7 +75,7 @@ impl Cursors {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn to_sweep(&self) -> MutexGuard<'_, HashSet<ConversationId>> {
+    fn to_sweep(&self) -> MutexGuard<'_, HashMap<ConversationId, Sweep>> {
         self.to_sweep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -121,21 +145,32 @@ impl Cursors {
 
     /// Notes logs that may have entries which everybody has.
     pub(super) fn sweep_later(&self, logs: impl IntoIterator<Item = ConversationId>) {
+        let at = Instant::now() + self.linger;
         let mut to_sweep = self.to_sweep();
         for log in logs {
-            if to_sweep.len() >= TO_SWEEP_MAX {
-                return;
+            if let Some(sweep) = to_sweep.get_mut(&log) {
+                sweep.grown = Grown::Since;
+            } else if to_sweep.len() < TO_SWEEP_MAX {
+                let grown = Grown::No;
+                to_sweep.insert(log, Sweep { at, grown });
             }
-            to_sweep.insert(log);
         }
     }
 
-    /// Takes up to `most` of those logs.
+    /// Takes up to `most` of those logs whose time has come.
     pub(super) fn take_to_sweep(&self, most: usize) -> Vec<ConversationId> {
+        let now = Instant::now();
         let mut to_sweep = self.to_sweep();
-        let taken: Vec<ConversationId> = to_sweep.iter().take(most).copied().collect();
+        let due = to_sweep.iter().filter(|(_, sweep)| sweep.at <= now);
+        let taken: Vec<ConversationId> = due.take(most).map(|(log, _)| *log).collect();
         for log in &taken {
-            to_sweep.remove(log);
+            match to_sweep.get_mut(log) {
+                Some(sweep) if sweep.grown == Grown::Since && !self.linger.is_zero() => {
+                    sweep.at = now + self.linger;
+                    sweep.grown = Grown::No;
+                }
+                _ => drop(to_sweep.remove(log)),
+            }
         }
         taken
     }

@@ -132,6 +132,10 @@ pub(super) async fn append(
         place_of.push((place, place == next));
     }
     for _ in 0..TRIES_MAX {
+        // Looked at again before each statement: this process may have been stopped in between.
+        if batch.iter().any(PendingAppend::is_stale) {
+            return Err(AppendError::Unavailable);
+        }
         let attempt = if doubt.0 == 0 {
             store_fresh(link, &distinct).await
         } else {

@@ -66,7 +66,13 @@ pub struct StoreConfig {
     pub pool_connections: usize,
     /// How long an undelivered envelope is kept.
     pub retention: Duration,
+    /// How long a delivered envelope is kept, so that a late copy of its append is recognised;
+    /// see [`LINGER`].
+    pub linger: Duration,
 }
+
+/// The usual [`StoreConfig::linger`]: longer than any copy of an append can be under way.
+pub const LINGER: Duration = Duration::from_secs(120);
 
 impl StoreConfig {
     /// Usual values for a database.
@@ -78,6 +84,7 @@ impl StoreConfig {
             node_address: String::new(),
             pool_connections: 8,
             retention: Duration::from_secs(14 * 24 * 3600),
+            linger: LINGER,
         }
     }
 }
@@ -129,12 +136,16 @@ impl Store {
         )?;
         let bus = Bus::start(Arc::clone(&pg_config));
         let recent = Arc::new(recent::Recent::default());
-        let cursors = Arc::new(Cursors::default());
+        let cursors = Arc::new(Cursors::new(config.linger));
         let presence = Arc::new(Presence::new(&config));
         let flusher = flush::Flusher::start(&pg_config, &cursors, &presence);
         presence.wake_with(flusher.nudge());
         cursors.wake_with(flusher.nudge());
-        let sweeper = sweep::start(pool.clone(), Arc::clone(&cursors), config.retention);
+        let sweeper = sweep::start(
+            pool.clone(),
+            Arc::clone(&cursors),
+            (config.retention, config.linger),
+        );
         Ok(Self {
             inner: Arc::new(Inner {
                 writers: writer::Writers::start(&pg_config, &bus, &recent),

@@ -1,9 +1,13 @@
 //! The sweeper: deletes what every device has, and what nobody came for.
 //!
 //! Every server runs one; an advisory lock lets one work at a time. An entry goes when each
-//! device that may read it has acknowledged it. The sender's own device is one of them and
-//! acknowledges its entry only when it knows that it was stored: so once an entry is gone, no
-//! retry of it can come, and `append` can tell repeated messages for ever. Keep that property.
+//! device that may read it has acknowledged it, and no copy of its append can come any more. The
+//! sender's own device is one of those devices and acknowledges its entry only when it knows that
+//! it was stored, so it does not send it again. But a copy may wait in a server that was stopped,
+//! or behind a balancer that was: such a server ends sessions that were silent for 45 s before it
+//! reads on, and appends nothing that queued for 30 s, so that an entry that lingers for two
+//! minutes is always there when a late copy of it is. So `append` tells repeated messages for
+//! ever. Keep that property.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +45,7 @@ const SWEEP: &str = "\
         ) f CROSS JOIN LATERAL (
             SELECT x.seq FROM envelope x
             WHERE x.conversation_id = f.conversation_id AND x.seq <= f.floor
+              AND x.stored_at <= now() - $3 * interval '1 second'
             ORDER BY x.seq LIMIT $2
         ) v LIMIT $2
     ) d WHERE e.conversation_id = d.conversation_id AND e.seq = d.seq";
@@ -71,6 +76,7 @@ struct Sweeper {
     pool: Pool,
     cursors: Arc<Cursors>,
     retention: Duration,
+    linger: Duration,
     /// Where the walk over all logs stands: it finds those whose readers used other servers.
     walked: Vec<u8>,
     /// Whether it is time to look for what has expired.
@@ -78,11 +84,16 @@ struct Sweeper {
 }
 
 /// Starts the task.
-pub(super) fn start(pool: Pool, cursors: Arc<Cursors>, retention: Duration) -> Task {
+pub(super) fn start(
+    pool: Pool,
+    cursors: Arc<Cursors>,
+    (retention, linger): (Duration, Duration),
+) -> Task {
     let mut sweeper = Sweeper {
         pool,
         cursors,
         retention,
+        linger,
         walked: Vec::new(),
         expiry_due: true,
     };
@@ -127,7 +138,8 @@ impl Sweeper {
     /// Deletes what every device of these logs has; `None` when another server sweeps.
     async fn sweep(&self, logs: &[ConversationId]) -> Result<Option<u64>, StoreError> {
         let ids: Vec<&[u8]> = logs.iter().map(|id| id.as_bytes().as_slice()).collect();
-        self.locked(SWEEP, &[&ids, &ENTRIES_MAX]).await
+        let linger = self.linger.as_secs_f64();
+        self.locked(SWEEP, &[&ids, &ENTRIES_MAX, &linger]).await
     }
 
     async fn next_logs(&mut self) -> Result<Vec<ConversationId>, StoreError> {

@@ -11,8 +11,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_postgres::Config;
 
 use super::commit::{self, CommitWork};
@@ -33,11 +35,21 @@ const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const BATCH_MAX: usize = 512;
 /// Payload bytes after which a transaction takes no more messages.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// What queued for so long is not appended: see [`super::sweep`].
+const STALE_AFTER: Duration = Duration::from_secs(30);
 
 /// A message on its way, and who waits for it.
 pub(super) struct PendingAppend {
     pub(super) message: AppendMessage,
+    pub(super) queued_at: Instant,
     pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+impl PendingAppend {
+    /// Whether its sender has certainly asked another server meanwhile.
+    pub(super) fn is_stale(&self) -> bool {
+        self.queued_at.elapsed() >= STALE_AFTER
+    }
 }
 
 /// A commit on its way, and who waits for it.
@@ -103,7 +115,11 @@ impl Writers {
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
         let bytes = message.payload.len();
-        let append = PendingAppend { message, answer };
+        let append = PendingAppend {
+            message,
+            queued_at: Instant::now(),
+            answer,
+        };
         if let Err(refused) = self.enqueue(&self.messages, bytes, append) {
             // Whoever asked may be gone.
             let _ = refused.answer.send(Err(AppendError::Unavailable));
@@ -187,6 +203,10 @@ impl Writer {
     }
 
     async fn append(&mut self, batch: Vec<PendingAppend>) {
+        let batch = refuse_stale(batch);
+        if batch.is_empty() {
+            return;
+        }
         let outcome = match self.keeper.link().await {
             None => Err(AppendError::Unavailable),
             Some(link) => {
@@ -211,7 +231,9 @@ impl Writer {
     fn tell(&self, batch: Vec<PendingAppend>, verdicts: &[Verdict]) {
         let mut grown = Vec::with_capacity(batch.len());
         for (append, verdict) in batch.into_iter().zip(verdicts) {
-            let PendingAppend { message, answer } = append;
+            let PendingAppend {
+                message, answer, ..
+            } = append;
             if let Verdict::Stored(appended) = verdict {
                 let conversation = message.conversation;
                 if self.bus.is_awaited(conversation) {
@@ -229,6 +251,16 @@ impl Writer {
             self.bus.publish_head(conversation, head);
         }
     }
+}
+
+/// Refuses what queued for so long that its sender has certainly asked another server: this one
+/// was stopped meanwhile.
+fn refuse_stale(batch: Vec<PendingAppend>) -> Vec<PendingAppend> {
+    let (fresh, stale): (Vec<_>, Vec<_>) = batch.into_iter().partition(|append| !append.is_stale());
+    for append in stale {
+        let _ = append.answer.send(Err(AppendError::Unavailable));
+    }
+    fresh
 }
 
 /// Writes commits, one transaction each.

@@ -38,6 +38,8 @@ pub(crate) async fn world() -> World {
 pub(crate) async fn open(url: &str) -> Store {
     let mut config = StoreConfig::new(url);
     config.pool_connections = 4;
+    // What everybody has goes at once; `a_late_copy…` has the usual time.
+    config.linger = std::time::Duration::ZERO;
     Store::open(config).await.unwrap()
 }
 

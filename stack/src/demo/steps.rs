@@ -191,8 +191,8 @@ impl Stage {
         Err(DemoError::failed(format!("{who} never received “{text}”")))
     }
 
-    /// The sealed messages that Postgres holds now, oldest first. What everybody has received is
-    /// deleted, so there are never many.
+    /// The sealed messages that Postgres holds now, oldest first. What everybody has received
+    /// is deleted some minutes later, so there are never many.
     fn sealed(&self) -> Result<Vec<Sealed>, DemoError> {
         let query = "SELECT encode(conversation_id, 'hex'), seq, encode(payload, 'hex') \
                      FROM envelope ORDER BY stored_at, seq";
