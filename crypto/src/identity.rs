@@ -3,9 +3,9 @@
 //! leaves.
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use sotto_protocol::{DeploymentId, DeviceId, Username};
+use sotto_protocol::{ClientMessageId, ConversationId, DeploymentId, DeviceId, Username};
 use sotto_roster::certificate::{CertificateError, CertificateFields, signing_input};
-use sotto_roster::{DeviceCertificate, login_signing_input};
+use sotto_roster::{DeviceCertificate, LeaveFields, LeaveStatement, login_signing_input};
 
 use crate::secret::{NoRandomness, SecretBytes};
 
@@ -121,6 +121,24 @@ impl LocalDevice {
     #[must_use]
     pub fn key(&self) -> &DeviceKey {
         &self.key
+    }
+
+    /// Signs that the account leaves a conversation, under the envelope's id.
+    #[must_use]
+    pub fn sign_leave(
+        &self,
+        conversation: &ConversationId,
+        client_id: &ClientMessageId,
+    ) -> LeaveStatement {
+        let fields = LeaveFields {
+            deployment: *self.certificate.deployment(),
+            conversation: *conversation,
+            username: self.certificate.username().clone(),
+            device: *self.certificate.device_id(),
+            client_id: *client_id,
+        };
+        let signature = self.key.sign(&fields.signing_input());
+        LeaveStatement::new(fields, signature)
     }
 
     /// Signs a login; 64 bytes.

@@ -20,7 +20,7 @@ pub use content::{Body, Content, ContentError};
 pub use identity::{DeviceKey, IdentityKey, LocalDevice, LoginChallenge};
 pub use mls::{
     Address, CommitSummary, Group, GroupError, KeyPackageUse, KeyStore, KeyStoreError,
-    MadeKeyPackage, Message, OpenError, Opened, PendingCommit, Rejoin, Sealed, WelcomeError,
+    MadeKeyPackage, Message, OpenError, Opened, PendingCommit, Plan, Rejoin, Sealed, WelcomeError,
     WelcomeSummary, commit_hash, forget_key_package, holds_key_package, inspect_welcome,
     make_key_package, migrate_key_store,
 };

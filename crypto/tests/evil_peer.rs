@@ -98,6 +98,7 @@ fn encoded(bundle: CommitMessageBundle) -> PendingCommit {
     let (commit, welcome, group_info) = bundle.into_messages();
     let bytes = |message: MlsMessageOut| message.to_bytes().unwrap();
     PendingCommit {
+        welcomes: Vec::new(),
         commit: bytes(commit),
         welcome: welcome.map(bytes),
         group_info: bytes(group_info.unwrap()),

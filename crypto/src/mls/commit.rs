@@ -10,6 +10,7 @@ use sotto_roster::{
 };
 
 use super::group::{Group, GroupError};
+use super::split::split_welcome;
 use super::store::{DeviceSigner, KeyStore};
 use crate::identity::LocalDevice;
 
@@ -20,6 +21,9 @@ pub struct PendingCommit {
     pub commit: Vec<u8>,
     /// The encoded welcome for all devices in `added`; `None` when it adds nobody.
     pub welcome: Option<Vec<u8>>,
+    /// The same for each device alone, in the order of `added`: what a device
+    /// receives does not grow with those that come in beside it.
+    pub welcomes: Vec<Vec<u8>>,
     /// The encoded group info after the commit, with the ratchet tree.
     pub group_info: Vec<u8>,
     /// The devices that it adds.
@@ -49,12 +53,15 @@ pub fn commit_hash(commit: &[u8]) -> [u8; 32] {
     Sha256::digest(commit).into()
 }
 
-/// What to commit.
-#[derive(Default)]
-struct Plan<'a> {
-    key_packages: &'a [Vec<u8>],
-    removals: &'a [LeafIndex],
-    policy: Option<&'a Policy>,
+/// What to commit, all of it or nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Plan<'a> {
+    /// Encoded key packages of the devices that come in.
+    pub key_packages: &'a [Vec<u8>],
+    /// Places of the devices that go.
+    pub removals: &'a [LeafIndex],
+    /// The policy from then on, where it changes.
+    pub policy: Option<&'a Policy>,
 }
 
 impl Group {
@@ -198,7 +205,12 @@ impl Group {
         Ok(authorize(&self.roster, &change)?)
     }
 
-    fn stage(
+    /// Stages a commit that does everything in `plan`; an empty plan renews
+    /// this device's keys.
+    ///
+    /// # Errors
+    /// When a key package is not sound, the rules do not allow it, or a commit is pending.
+    pub fn stage(
         &mut self,
         store: &KeyStore<'_>,
         me: &LocalDevice,
@@ -214,10 +226,12 @@ impl Group {
         }
         let mut packages = Vec::new();
         let mut added = Vec::new();
+        let mut references = Vec::new();
         for bytes in plan.key_packages {
             let (info, package) =
                 read_key_package(store.crypto(), bytes, &self.deployment, now_ms)?;
             packages.push(package);
+            references.push(info.reference);
             added.push(info.certificate);
         }
         let bundle = self.build(store, me, client_id, packages, plan)?;
@@ -225,7 +239,14 @@ impl Group {
             self.discard_pending(store)?;
             return Err(refused);
         }
-        pending_commit(bundle, added, self.epoch() + 1)
+        let mut pending = pending_commit(bundle, added, self.epoch() + 1)?;
+        if let Some(welcome) = &pending.welcome {
+            let one_each = split_welcome(welcome).ok_or(GroupError::Mls("welcome"))?;
+            let of = |reference| one_each.get(reference).cloned();
+            let all: Option<Vec<_>> = references.iter().map(of).collect();
+            pending.welcomes = all.ok_or(GroupError::Mls("welcome"))?;
+        }
+        Ok(pending)
     }
 
     fn build(
@@ -273,6 +294,7 @@ pub(super) fn pending_commit(
     Ok(PendingCommit {
         commit: encode(commit)?,
         welcome: welcome.map(encode).transpose()?,
+        welcomes: Vec::new(),
         group_info: encode(group_info.ok_or(GroupError::Mls("group info"))?)?,
         added,
         epoch_after,

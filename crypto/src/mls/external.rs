@@ -11,11 +11,12 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 use sotto_protocol::ClientMessageId;
 use sotto_protocol::limits::HANDSHAKE_BYTES_MAX;
-use sotto_roster::authorize_join;
 use sotto_roster::public_group::{commit_aad, profile, reading};
+use sotto_roster::{DeviceCertificate, LeafIndex, authorize_join};
 
 use super::commit::{PendingCommit, pending_commit};
 use super::group::{Address, Group, GroupError, credential, join_config};
+use super::split;
 use super::store::{DeviceSigner, KeyStore};
 use crate::identity::LocalDevice;
 
@@ -25,6 +26,9 @@ pub struct Rejoin {
     pub group: Group,
     /// The commit and the group info after it; there is no welcome.
     pub commit: PendingCommit,
+    /// Who signed the state that was entered, which nothing but that signature
+    /// vouches for; `None` when it was an old device of this account.
+    pub vouched_by: Option<DeviceCertificate>,
 }
 
 impl Group {
@@ -86,5 +90,11 @@ fn enter(
     let group = Group::over(mls, me)?;
     authorize_join(&roster, me.certificate(), group.own_leaf())?;
     let commit = pending_commit(bundle, Vec::new(), group.epoch())?;
-    Ok(Rejoin { group, commit })
+    let signer = split::signer_of(group_info).ok_or(GroupError::Invalid)?;
+    let vouched_by = roster.leaves.get(&LeafIndex(signer)).cloned();
+    Ok(Rejoin {
+        group,
+        commit,
+        vouched_by,
+    })
 }

@@ -9,10 +9,11 @@ mod external;
 mod group;
 mod key_package;
 mod message;
+mod split;
 mod store;
 mod welcome;
 
-pub use commit::{CommitSummary, PendingCommit, commit_hash};
+pub use commit::{CommitSummary, PendingCommit, Plan, commit_hash};
 pub use external::Rejoin;
 pub use group::{Address, Group, GroupError};
 pub use key_package::{
