@@ -6,11 +6,12 @@ use unicode_width::UnicodeWidthStr;
 use super::app::App;
 use super::output::{Audience, Style, own_words};
 use crate::engine::api::{
-    Direction, Event, Membership, MembershipChange, Message, MessageBody, Request, SecurityEvent,
-    SecurityKind,
+    Direction, Event, GroupNews, Invitation, Membership, MembershipChange, Message, MessageBody,
+    Request, SecurityEvent, SecurityKind, role_name,
 };
 use crate::exit::Failure;
 use crate::safe_text::{Block, CONTINUATION, SafeText};
+use crate::talk::Talk;
 
 /// The most lines of one message.
 const MESSAGE_LINES_MAX: usize = 400;
@@ -38,6 +39,8 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Result<(), Failure> {
     match event {
         Event::Message(shown) => message(app, shown, Place::Anywhere),
         Event::Request(shown) => request(app, shown),
+        Event::Invitation(shown) => invitation(app, shown),
+        Event::Group(shown) => group_news(app, shown),
         Event::Security(shown) => security(app, shown),
         Event::Membership(shown) => membership(app, shown),
         _ => Ok(()),
@@ -188,14 +191,52 @@ const fn title(kind: SecurityKind) -> &'static str {
 }
 
 fn membership(app: &mut App, membership: &Membership) -> Result<(), Failure> {
-    let what = match membership.change {
-        MembershipChange::Joined => "is in the conversation",
-        MembershipChange::DeviceAdded => "has a further device in the conversation",
-        MembershipChange::DeviceRemoved => "has a device less in the conversation",
+    let place = match membership.talk.group() {
+        Some(_) => membership.talk.label(membership.title.as_deref()),
+        None => "the conversation".to_owned(),
     };
+    let what = match membership.change {
+        MembershipChange::Joined => format!("is in {place}"),
+        MembershipChange::Removed => format!("was put out of {place}"),
+        MembershipChange::Left => format!("left {place}"),
+        MembershipChange::Declined => format!("did not want to come into {place}"),
+        MembershipChange::Role(role) => format!("is {} of {place} now", role_name(role)),
+        MembershipChange::Banned => format!("is banned from {place}"),
+        MembershipChange::Unbanned => format!("may come into {place} again"),
+        MembershipChange::DeviceAdded => format!("has a further device in {place}"),
+        MembershipChange::DeviceRemoved => format!("has a device less in {place}"),
+    };
+    let by = match membership.by == membership.subject {
+        true => String::new(),
+        false => format!(" (by {})", membership.by),
+    };
+    let line = own_words(&format!("· {} {what}{by}", membership.subject));
+    app.printer.line(&[(Style::Faint, &line)])
+}
+
+/// Somebody's invitation to a group.
+pub(crate) fn invitation(app: &mut App, invitation: &Invitation) -> Result<(), Failure> {
+    if app.printer.audience() == Audience::Programs {
+        return app.printer.json(&invitation.to_json());
+    }
+    let mark = own_words("● ");
+    let name = SafeText::from(&invitation.from);
+    let group = Talk::Group(invitation.conversation);
+    let rest = own_words(&format!(
+        " invites you to a group of {}: sotto join '{group}', or sotto decline '{group}'",
+        invitation.members
+    ));
+    app.printer.line(&[
+        (Style::Good, &mark),
+        (Style::Other, &name),
+        (Style::Plain, &rest),
+    ])
+}
+
+fn group_news(app: &mut App, news: &GroupNews) -> Result<(), Failure> {
     let line = own_words(&format!(
-        "· {} {what} (by {})",
-        membership.subject, membership.by
+        "· {} calls the group #{} {}",
+        news.by, news.title, news.description
     ));
     app.printer.line(&[(Style::Faint, &line)])
 }

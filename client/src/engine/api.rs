@@ -4,11 +4,18 @@
 //! what is stored. Texts in events are as the sender wrote them; an interface
 //! passes them through its safe text type before anybody sees them.
 
+mod group;
+
 use sotto_crypto::AuthenticationKey;
 use sotto_protocol::{ClientMessageId, ConversationId, DeploymentId, DeviceId, Username};
 use zeroize::Zeroizing;
 
 use crate::talk::Talk;
+
+pub use group::{
+    GroupCommand, GroupMember, GroupNews, GroupView, Invitation, MemberTrust, Membership,
+    MembershipChange, role_name,
+};
 
 /// The time of a call, read by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +95,7 @@ pub enum UserFilter {
 pub struct CommandId(pub u64);
 
 /// What a person or script asks for. Each is answered by exactly one
-/// [`Event::Done`], [`Event::Users`] or [`Event::Failed`] that carries its id.
+/// [`Event::Done`], [`Event::Users`], [`Event::GroupMade`] or [`Event::Failed`] that carries its id.
 /// `Send` is `Done` once it is safely queued; [`Event::Sent`] tells the rest.
 pub enum Command {
     /// Queues a text for a person or group; the same id queues it once. Accepts a
@@ -143,6 +150,8 @@ pub enum Command {
         /// The one to put in its place.
         new: Zeroizing<String>,
     },
+    /// Does something with a group.
+    Group(GroupCommand),
     /// Lists the devices of the own account; answered by [`Event::Devices`].
     ListDevices,
     /// Removes this device from the account. The profile keeps its history.
@@ -194,32 +203,6 @@ pub struct Message {
     pub sent_at_ms: u64,
     /// When the server stored it; milliseconds since 1970 UTC; 0 while queued.
     pub stored_at_ms: u64,
-}
-
-/// What became of a device in a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MembershipChange {
-    /// A person's first device came in.
-    Joined,
-    /// A further device of a person came in.
-    DeviceAdded,
-    /// A device left or was removed.
-    DeviceRemoved,
-}
-
-/// A change of who is in a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Membership {
-    /// The conversation.
-    pub conversation: ConversationId,
-    /// What happened.
-    pub change: MembershipChange,
-    /// To whom.
-    pub subject: Username,
-    /// Through whom.
-    pub by: Username,
-    /// The epoch that it led to.
-    pub epoch: u64,
 }
 
 /// A person tells up to where messages arrived or were read.
@@ -364,6 +347,10 @@ pub enum Event {
     Receipt(Receipt),
     /// A stranger's request.
     Request(Request),
+    /// An invitation to a group.
+    Invitation(Invitation),
+    /// A group has another title or description.
+    Group(GroupNews),
     /// A security matter.
     Security(SecurityEvent),
     /// A queued message is durable at the server.
@@ -405,6 +392,15 @@ pub enum Event {
         /// The devices.
         devices: Vec<Device>,
     },
+    /// The answer to `GroupCommand::New`.
+    GroupMade {
+        /// The command.
+        command: CommandId,
+        /// The group.
+        conversation: ConversationId,
+        /// Its title.
+        title: String,
+    },
     /// The session's state.
     Connection(Connection),
     /// Everything that waited at the server has been delivered.
@@ -430,7 +426,8 @@ pub enum Event {
 pub struct Failure {
     /// Stable: the names of `sotto_protocol::ErrorCode`, and of this client:
     /// `key_changed`, `blocked`, `timed_out`, `too_large`, `self`,
-    /// `not_a_request`, `unknown_user`, `wrong_deployment`, `too_many_commands`, `outbox_full`.
+    /// `not_a_request`, `unknown_user`, `wrong_deployment`, `too_many_commands`, `outbox_full`,
+    /// `already_member`, `not_a_member`, `last_owner`, `not_an_invitation`.
     pub code: &'static str,
     /// One sentence with what to do next.
     pub message: String,

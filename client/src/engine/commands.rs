@@ -4,7 +4,7 @@
 use sotto_crypto::content::TEXT_BYTES_MAX;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
-use sotto_protocol::{ClientMessageId, ErrorCode, Username, limits, wire};
+use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, limits, wire};
 use sotto_roster::DeviceCertificate;
 use zeroize::Zeroizing;
 
@@ -40,6 +40,10 @@ pub(super) enum ServerCommand {
         new: Zeroizing<String>,
     },
     ListDevices,
+    Leave {
+        group: ConversationId,
+        client_id: ClientMessageId,
+    },
     Logout,
 }
 
@@ -75,6 +79,7 @@ impl Engine {
                 self.ask_later(id, ServerCommand::ChangePassword { current, new });
                 Ok(())
             }
+            Command::Group(command) => self.group_command(id, command),
             Command::ListDevices => {
                 self.ask_later(id, ServerCommand::ListDevices);
                 Ok(())
@@ -86,7 +91,7 @@ impl Engine {
         }
     }
 
-    fn done(&mut self, command: CommandId) {
+    pub(super) fn done(&mut self, command: CommandId) {
         self.emit(Event::Done { command });
     }
 
@@ -97,7 +102,7 @@ impl Engine {
         });
     }
 
-    fn ask_later(&mut self, id: CommandId, command: ServerCommand) {
+    pub(super) fn ask_later(&mut self, id: CommandId, command: ServerCommand) {
         if self.commands.len() >= COMMANDS_MAX {
             self.failed(id, "too_many_commands", "too many commands wait already");
         } else {
@@ -183,14 +188,8 @@ impl Engine {
         Ok(changed.then(|| people_changed(peer)))
     }
 
-    fn hindrance_to_write_in(&self, talk: &Talk) -> Result<Option<Failure>, EngineError> {
-        let known = self.store().conversation_with(talk)?.is_some();
-        let message = "this group is not known here; `chats` lists those that are";
-        Ok((!known).then(|| refusal(ErrorCode::UnknownConversation.name(), message)))
-    }
-
     /// A person did something: what rested for good is tried again.
-    fn wake(&mut self, talk: &Talk) {
+    pub(super) fn wake(&mut self, talk: &Talk) {
         let work = self.work_of(talk);
         if work.step == super::work::Step::Resting {
             *work = super::work::TalkWork::default();
@@ -322,6 +321,7 @@ impl Engine {
                     new_authentication_key: next.to_text(),
                 })
             }
+            ServerCommand::Leave { group, client_id } => self.leave_request(group, client_id),
             ServerCommand::Logout => Ask::Logout(wire::Logout {}),
         })
     }
@@ -343,12 +343,16 @@ impl Engine {
                     failure: failure(&error),
                 });
             }
+            (ServerCommand::Leave { group, .. }, answer) => {
+                self.leave_answered(id, &group, &answer)?;
+            }
             (_, Answer::Error(error)) => {
                 self.emit(Event::Failed {
                     command: Some(id),
                     failure: failure(&error),
                 });
             }
+
             (ServerCommand::LookUp(name), Answer::Account(account)) => {
                 match self.account_identity(&name, &account) {
                     Some(identity) => {
@@ -462,8 +466,10 @@ impl Engine {
         for mut row in self.store().conversations()? {
             self.delete_group(&row)?;
             self.store().remove_pending(&row.id)?;
-            row.state = ConversationState::Broken;
-            self.store().put_conversation(&row)?;
+            if row.state != ConversationState::Ended {
+                row.state = ConversationState::Broken;
+                self.store().put_conversation(&row)?;
+            }
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ const UPDATE_MS: u64 = 24 * 3_600_000;
 pub(super) const UPDATE_MESSAGES: u64 = 100;
 /// After joining: within this many milliseconds, at random, so that not everybody commits at once.
 const JOIN_JITTER_MS: std::ops::Range<u64> = 20_000..90_000;
+/// Of each so many devices, one renews its keys in that time.
+const CROWD: u64 = 10;
 /// A self-update that is refused for another reason than its epoch waits so long, in milliseconds.
 const UPDATE_REFUSED_MS: u64 = 600_000;
 /// How long the log may take to show what the server says it holds, in milliseconds.
@@ -157,7 +159,8 @@ impl Engine {
         pending: &PendingCommitRow,
         seq: u64,
     ) -> Result<(), EngineError> {
-        if pending.kind == PendingKind::Update && seq > row.cursor + 1 {
+        let of_member = matches!(pending.kind, PendingKind::Update | PendingKind::Change);
+        if of_member && seq > row.cursor + 1 {
             // Entries before it are still to come and need the old epoch's
             // keys; the log will show the commit in its place.
             let until = self.now.monotonic_ms + LOG_MS;
@@ -174,13 +177,18 @@ impl Engine {
         pending: &PendingCommitRow,
         seq: u64,
     ) -> Result<(), EngineError> {
+        let mut done = None;
         if pending.kind != PendingKind::Rejoin {
             match self.merge(&row, pending)? {
-                Some(summary) => self.tell_members(&mut row, &summary)?,
+                Some(summary) => {
+                    self.tell_members(&mut row, &summary)?;
+                    done = Some(summary);
+                }
                 None => return self.break_conversation(row, "its commit cannot be merged"),
             }
         }
-        if pending.kind != PendingKind::Update && row.cursor > 0 && seq > row.cursor + 1 {
+        let entered = matches!(pending.kind, PendingKind::Create | PendingKind::Rejoin);
+        if entered && row.cursor > 0 && seq > row.cursor + 1 {
             self.entries_missing(&row, row.cursor + 1, seq - row.cursor - 1)?;
             self.store().forget_sender_counters(&row.id)?;
             row.baseline = Baseline::FirstSeen;
@@ -197,6 +205,9 @@ impl Engine {
         self.store().unseal_for(&row.talk)?;
         self.acknowledge.insert(row.id, row.cursor);
         self.forget_old_generations(&row)?;
+        if row.talk.group().is_some() {
+            self.group_settled(&row, pending.kind, done.as_ref())?;
+        }
         self.succeeded(&row.talk);
         let work = self.work_of(&row.talk);
         work.rejoins = 0;
@@ -255,7 +266,9 @@ impl Engine {
             return Ok(());
         }
         match pending.kind {
-            PendingKind::Update => self.update_refused(row, code, error),
+            PendingKind::Update | PendingKind::Change => {
+                self.update_refused(row, pending.kind, code, error)
+            }
             PendingKind::Create => self.create_refused(row, code, error),
             PendingKind::Rejoin => self.rejoin_refused(row, code, error),
         }
@@ -264,6 +277,7 @@ impl Engine {
     fn update_refused(
         &mut self,
         mut row: ConversationRow,
+        kind: PendingKind,
         code: ErrorCode,
         error: &wire::Error,
     ) -> Result<(), EngineError> {
@@ -278,6 +292,11 @@ impl Engine {
             ErrorCode::StaleEpoch => self.epoch_is_stale(row, error.current_epoch),
             ErrorCode::StaleGeneration | ErrorCode::UnknownConversation => {
                 self.break_conversation(row, "the server has another generation of it")
+            }
+            _ if kind == PendingKind::Change => {
+                self.change_refused(&row, code, error);
+                self.set_step(&row.talk, Step::Idle);
+                Ok(())
             }
             _ => {
                 row.update_due_ms = self.now.unix_ms + UPDATE_REFUSED_MS;
@@ -305,6 +324,10 @@ impl Engine {
             self.store().put_conversation(&row)?;
         }
         self.work_of(&talk).rebuild = None;
+        if talk.group().is_some() && code != ErrorCode::StaleGeneration {
+            self.group_refused(&talk, error);
+            return Ok(());
+        }
         match (
             code,
             &talk,
@@ -352,8 +375,9 @@ impl Engine {
     }
 
     /// When the keys of a conversation just joined are renewed.
-    pub(super) fn update_after_join(&mut self) -> u64 {
-        self.now.unix_ms + self.rng.random_range(JOIN_JITTER_MS)
+    pub(super) fn update_after_join(&mut self, leaves: usize) -> u64 {
+        let crowd = (leaves as u64 / CROWD).max(1);
+        self.now.unix_ms + self.rng.random_range(JOIN_JITTER_MS) * crowd
     }
 
     /// Groups that a newer generation replaced are of no use and hold keys.

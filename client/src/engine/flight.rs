@@ -27,6 +27,10 @@ pub(super) enum Purpose {
         peer: Username,
         generation: u32,
     },
+    GroupClaim {
+        talk: Talk,
+        name: Username,
+    },
     GroupInfo(Talk),
     Commit {
         talk: Talk,

@@ -83,6 +83,10 @@ impl Engine {
     /// A log that this device has no conversation for: one that waits for
     /// consent is kept sealed, any other was turned away.
     fn entry_of_stranger(&mut self, entry: &Entry, envelope: &[u8]) -> Result<(), EngineError> {
+        if self.store().invitation(&entry.conversation)?.is_some() {
+            // Neither passed nor answered before there is consent.
+            return Ok(());
+        }
         if self.store().request_for(&entry.conversation)?.is_some() {
             self.store()
                 .put_request_entry(&entry.conversation, entry.seq, envelope)?;
@@ -113,6 +117,8 @@ impl Engine {
         }
         match row.state {
             ConversationState::Active if entry.generation <= row.generation => {}
+            // Out of it: nothing there is for this account.
+            ConversationState::Ended => return self.pass(row, entry),
             // A newer generation's welcome is in the mailbox; the rest cannot be opened.
             _ => return Ok(()),
         }
@@ -127,6 +133,9 @@ impl Engine {
         }
         let kind = match EnvelopeKind::try_from(entry.kind) {
             Ok(kind @ (EnvelopeKind::Application | EnvelopeKind::Commit)) => kind,
+            Ok(EnvelopeKind::Leave) if row.talk.group().is_some() => {
+                return self.leave_entry(row, entry);
+            }
             // A kind that this version does not know.
             _ => return self.pass(row, entry),
         };
@@ -164,6 +173,14 @@ impl Engine {
         Ok(row.keep == Keep::Unsaved
             && self.listening == Listening::No
             && self.store().queued_for(&row.talk)?.is_empty())
+    }
+
+    fn leave_entry(&mut self, row: ConversationRow, entry: &Entry) -> Result<(), EngineError> {
+        self.leave_heard(&row, entry)?;
+        match self.store().conversation(&row.id)? {
+            Some(row) => self.pass(row, entry),
+            None => Ok(()),
+        }
     }
 
     fn is_own(&self, entry: &Entry) -> bool {
@@ -246,6 +263,9 @@ impl Engine {
                     work.behind = None;
                     work.step = Step::Idle;
                 }
+                if summary.removed_me && row.talk.group().is_some() {
+                    return self.end_group(row);
+                }
                 if summary.removed_me {
                     self.break_conversation(row.clone(), "this device was removed from it")?;
                     row.state = ConversationState::Broken;
@@ -268,7 +288,6 @@ impl Engine {
         if device != entry.sender {
             self.reject(
                 row,
-                entry,
                 "the server named another sender than the one who sealed it",
             );
             return Ok(());
@@ -309,6 +328,12 @@ impl Engine {
         message: sotto_crypto::Message,
     ) -> Result<(), EngineError> {
         let sender = message.sender.username().clone();
+        if row.talk.group().is_some() {
+            self.store().mark_seen(&row.id, &sender)?;
+        }
+        if let Body::GroupInfo(info) = message.content.body {
+            return self.info_heard(row, &message.sender, info);
+        }
         let (content, text) = match message.content.body {
             Body::Text(text) => (Vec::new(), Some(text.text)),
             Body::Unknown(bytes) => (bytes, None),
@@ -436,7 +461,6 @@ impl Engine {
             }
             OpenError::Denied { .. } | OpenError::BadCommit => self.reject(
                 &row,
-                entry,
                 "a change that the rules or the protocol do not allow was refused",
             ),
             OpenError::Malformed
@@ -446,14 +470,13 @@ impl Engine {
             | OpenError::Own
             | OpenError::Content(_) => self.reject(
                 &row,
-                entry,
                 "an entry that does not belong there or does not verify was not shown",
             ),
         }
         self.pass(row, entry)
     }
 
-    fn reject(&mut self, row: &ConversationRow, _entry: &Entry, action: &str) {
+    pub(super) fn reject(&mut self, row: &ConversationRow, action: &str) {
         self.security(
             SecurityKind::PolicyRejected,
             Some(row.id),

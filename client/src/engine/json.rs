@@ -4,7 +4,10 @@
 use serde_json::{Value, json};
 use sotto_protocol::Username;
 
-use super::api::{Direction, Event, Failure, MembershipChange, Message, MessageBody};
+use super::api::{
+    Direction, Event, Failure, Invitation, Membership, MembershipChange, Message, MessageBody,
+    role_name,
+};
 
 impl Failure {
     /// The object on stderr with `--json`.
@@ -47,6 +50,39 @@ impl Message {
     }
 }
 
+impl Membership {
+    fn to_json(&self) -> Value {
+        let mut object = json!({
+            "event": "membership",
+            "conversation": self.conversation.to_string(),
+            "to": self.talk.label(self.title.as_deref()),
+            "change": self.change.name(),
+            "subject": self.subject.as_str(),
+            "by": self.by.as_str(),
+            "epoch": self.epoch,
+        });
+        if let (MembershipChange::Role(role), Some(object)) = (self.change, object.as_object_mut())
+        {
+            object.insert("role".into(), json!(role_name(role)));
+        }
+        object
+    }
+}
+
+impl Invitation {
+    /// The object on stdout with `--json`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "event": "invitation",
+            "conversation": self.conversation.to_string(),
+            "from": self.from.as_str(),
+            "members": self.members,
+            "received_at_ms": self.received_at_ms,
+        })
+    }
+}
+
 impl Event {
     /// The object on stdout with `--json`; `None` for what scripts do not see
     /// as an event (answers to commands and the session's state).
@@ -54,17 +90,14 @@ impl Event {
     pub fn to_json(&self) -> Option<Value> {
         Some(match self {
             Self::Message(message) => message.to_json(),
-            Self::Membership(membership) => json!({
-                "event": "membership",
-                "conversation": membership.conversation.to_string(),
-                "change": match membership.change {
-                    MembershipChange::Joined => "joined",
-                    MembershipChange::DeviceAdded => "device_added",
-                    MembershipChange::DeviceRemoved => "device_removed",
-                },
-                "subject": membership.subject.as_str(),
-                "by": membership.by.as_str(),
-                "epoch": membership.epoch,
+            Self::Membership(membership) => membership.to_json(),
+            Self::Invitation(invitation) => invitation.to_json(),
+            Self::Group(news) => json!({
+                "event": "group",
+                "conversation": news.conversation.to_string(),
+                "title": news.title,
+                "description": news.description,
+                "by": news.by.as_str(),
             }),
             Self::Receipt(receipt) => json!({
                 "event": "receipt",

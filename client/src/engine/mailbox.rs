@@ -2,7 +2,7 @@
 //! stranger nothing; a contact's is followed at once.
 
 use prost::Message as _;
-use sotto_crypto::{Address, Group, WelcomeError, WelcomeSummary, inspect_welcome};
+use sotto_crypto::{Address, Group, Suite, WelcomeError, WelcomeSummary, inspect_welcome};
 use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::{ConversationId, Username, wire};
 
@@ -44,7 +44,7 @@ impl Engine {
         let person = self.person(&inviter)?;
         let known = self.store().request(&inviter)?.is_some();
         let full = !known && self.store().requests_len()? >= REQUESTS_MAX;
-        if person.relation == Relation::Blocked || (full && person.relation == Relation::Known) {
+        if person.relation == Relation::Blocked {
             return Ok(());
         }
         let request = RequestRow {
@@ -58,7 +58,13 @@ impl Engine {
         };
         let looked = inspect_welcome(&self.key_store(), self.profile.device(), &request.welcome);
         match looked {
-            Ok(summary) => self.welcome_read(request, &summary),
+            Ok(summary) => match summary.roster.policy.group_rules() {
+                Some(rules) if self.is_as_said(&request, &summary) => {
+                    self.group_welcome(request, &summary, rules)
+                }
+                None if full && person.relation == Relation::Known => Ok(()),
+                _ => self.welcome_read(request, &summary),
+            },
             Err(error) => {
                 let error = welcome_failure(error)?;
                 self.welcome_unusable(&request, person.relation, &error)
@@ -107,18 +113,22 @@ impl Engine {
         }
     }
 
+    /// Whether a welcome is from whom, and to where, the server said.
+    fn is_as_said(&self, request: &RequestRow, summary: &WelcomeSummary) -> bool {
+        let address = Address {
+            conversation: request.conversation,
+            generation: request.generation,
+        };
+        summary.address == address && *summary.inviter.username() == request.inviter
+    }
+
     fn welcome_read(
         &mut self,
         mut request: RequestRow,
         summary: &WelcomeSummary,
     ) -> Result<(), EngineError> {
-        let address = Address {
-            conversation: request.conversation,
-            generation: request.generation,
-        };
         let me = self.my_name().clone();
-        let fits = summary.address == address
-            && *summary.inviter.username() == request.inviter
+        let fits = self.is_as_said(&request, summary)
             && summary.roster.policy.peer_of(&me) == Some(&request.inviter);
         if !fits {
             self.security(
@@ -281,13 +291,13 @@ impl Engine {
         row.cursor = row.cursor.max(request.seq);
         row.last_commit = Vec::new();
         row.own_since_update = 0;
-        row.update_due_ms = self.update_after_join();
+        row.update_due_ms = self.update_after_join(2);
         row.updated_at_ms = self.now.unix_ms;
         self.store().put_conversation(&row)?;
         self.store().unseal_for(&row.talk)?;
         self.forget_old_generations(&row)?;
         self.succeeded(&row.talk);
-        self.replace_key_package()?;
+        self.replace_key_package(Some(Suite::Hybrid))?;
         for bytes in self.store().take_request_entries(&row.id)? {
             if let Ok(envelope) = wire::Envelope::decode(bytes.as_slice()) {
                 self.envelope(envelope)?;

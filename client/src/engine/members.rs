@@ -13,6 +13,9 @@ impl Engine {
         row: &mut ConversationRow,
         summary: &CommitSummary,
     ) -> Result<(), EngineError> {
+        if row.talk.group().is_some() {
+            return self.tell_group(row, summary);
+        }
         let by = summary.committer.username().clone();
         for change in &summary.changes {
             let (kind, certificate) = match change {
@@ -40,6 +43,8 @@ impl Engine {
             }
             self.emit(Event::Membership(Membership {
                 conversation: row.id,
+                talk: row.talk.clone(),
+                title: None,
                 change: kind,
                 subject,
                 by: by.clone(),

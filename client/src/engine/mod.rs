@@ -26,6 +26,7 @@ mod commands;
 mod commits;
 mod error;
 mod flight;
+mod group;
 mod inbox;
 mod json;
 mod mailbox;
@@ -79,6 +80,8 @@ pub struct Engine {
     groups: BTreeMap<ConversationId, Group>,
     work: BTreeMap<Talk, TalkWork>,
     commands: VecDeque<(CommandId, ServerCommand)>,
+    /// What is to be done with groups, in the order of asking.
+    jobs: BTreeMap<Talk, VecDeque<group::Job>>,
     last_command: u64,
     listening: Listening,
     /// Messages handed to the interface, to be noted as shown.
@@ -139,6 +142,7 @@ impl Engine {
             groups: BTreeMap::new(),
             work: BTreeMap::new(),
             commands: VecDeque::new(),
+            jobs: BTreeMap::new(),
             last_command: 0,
             listening: Listening::No,
             shown: Vec::new(),

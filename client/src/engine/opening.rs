@@ -213,7 +213,7 @@ impl Engine {
 
     /// The key packages that verify, are of that person and that identity, one
     /// a device; and how many were not.
-    fn sound_packages(
+    pub(super) fn sound_packages(
         &self,
         peer: &Username,
         identity: &[u8; 32],

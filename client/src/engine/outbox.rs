@@ -5,11 +5,13 @@ use sotto_crypto::{Body, Content};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ErrorCode, wire};
+use sotto_roster::Roster;
 
-use super::api::{Direction, Event, Keep, Message, MessageBody};
+use super::api::{Direction, Event, Failure, Keep, Message, MessageBody};
 use super::commits::UPDATE_MESSAGES;
 use super::error::group_failure;
 use super::flight::Purpose;
+use super::group::{GroupStep, no_member};
 use super::people::Mismatch;
 use super::session::failure;
 use super::work::Step;
@@ -24,9 +26,10 @@ impl Engine {
     pub(super) fn drive_conversation(&mut self, row: ConversationRow) -> Result<(), EngineError> {
         match row.state {
             ConversationState::Creating | ConversationState::Rejoining => self.send_pending(&row),
-            ConversationState::Broken => {
-                self.drive_broken(&row);
-                Ok(())
+            ConversationState::Broken => self.drive_broken(&row),
+            ConversationState::Ended => {
+                let failure = no_member();
+                self.drop_queue(&row.talk, &failure)
             }
             ConversationState::Active => self.drive_active(row),
         }
@@ -62,14 +65,38 @@ impl Engine {
         if self.store().pending(&row.id)?.is_some() {
             return self.send_pending(&row);
         }
+        if row.talk.group().is_some() {
+            self.tidy(&row, &roster)?;
+            if self.drive_jobs(&row, &roster)? == GroupStep::Working {
+                return Ok(());
+            }
+        }
         if row.update_due_ms <= self.now.unix_ms || row.own_since_update >= UPDATE_MESSAGES {
             return self.stage_update(row);
         }
         match self.store().first_for(&row.talk)? {
             // Not before its log is read, with which keys may have changed.
             Some(_) if self.is_held_back(&row)? => Ok(()),
-            Some(message) => self.append(row, message, epoch),
+            Some(message) => match self.hindrance_in(&row, &roster)? {
+                Some(failure) => {
+                    self.refuse_queue(&row.talk, &failure)?;
+                    self.set_step(&row.talk, Step::Resting);
+                    Ok(())
+                }
+                None => self.append(row, message, epoch),
+            },
             None => Ok(()),
+        }
+    }
+
+    fn hindrance_in(
+        &mut self,
+        row: &ConversationRow,
+        roster: &Roster,
+    ) -> Result<Option<Failure>, EngineError> {
+        match row.talk {
+            Talk::Person(_) => Ok(None),
+            Talk::Group(_) => self.hindrance_of_members(&row.talk, roster),
         }
     }
 
@@ -313,6 +340,9 @@ pub(super) fn read_body(message: &OutboxRow) -> Body {
             delivered_up_to: u64::from_be_bytes(*delivered),
             read_up_to: read.try_into().map_or(0, u64::from_be_bytes),
         },
+        (OutboxKind::Quiet, _) => {
+            Body::from_bytes(&message.body).unwrap_or(Body::Unknown(Vec::new()))
+        }
         _ => Body::text(String::from_utf8_lossy(&message.body)),
     }
 }

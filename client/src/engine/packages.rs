@@ -12,8 +12,10 @@ use crate::history::MadeFor;
 
 /// One-time key packages that the server should hold.
 const ONE_TIME_WANTED: u32 = 20;
+/// And of these at most so many for large groups and rooms.
+const CLASSICAL_WANTED: u32 = 5;
 /// Below this many, more are made.
-const ONE_TIME_MIN: u32 = 10;
+const ONE_TIME_MIN: u32 = 15;
 /// A last-resort package serves this long, in milliseconds: a day.
 const LAST_RESORT_MS: u64 = 24 * 3_600_000;
 /// Mailboxes keep welcomes 14 days; keys of a replaced package stay a day longer.
@@ -35,11 +37,13 @@ impl Engine {
         } else {
             LastResort::Keep
         };
-        self.make_key_packages(count, last_resort)
+        self.make_key_packages(Suite::Hybrid, count, last_resort)?;
+        self.make_key_packages(Suite::Classical, count.min(CLASSICAL_WANTED), last_resort)
     }
 
     fn make_key_packages(
         &mut self,
+        suite: Suite,
         one_time: u32,
         last_resort: LastResort,
     ) -> Result<(), EngineError> {
@@ -50,7 +54,7 @@ impl Engine {
         let mut publish = wire::PublishKeyPackages::default();
         let device = self.profile.device();
         let store = self.key_store();
-        let make = |purpose| make_key_package(&store, device, Suite::Hybrid, purpose, now_ms);
+        let make = |purpose| make_key_package(&store, device, suite, purpose, now_ms);
         for _ in 0..one_time {
             let made = make(KeyPackageUse::OneTime)?;
             let forget_at_ms = made.expires_at_ms + RETIRED_MS;
@@ -73,9 +77,11 @@ impl Engine {
 
     /// A welcome used a key package up: another takes its place, and the
     /// last-resort package too, for it may have been the one.
-    pub(super) fn replace_key_package(&mut self) -> Result<(), EngineError> {
-        match self.session {
-            Session::Live | Session::CatchingUp => self.make_key_packages(1, LastResort::Replace),
+    pub(super) fn replace_key_package(&mut self, suite: Option<Suite>) -> Result<(), EngineError> {
+        match (&self.session, suite) {
+            (Session::Live | Session::CatchingUp, Some(suite)) => {
+                self.make_key_packages(suite, 1, LastResort::Replace)
+            }
             _ => Ok(()),
         }
     }
@@ -88,7 +94,8 @@ impl Engine {
         }
         let due = self.store().account()?.last_resort_at_ms + LAST_RESORT_MS;
         if due <= now_ms && matches!(self.session, Session::Live) {
-            self.make_key_packages(0, LastResort::Replace)?;
+            self.make_key_packages(Suite::Hybrid, 0, LastResort::Replace)?;
+            self.make_key_packages(Suite::Classical, 0, LastResort::Replace)?;
         }
         Ok(())
     }

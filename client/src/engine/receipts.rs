@@ -21,6 +21,8 @@ use crate::talk::Talk;
 const GATHER_MS: u64 = 300;
 /// The shortest time between two receipts of one conversation, in milliseconds.
 const EVERY_MS: u64 = 2_000;
+/// Members of a group in which receipts are sent.
+const RECEIPTED_MEMBERS_MAX: u64 = 20;
 /// Conversations that wait at a time; others wait for the next session.
 const CONVERSATIONS_MAX: usize = 1_000;
 
@@ -147,6 +149,8 @@ impl Engine {
                 return Ok(self.store().remove_receipt_due(conversation)?);
             }
             must_wait |= person.changed_identity.is_some();
+        } else if self.store().members_len(conversation)? > RECEIPTED_MEMBERS_MAX {
+            return Ok(self.store().remove_receipt_due(conversation)?);
         }
         if must_wait {
             // Due still, for a session in which the conversation works.

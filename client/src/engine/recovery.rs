@@ -6,8 +6,9 @@ use sotto_crypto::{Address, Group, Rejoin};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ErrorCode, wire};
+use sotto_roster::DeviceCertificate;
 
-use super::api::{Event, SecurityEvent, SecurityKind};
+use super::api::{Event, MembershipChange, SecurityEvent, SecurityKind};
 use super::error::group_failure;
 use super::flight::Purpose;
 use super::people::Mismatch;
@@ -18,6 +19,8 @@ use crate::talk::Talk;
 
 /// External commits tried in a row before a new generation is built.
 const REJOINS_MAX: u32 = 3;
+/// How long to wait for somebody to vouch for a group, in milliseconds.
+const VOUCHED_MS: u64 = 5_000;
 
 impl Engine {
     /// A conversation cannot go on as it is. Its keys here are not used again.
@@ -64,13 +67,15 @@ impl Engine {
     }
 
     /// The next step for a conversation without usable keys.
-    pub(super) fn drive_broken(&mut self, row: &ConversationRow) {
+    pub(super) fn drive_broken(&mut self, row: &ConversationRow) -> Result<(), EngineError> {
         if let Some(generation) = self.work_of(&row.talk).rebuild {
-            match &row.talk {
-                Talk::Person(peer) => self.claim(peer, generation),
-                Talk::Group(_) => self.set_step(&row.talk, Step::Resting),
-            }
-            return;
+            return match &row.talk {
+                Talk::Person(peer) => {
+                    self.claim(peer, generation);
+                    Ok(())
+                }
+                Talk::Group(_) => self.drive_rebuild(row, generation),
+            };
         }
         self.set_step(&row.talk, Step::Busy);
         self.request(
@@ -79,6 +84,7 @@ impl Engine {
                 conversation_id: row.id.to_vec(),
             }),
         );
+        Ok(())
     }
 
     pub(super) fn group_info_answered(
@@ -96,7 +102,7 @@ impl Engine {
             Answer::Error(error) => {
                 match ErrorCode::from_number(error.code) {
                     ErrorCode::UnknownConversation | ErrorCode::NotAllowed => {
-                        self.rebuild(&row, row.generation + 1);
+                        return self.not_let_in(row);
                     }
                     _ => self.server_refused(talk, &error),
                 }
@@ -107,6 +113,18 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+
+    /// The server does not know this account in a conversation: two people
+    /// begin anew; out of a group one stays out.
+    fn not_let_in(&mut self, mut row: ConversationRow) -> Result<(), EngineError> {
+        if row.talk.group().is_none() {
+            self.rebuild(&row, row.generation + 1);
+            return Ok(());
+        }
+        let me = self.my_name().clone();
+        self.membership(&row, MembershipChange::Removed, me.clone(), me, 0);
+        self.end_group(&mut row)
     }
 
     fn rebuild(&mut self, row: &ConversationRow, generation: u32) {
@@ -143,7 +161,11 @@ impl Engine {
             &info.group_info,
             &client_id,
         );
-        let Rejoin { group, commit } = match entered {
+        let Rejoin {
+            group,
+            commit,
+            vouched_by,
+        } = match entered {
             Ok(entered) => entered,
             Err(error) => {
                 group_failure(error)?;
@@ -154,6 +176,10 @@ impl Engine {
         if let Err(mismatch) = self.check_members(group.roster(), &row.talk)? {
             group.delete(&self.key_store())?;
             return self.wrong_members(&row, mismatch, info.generation + 1);
+        }
+        if !self.is_vouched_for(&row, vouched_by.as_ref())? {
+            group.delete(&self.key_store())?;
+            return self.nobody_vouches(&row);
         }
         let epoch = group.epoch().saturating_sub(1);
         self.keep_group(group);
@@ -182,6 +208,36 @@ impl Engine {
             request: request.encode_to_vec(),
         })?;
         self.send_pending(&row)
+    }
+
+    /// A group is entered as the server shows it only where somebody who is
+    /// known to be in it signed that state: a server cannot make one up.
+    fn is_vouched_for(
+        &self,
+        row: &ConversationRow,
+        signer: Option<&DeviceCertificate>,
+    ) -> Result<bool, EngineError> {
+        let Some(signer) = signer.filter(|_| row.talk.group().is_some()) else {
+            return Ok(true);
+        };
+        let name = signer.username();
+        if name == self.my_name() {
+            return Ok(true);
+        }
+        let known = self.store().member(&row.id, name)?.is_some();
+        Ok(known && self.person(name)?.identity == Some(*signer.identity_key()))
+    }
+
+    /// Waits until somebody known changes the group, or repairs it.
+    fn nobody_vouches(&mut self, row: &ConversationRow) -> Result<(), EngineError> {
+        self.security(
+            SecurityKind::PolicyRejected,
+            Some(row.id),
+            None,
+            "nobody known to be in the group vouches for what the server shows of it; it was not entered yet",
+        );
+        self.rest(&row.talk, VOUCHED_MS);
+        Ok(())
     }
 
     /// The server's group has somebody in it who does not belong.
@@ -219,6 +275,11 @@ impl Engine {
         self.store().put_conversation(&row)?;
         match code {
             ErrorCode::StaleEpoch => self.set_step(&row.talk, Step::Idle),
+            ErrorCode::NotAllowed | ErrorCode::UnknownConversation
+                if row.talk.group().is_some() =>
+            {
+                return self.not_let_in(row);
+            }
             ErrorCode::NotAllowed | ErrorCode::UnknownConversation => {
                 let generation = row.generation + 1;
                 self.rebuild(&row, generation);

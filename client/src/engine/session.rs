@@ -185,6 +185,9 @@ impl Engine {
             (Purpose::Claim { peer, generation }, answer) => {
                 self.claim_answered(&peer, generation, answer)
             }
+            (Purpose::GroupClaim { talk, name }, answer) => {
+                self.group_claim_answered(&talk, &name, answer)
+            }
             (Purpose::GroupInfo(talk), answer) => self.group_info_answered(&talk, answer),
             (
                 Purpose::Commit {
@@ -317,13 +320,10 @@ impl Engine {
         let states: BTreeMap<_, _> = std::mem::take(states).into_iter().collect();
         self.session = Session::CatchingUp;
         let cursors = self.compare_notes(&states)?;
-        self.request(
-            Purpose::Resume,
-            Ask::Resume(wire::Resume {
-                cursors,
-                held: Vec::new(),
-            }),
-        );
+        let invitations = self.store().invitations()?;
+        let held = invitations.iter().map(|row| row.conversation.to_vec());
+        let held = held.collect();
+        self.request(Purpose::Resume, Ask::Resume(wire::Resume { cursors, held }));
         Ok(())
     }
 
@@ -346,6 +346,9 @@ impl Engine {
         }
         cursors.push(cursor(&mailbox, mailbox_cursor));
         for row in self.store().conversations()? {
+            if row.state == ConversationState::Ended {
+                continue;
+            }
             match states.get(&row.id) {
                 Some(remote) if remote.cursor > row.cursor && settled(&row) => {
                     self.rolled_back(row)?;
@@ -366,6 +369,7 @@ impl Engine {
             self.emit(Event::CaughtUp);
             self.housekeeping_at = self.now.monotonic_ms;
             self.receipts_of_before()?;
+            self.tidy_all()?;
         }
         Ok(())
     }

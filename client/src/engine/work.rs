@@ -56,15 +56,20 @@ pub(super) struct TalkWork {
     pub(super) rejoins: u32,
     /// The epoch that the server named when it refused one as stale.
     pub(super) behind: Option<u64>,
+    /// The generation and epoch of a group whose members are all whom they should be.
+    pub(super) vetted: Option<(u32, u64)>,
+    /// When those who left a group are to be taken out (monotonic milliseconds).
+    pub(super) tidy_at: Option<u64>,
 }
 
 impl TalkWork {
     /// When this talk's rest is over.
     pub(super) fn wakes_at(&self) -> Option<u64> {
-        match self.step {
+        let rest = match self.step {
             Step::Until(at) => Some(at),
             _ => None,
-        }
+        };
+        rest.into_iter().chain(self.tidy_at).min()
     }
 }
 
@@ -105,7 +110,7 @@ impl Engine {
     pub(super) fn timeout(&mut self) -> Result<(), EngineError> {
         let now_ms = self.now.monotonic_ms;
         for work in self.work.values_mut() {
-            if work.wakes_at().is_some_and(|at| at <= now_ms) {
+            if matches!(work.step, Step::Until(at) if at <= now_ms) {
                 work.step = Step::Idle;
             }
         }
@@ -131,6 +136,11 @@ impl Engine {
         let mut talks: BTreeSet<Talk> = awaited.iter().cloned().collect();
         talks.extend(self.store().unsettled_talks()?);
         talks.extend(self.store().update_due_talks(self.now.unix_ms)?);
+        talks.extend(self.jobs.keys().cloned());
+        let now_ms = self.now.monotonic_ms;
+        let tidy = |work: &TalkWork| work.tidy_at.is_some_and(|at| at <= now_ms);
+        let untidy = self.work.iter().filter(|(_, work)| tidy(work));
+        talks.extend(untidy.map(|(talk, _)| talk.clone()));
         for talk in awaited.into_iter().chain(talks) {
             if self.work_of(&talk).step == Step::Idle && self.room() == Room::Some {
                 self.drive(&talk)?;
@@ -145,10 +155,7 @@ impl Engine {
             Talk::Person(peer) => self.drive_person(peer, talk),
             Talk::Group(_) => match self.store().conversation_with(talk)? {
                 Some(row) => self.drive_conversation(row),
-                None => {
-                    self.set_step(talk, Step::Resting);
-                    Ok(())
-                }
+                None => self.drive_new_group(talk),
             },
         }
     }

@@ -19,13 +19,16 @@ pub(crate) enum ConversationState {
     Rejoining,
     /// There is no usable group; recovery is due.
     Broken,
+    /// This account left a group or was put out; what was said stays readable.
+    Ended,
 }
 
 stored_enum!(ConversationState {
     Creating = 0,
     Active = 1,
     Rejoining = 2,
-    Broken = 3
+    Broken = 3,
+    Ended = 4
 });
 
 /// From where senders' counters must be complete.
@@ -111,15 +114,14 @@ impl History {
         rows.map(|row| row?).collect()
     }
 
-    /// Stores a conversation as given, new or known.
+    /// Stores a conversation as given, new or known; the title of a known one stays.
     pub(crate) fn put_conversation(&self, row: &ConversationRow) -> Result<(), HistoryError> {
         let mut statement = self.connection().prepare_cached(
             "INSERT INTO conversation (id, talk, title, generation, state, keep, baseline, cursor,
                  last_commit, own_counter, own_since_update, update_due_ms, updated_at_ms)
              VALUES (:id, :talk, :title, :generation, :state, :keep, :baseline, :cursor, :last_commit,
                  :own_counter, :own_since_update, :update_due, :updated_at)
-             ON CONFLICT (id) DO UPDATE SET title = :title, generation = :generation,
-                 state = :state, keep = :keep,
+             ON CONFLICT (id) DO UPDATE SET generation = :generation, state = :state, keep = :keep,
                  baseline = :baseline, cursor = :cursor, last_commit = :last_commit,
                  own_counter = :own_counter, own_since_update = :own_since_update,
                  update_due_ms = :update_due, updated_at_ms = :updated_at",
@@ -140,6 +142,29 @@ impl History {
             ":updated_at": row.updated_at_ms,
         })?;
         Ok(())
+    }
+
+    /// Notes a group's title.
+    pub(crate) fn set_title(
+        &self,
+        id: &ConversationId,
+        title: Option<&str>,
+    ) -> Result<(), HistoryError> {
+        self.connection().execute(
+            "UPDATE conversation SET title = ?2 WHERE id = ?1",
+            (id.as_bytes(), title),
+        )?;
+        Ok(())
+    }
+
+    /// The groups that can be written in and in which somebody said that they leave.
+    pub(crate) fn groups_with_leavers(&self) -> Result<Vec<ConversationRow>, HistoryError> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT * FROM conversation WHERE state = 1 AND id IN
+                 (SELECT conversation FROM group_member WHERE leaving = 1)",
+        )?;
+        let rows = statement.query_map([], |row| Ok(read(row)))?;
+        rows.map(|row| row?).collect()
     }
 
     /// Removes a conversation that never came to be, or that was turned away.
@@ -207,9 +232,9 @@ impl History {
 
     /// Whose conversation needs work: it is being made, entered or repaired.
     pub(crate) fn unsettled_talks(&self) -> Result<Vec<Talk>, HistoryError> {
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT talk FROM conversation WHERE state <> 1 ORDER BY talk")?;
+        let mut statement = self.connection().prepare_cached(
+            "SELECT talk FROM conversation WHERE state NOT IN (1, 4) ORDER BY talk",
+        )?;
         let rows = statement.query_map([], |row| Ok(codec::talk(row, "talk")))?;
         rows.map(|row| row?).collect()
     }

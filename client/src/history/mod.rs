@@ -17,6 +17,7 @@
 mod account;
 mod codec;
 mod conversation;
+mod group;
 mod key_package;
 mod message;
 mod outbox;
@@ -33,6 +34,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use account::AccountRow;
 pub(crate) use conversation::{Baseline, ConversationRow, ConversationState, OwnEntry};
+pub(crate) use group::{INVITATIONS_MAX, InvitationRow, MemberRow};
 pub(crate) use key_package::MadeFor;
 pub(crate) use message::MessageRow;
 pub(crate) use outbox::{OutboxKind, OutboxRow, Sealed};
@@ -46,6 +48,7 @@ pub(crate) use request::{REQUESTS_MAX, RequestRow};
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_talk.sql"),
+    include_str!("migrations/0004_groups.sql"),
 ];
 /// The schema that this version reads and writes.
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

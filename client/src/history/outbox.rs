@@ -14,11 +14,14 @@ pub(crate) enum OutboxKind {
     Message,
     /// A receipt: may be forgotten without harm.
     Receipt,
+    /// An encoded body that this program sends by itself.
+    Quiet,
 }
 
 stored_enum!(OutboxKind {
     Message = 0,
-    Receipt = 1
+    Receipt = 1,
+    Quiet = 3
 });
 
 /// The sealed form and where it is valid.

@@ -16,12 +16,15 @@ pub(crate) enum PendingKind {
     Update,
     /// Comes back in from outside.
     Rejoin,
+    /// Changes who is in a group or what they may do.
+    Change,
 }
 
 stored_enum!(PendingKind {
     Create = 0,
     Update = 1,
-    Rejoin = 2
+    Rejoin = 2,
+    Change = 3
 });
 
 /// A commit on its way.

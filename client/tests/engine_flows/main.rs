@@ -14,5 +14,6 @@ mod world;
 mod attacks;
 mod faults;
 mod flows;
+mod groups;
 mod receipts;
 mod repair;

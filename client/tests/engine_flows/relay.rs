@@ -2,7 +2,7 @@
 //! It orders, stores and forwards as the documents of the wire say and judges
 //! commits with `sotto-roster`; the whole-system tests run the real server.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
@@ -21,8 +21,14 @@ pub(crate) struct Account {
 
 #[derive(Clone, Default)]
 struct Packages {
-    one_time: VecDeque<Vec<u8>>,
-    last_resort: Option<Vec<u8>>,
+    one_time: VecDeque<(u16, Vec<u8>)>,
+    /// By suite.
+    last_resort: BTreeMap<u16, Vec<u8>>,
+}
+
+/// As it stands in the encoding, behind the heads of message and key package.
+fn suite_of(package: &[u8]) -> u16 {
+    u16::from_be_bytes([package[6], package[7]])
 }
 
 #[derive(Clone)]
@@ -39,12 +45,18 @@ pub(crate) struct Log {
     pub(crate) generation: u32,
     pub(crate) entries: Vec<Stored>,
     pub(crate) members: BTreeMap<DeviceId, u64>,
+    /// Devices that are out, and the last entry that they read.
+    pub(crate) left: BTreeMap<DeviceId, u64>,
     pub(crate) pair: Option<(String, String)>,
 }
 
 impl Log {
     pub(crate) fn epoch(&self) -> u64 {
         self.group.as_ref().map_or(0, PublicConversation::epoch)
+    }
+    fn has_account(&self, name: &str) -> bool {
+        let roster = self.group.as_ref().map(PublicConversation::roster);
+        roster.is_some_and(|roster| roster.accounts().iter().any(|own| own.as_str() == name))
     }
     fn head(&self) -> u64 {
         self.entries.len() as u64
@@ -55,6 +67,8 @@ impl Log {
 struct Session {
     device: Option<(String, DeviceId)>,
     positions: Option<BTreeMap<ConversationId, u64>>,
+    /// Logs that are not delivered now.
+    held: BTreeSet<ConversationId>,
     out: VecDeque<wire::ServerFrame>,
 }
 
@@ -184,7 +198,8 @@ impl Relay {
                     .collect(),
                 more: false,
             })),
-            Ask::ClaimKeyPackages(ask) => self.claim(&ask.username),
+            Ask::ClaimKeyPackages(ask) => self.claim(&ask.username, ask.ciphersuite),
+            Ask::Leave(ask) => self.leave(client, ask),
             Ask::CreateConversation(ask) => self.create(client, ask),
             Ask::Append(ask) => self.append(client, ask),
             Ask::AppendCommit(ask) => self.append_commit(client, ask),
@@ -213,9 +228,12 @@ impl Relay {
             Ask::PublishKeyPackages(ask) => {
                 let (_, device) = self.me(client)?;
                 let packages = self.packages.entry(device).or_default();
-                packages.one_time.extend(ask.one_time);
+                let with_suite = |package: Vec<u8>| (suite_of(&package), package);
+                let one_time = ask.one_time.into_iter().map(with_suite);
+                packages.one_time.extend(one_time);
                 if !ask.last_resort.is_empty() {
-                    packages.last_resort = Some(ask.last_resort);
+                    let (suite, package) = with_suite(ask.last_resort);
+                    packages.last_resort.insert(suite, package);
                 }
                 let one_time_left = u32::try_from(packages.one_time.len()).unwrap();
                 Ok(Answer::KeyPackagesStored(wire::KeyPackagesStored {
@@ -223,9 +241,11 @@ impl Relay {
                 }))
             }
             Ask::GetGroupInfo(ask) => {
+                let (name, _) = self.me(client)?;
                 let log = self
                     .logs
                     .get(&id(&ask.conversation_id))
+                    .filter(|log| log.has_account(&name))
                     .ok_or_else(|| refuse(ErrorCode::UnknownConversation))?;
                 Ok(Answer::GroupInfo(wire::GroupInfo {
                     generation: log.generation,
@@ -300,7 +320,7 @@ impl Relay {
         let answer = wire::LoggedIn {
             certificate: certificate.as_bytes().to_vec(),
             key_packages_left: u32::try_from(packages.one_time.len()).unwrap(),
-            last_resort_present: packages.last_resort.is_some(),
+            last_resort_present: !packages.last_resort.is_empty(),
         };
         let session = self.sessions.entry(client).or_default();
         session.device = Some((name.to_owned(), device));
@@ -331,7 +351,7 @@ impl Relay {
         }
     }
 
-    fn claim(&mut self, name: &str) -> Outcome {
+    fn claim(&mut self, name: &str, suite: u32) -> Outcome {
         let account = self
             .accounts
             .get(name)
@@ -339,10 +359,16 @@ impl Relay {
         let mut claimed = Vec::new();
         for device in account.certificates.keys() {
             let packages = self.packages.entry(*device).or_default();
-            let package = packages
+            let fits = |number: &u16| u32::from(*number) == suite;
+            let first = packages
                 .one_time
-                .pop_front()
-                .or(packages.last_resort.clone());
+                .iter()
+                .position(|(number, _)| fits(number));
+            let one_time = first.and_then(|place| packages.one_time.remove(place));
+            let last_resort = packages.last_resort.iter().find(|(number, _)| fits(number));
+            let package = one_time
+                .map(|(_, package)| package)
+                .or(last_resort.map(|(_, package)| package.clone()));
             if let Some(key_package) = package {
                 claimed.push(wire::ClaimedKeyPackage {
                     device_id: device.to_vec(),
@@ -455,6 +481,8 @@ impl Relay {
             .map(|cursor| (id(&cursor.conversation_id), cursor.seq))
             .collect();
         let session = self.sessions.get_mut(&client).unwrap();
+        session.held.extend(ask.held.iter().map(|bytes| id(bytes)));
+        session.held.retain(|id| !own.contains_key(id));
         let mut positions = session.positions.take().unwrap_or_default();
         for (id, log) in &self.logs {
             if let Some(cursor) = log.members.get(&device) {
@@ -490,6 +518,9 @@ impl Relay {
             let mailbox = device.mailbox();
             let others = self.logs.iter().filter(|(id, _)| **id != mailbox);
             for (id, log) in self.logs.get_key_value(&mailbox).into_iter().chain(others) {
+                if session.held.contains(id) {
+                    continue;
+                }
                 let Some(cursor) = log.members.get(&device) else {
                     continue;
                 };
@@ -498,6 +529,10 @@ impl Relay {
                     .entries
                     .iter()
                     .filter(|stored| stored.envelope.seq > *position)
+                    .filter(|stored| {
+                        let last = log.left.get(&device);
+                        last.is_none_or(|last| stored.envelope.seq <= *last)
+                    })
                     .map(|stored| for_device(stored, &device))
                     .collect();
                 *position = log.head().max(*position);

@@ -32,11 +32,14 @@ impl Relay {
             .into_iter()
             .map(ToString::to_string)
             .collect();
-        let other = names.iter().find(|other| **other != name).unwrap().clone();
-        let pair = sorted(name.clone(), other);
-        self.judge_place(id, ask.generation, &pair, &applied)?;
+        let is_pair = applied.after.policy.group_rules().is_none();
+        let other = names.iter().find(|other| **other != name);
+        let pair = other
+            .filter(|_| is_pair)
+            .map(|other| sorted(name.clone(), other.clone()));
+        self.judge_place(id, ask.generation, pair.as_ref(), &applied)?;
         let log = self.logs.entry(id).or_default();
-        log.pair = Some(pair);
+        log.pair = pair;
         log.generation = ask.generation;
         let members: Vec<_> = applied
             .after
@@ -58,7 +61,7 @@ impl Relay {
         &self,
         id: ConversationId,
         generation: u32,
-        pair: &(String, String),
+        pair: Option<&(String, String)>,
         applied: &Applied,
     ) -> Result<(), wire::Error> {
         match self.logs.get(&id) {
@@ -67,7 +70,7 @@ impl Relay {
                 if let Some((exists, _)) = self
                     .logs
                     .iter()
-                    .find(|(_, log)| log.pair.as_ref() == Some(pair))
+                    .find(|(_, log)| pair.is_some() && log.pair.as_ref() == pair)
                 {
                     let mut error = refuse(ErrorCode::ConversationExists);
                     error.conversation_id = exists.to_vec();
@@ -119,9 +122,22 @@ impl Relay {
         }
         let client_id = ClientMessageId::from_slice(&ask.client_id).unwrap();
         let group = log.group.as_mut().unwrap();
-        group
+        let applied = group
             .apply_commit(&ask.commit, &ask.group_info, &client_id, now_ms)
             .map_err(|_| refuse(ErrorCode::CommitInvalid))?;
+        // Whoever goes reads up to the commit, and nothing after it.
+        let after: Vec<_> = applied
+            .after
+            .leaves
+            .values()
+            .map(|leaf| *leaf.device_id())
+            .collect();
+        let head = log.entries.len() as u64 + 1;
+        for gone in &applied.removed {
+            if !after.contains(gone.device_id()) && log.members.contains_key(gone.device_id()) {
+                log.left.insert(*gone.device_id(), head);
+            }
+        }
         Ok(self.commit_stored(
             (id, name, device),
             (ask.client_id, ask.commit, ask.group_info, ask.welcomes),
@@ -143,7 +159,9 @@ impl Relay {
         let (generation, epoch) = (log.generation, log.epoch());
         for welcome in welcomes {
             let added = DeviceId::from_slice(&welcome.device_id).unwrap();
-            log_member(self.logs.get_mut(&id).unwrap(), added, seq);
+            let log = self.logs.get_mut(&id).unwrap();
+            log.left.remove(&added);
+            log_member(log, added, seq);
             let payload = wire::MailboxWelcome {
                 conversation_id: id.to_vec(),
                 generation,
@@ -177,7 +195,7 @@ impl Relay {
         let log = self
             .logs
             .get(&id)
-            .filter(|log| log.members.contains_key(&device))
+            .filter(|log| log.members.contains_key(&device) && !log.left.contains_key(&device))
             .ok_or_else(|| refuse(ErrorCode::UnknownConversation))?;
         if ask.generation != log.generation {
             return Err(refuse(ErrorCode::StaleGeneration));
@@ -197,6 +215,33 @@ impl Relay {
             payload,
         );
         self.position_own(id, device, seq);
+        Ok(self.appended(id, seq))
+    }
+
+    /// The account is out from here on; an admin's commit takes its leaves out.
+    pub(crate) fn leave(&mut self, client: usize, ask: wire::Leave) -> Outcome {
+        let (name, device) = self.me(client)?;
+        let id = id(&ask.conversation_id);
+        if let Some(seq) = self.seq_of(id, device, &ask.client_id) {
+            return Ok(self.appended(id, seq));
+        }
+        let log = self.logs.get(&id);
+        let log = log
+            .filter(|log| log.members.contains_key(&device) && !log.left.contains_key(&device))
+            .ok_or_else(|| refuse(ErrorCode::UnknownConversation))?;
+        let roster = log.group.as_ref().unwrap().roster();
+        let devices: Vec<_> = roster
+            .leaves
+            .values()
+            .filter(|leaf| leaf.username().as_str() == name)
+            .map(|leaf| *leaf.device_id())
+            .collect();
+        let epoch = log.epoch();
+        let kind = EnvelopeKind::Leave;
+        let seq = self.store(id, device, kind, epoch, ask.client_id, ask.statement);
+        let log = self.logs.get_mut(&id).unwrap();
+        log.left
+            .extend(devices.into_iter().map(|device| (device, seq)));
         Ok(self.appended(id, seq))
     }
 }

@@ -1,0 +1,368 @@
+//! Key packages for groups, new groups, and new generations of broken ones.
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+use sotto_crypto::{Address, Group, GroupError, PendingCommit, Plan, Suite};
+use sotto_protocol::wire::client_frame::Body as Ask;
+use sotto_protocol::wire::server_frame::Body as Answer;
+use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
+use sotto_roster::{GroupRules, Policy, Role, Rules};
+
+use super::super::api::{Failure, SecurityKind};
+use super::super::commands::refusal;
+use super::super::error::group_failure;
+use super::super::flight::Purpose;
+use super::super::people::Trust;
+use super::super::session::failure;
+use super::super::work::{Step, people_changed};
+use super::super::{Engine, EngineError};
+use super::change::{batch, welcomes};
+use super::{Change, Job};
+use crate::history::{
+    Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind, Relation,
+};
+use crate::talk::Talk;
+
+/// How long a member waits for an admin to repair a group before looking again, in milliseconds.
+const REPAIR_MS: u64 = 5_000;
+
+/// A new group of some generation: who is in it at first, and under which rules.
+struct Founding {
+    generation: u32,
+    rules: GroupRules,
+    names: Vec<Username>,
+    suite: Suite,
+}
+
+impl Engine {
+    /// The suite of a group that stands.
+    pub(super) fn suite_of(&mut self, row: &ConversationRow) -> Result<Suite, EngineError> {
+        let group = self.take_group(row)?;
+        let suite = group.as_ref().and_then(Group::suite);
+        if let Some(group) = group {
+            self.keep_group(group);
+        }
+        Ok(suite.unwrap_or(Suite::Hybrid))
+    }
+
+    /// Asks for a key package of each of a person's devices, for the first job of a group.
+    pub(super) fn claim_for_group(&mut self, talk: &Talk, name: &Username, suite: Suite) {
+        self.set_step(talk, Step::Busy);
+        let body = Ask::ClaimKeyPackages(wire::ClaimKeyPackages {
+            username: name.as_str().to_owned(),
+            ciphersuite: u32::from(suite.number()),
+        });
+        let purpose = Purpose::GroupClaim {
+            talk: talk.clone(),
+            name: name.clone(),
+        };
+        self.request(purpose, body);
+    }
+
+    pub(in crate::engine) fn group_claim_answered(
+        &mut self,
+        talk: &Talk,
+        name: &Username,
+        answer: Answer,
+    ) -> Result<(), EngineError> {
+        match answer {
+            Answer::ClaimedKeyPackages(claimed) => match self.packages_of(name, &claimed)? {
+                Ok(packages) => {
+                    self.succeeded(talk);
+                    if let Some(job) = self.job(talk) {
+                        job.claimed.insert(name.clone(), packages);
+                    }
+                }
+                Err(failure) => self.not_claimed(talk, name, failure),
+            },
+            Answer::Error(error) => match ErrorCode::from_number(error.code) {
+                ErrorCode::UnknownUser => {
+                    let message = format!("nobody is called {name}");
+                    let failure = refusal(ErrorCode::UnknownUser.name(), &message);
+                    self.not_claimed(talk, name, failure);
+                }
+                ErrorCode::NoKeyPackage => self.not_claimed(talk, name, no_key_package(name)),
+                ErrorCode::RateLimited => self.not_claimed(talk, name, failure(&error)),
+                _ => self.server_refused(talk, &error),
+            },
+            _ => self.rest(talk, 0),
+        }
+        Ok(())
+    }
+
+    /// The sound key packages of a person who may be invited.
+    fn packages_of(
+        &mut self,
+        name: &Username,
+        claimed: &wire::ClaimedKeyPackages,
+    ) -> Result<Result<Vec<Vec<u8>>, Failure>, EngineError> {
+        let Ok(identity) = <[u8; 32]>::try_from(claimed.identity_key.as_slice()) else {
+            return Ok(Err(no_key_package(name)));
+        };
+        if self.person(name)?.relation == Relation::Blocked {
+            let message = format!("you blocked {name}; `unblock {name}` first");
+            return Ok(Err(refusal("blocked", &message)));
+        }
+        if self.identity_shown(name, &identity)? == Trust::Changed {
+            return Ok(Err(people_changed(name)));
+        }
+        let (packages, refused) = self.sound_packages(name, &identity, claimed);
+        if refused > 0 {
+            self.security(
+                SecurityKind::PolicyRejected,
+                None,
+                Some(name),
+                "the server offered a key package that is not this person's, or not sound; it was not used",
+            );
+        }
+        Ok(match packages.is_empty() {
+            true => Err(no_key_package(name)),
+            false => Ok(packages),
+        })
+    }
+
+    /// Somebody cannot be invited: the whole job is refused, but a repair goes on without them.
+    fn not_claimed(&mut self, talk: &Talk, name: &Username, failure: Failure) {
+        self.set_step(talk, Step::Idle);
+        let Some(job) = self.job(talk) else {
+            return;
+        };
+        if matches!(job.change, Change::Rebuild { .. }) {
+            job.claimed.insert(name.clone(), Vec::new());
+        } else {
+            self.end_job(talk, Err(failure));
+        }
+    }
+
+    /// A group that is not there yet.
+    pub(in crate::engine) fn drive_new_group(&mut self, talk: &Talk) -> Result<(), EngineError> {
+        let me = self.my_name().clone();
+        let Some(Job {
+            change: Change::Create { title, members },
+            claimed,
+            ..
+        }) = self.job(talk)
+        else {
+            self.end_jobs(talk, &super::no_member());
+            return Ok(());
+        };
+        let suite = Suite::for_leaves(members.len() + 1);
+        if let Some(name) = members.iter().find(|name| !claimed.contains_key(*name)) {
+            let name = name.clone();
+            self.claim_for_group(talk, &name, suite);
+            return Ok(());
+        }
+        let names = batch(&members.iter().collect::<Vec<_>>(), claimed, 1);
+        let title = title.clone();
+        let mut roles: BTreeMap<_, _> = names
+            .iter()
+            .map(|name| (name.clone(), Role::Member))
+            .collect();
+        roles.insert(me, Role::Owner);
+        let Talk::Group(id) = talk else {
+            return Ok(());
+        };
+        let mut row = self.new_row(*id, talk, 0, ConversationState::Creating);
+        row.baseline = Baseline::FromStart;
+        row.title = Some(title.clone());
+        let founding = Founding {
+            generation: 0,
+            rules: GroupRules::closed(roles),
+            names,
+            suite,
+        };
+        self.found(row, &founding)?;
+        self.keep_title(id, &title)
+    }
+
+    /// A group whose keys are of no use to anybody: an admin makes its next
+    /// generation; everybody else waits for that.
+    pub(in crate::engine) fn drive_rebuild(
+        &mut self,
+        row: &ConversationRow,
+        generation: u32,
+    ) -> Result<(), EngineError> {
+        let me = self.my_name().clone();
+        let members = self.store().members(&row.id)?;
+        let role = members.iter().find(|member| member.name == me);
+        if role.is_none_or(|member| member.role < Role::Admin) {
+            let until = self.now.monotonic_ms + REPAIR_MS;
+            let work = self.work_of(&row.talk);
+            work.rebuild = None;
+            work.rejoins = 0;
+            work.step = Step::Until(until);
+            return Ok(());
+        }
+        let change = Change::Rebuild { generation };
+        let begun = self.job(&row.talk).is_some_and(|job| job.change == change);
+        if !begun {
+            let jobs = self.jobs.entry(row.talk.clone()).or_default();
+            jobs.push_front(Job::new(None, change));
+        }
+        let suite = Suite::for_leaves(members.len());
+        let mut others: Vec<_> = members
+            .iter()
+            .filter(|member| member.name != me && !member.leaving)
+            .collect();
+        // Whoever has a role comes in first: nobody may be given one later.
+        others.sort_by_key(|member| std::cmp::Reverse(member.role));
+        let Some(job) = self.job(&row.talk) else {
+            return Ok(());
+        };
+        let unasked = others
+            .iter()
+            .find(|member| !job.claimed.contains_key(&member.name));
+        if let Some(member) = unasked {
+            let name = member.name.clone();
+            self.claim_for_group(&row.talk, &name, suite);
+            return Ok(());
+        }
+        let reachable = |name: &Username| job.claimed.get(name).is_some_and(|all| !all.is_empty());
+        let reached: Vec<_> = others
+            .iter()
+            .map(|member| &member.name)
+            .filter(|name| reachable(name))
+            .collect();
+        let names = batch(&reached, &job.claimed, 1);
+        let later = reached
+            .iter()
+            .filter(|name| !names.contains(**name))
+            .map(|name| (*name).clone())
+            .collect::<Vec<_>>();
+        let roles = members
+            .iter()
+            .filter(|member| member.name == me || names.contains(&member.name))
+            .map(|member| (member.name.clone(), member.role))
+            .collect();
+        let founding = Founding {
+            generation,
+            rules: GroupRules::closed(roles),
+            names,
+            suite,
+        };
+        self.found(row.clone(), &founding)?;
+        if !later.is_empty()
+            && let Some(jobs) = self.jobs.get_mut(&row.talk)
+        {
+            jobs.insert(1, Job::new(None, Change::Add(later)));
+        }
+        Ok(())
+    }
+
+    /// Makes a group of one and stages the commit that brings the first others in.
+    fn found(&mut self, mut row: ConversationRow, founding: &Founding) -> Result<(), EngineError> {
+        let client_id = ClientMessageId::from_bytes(self.random_id());
+        self.delete_group(&row)?;
+        row.generation = founding.generation;
+        let made = match self.make(&row, &client_id, founding) {
+            Ok(made) => made,
+            Err(error) => {
+                let error = group_failure(error)?;
+                let code = ErrorCode::NotAllowed.name();
+                let message = format!("the group cannot be made: {error}");
+                self.end_job(&row.talk, Err(refusal(code, &message)));
+                self.rest(&row.talk, 0);
+                return Ok(());
+            }
+        };
+        row.state = ConversationState::Creating;
+        self.store().put_conversation(&row)?;
+        let (group_info, staged) = made;
+        let commit_hash = sotto_crypto::commit_hash(&staged.commit);
+        let request = wire::ClientFrame {
+            request_id: 0,
+            body: Some(Ask::CreateConversation(wire::CreateConversation {
+                conversation_id: row.id.to_vec(),
+                generation: row.generation,
+                group_info,
+                welcomes: welcomes(&staged),
+                commit: staged.commit,
+                next_group_info: staged.group_info,
+                client_id: client_id.to_vec(),
+            })),
+        };
+        self.store().put_pending(&PendingCommitRow {
+            conversation: row.id,
+            client_id,
+            kind: PendingKind::Create,
+            generation: row.generation,
+            epoch: 0,
+            commit_hash,
+            request: request.encode_to_vec(),
+        })?;
+        self.send_pending(&row)
+    }
+
+    fn make(
+        &mut self,
+        row: &ConversationRow,
+        client_id: &ClientMessageId,
+        founding: &Founding,
+    ) -> Result<(Vec<u8>, PendingCommit), GroupError> {
+        let now_ms = self.now.unix_ms;
+        let address = Address {
+            conversation: row.id,
+            generation: founding.generation,
+        };
+        let packages: Vec<Vec<u8>> = match self.jobs.get(&row.talk).and_then(|jobs| jobs.front()) {
+            Some(job) => {
+                let of = |name| job.claimed.get(name).into_iter().flatten().cloned();
+                founding.names.iter().flat_map(of).collect()
+            }
+            None => Vec::new(),
+        };
+        let alone = GroupRules {
+            roles: BTreeMap::from([(self.my_name().clone(), Role::Owner)]),
+            ..founding.rules.clone()
+        };
+        let first = Policy::group(alone.roles).map_err(|_| GroupError::Invalid)?;
+        let policy = first
+            .next(Rules::Group(founding.rules.clone()))
+            .map_err(|_| GroupError::Invalid)?;
+        let me = self.profile.device();
+        let store = self.key_store();
+        if let Some(left) = Group::load(&store, me, address)? {
+            left.delete(&store)?;
+        }
+        let mut group = Group::create(&store, me, address, &first, founding.suite, now_ms)?;
+        let group_info = group.group_info(&store, me)?;
+        let plan = Plan {
+            key_packages: &packages,
+            removals: &[],
+            policy: (*first.rules() != *policy.rules()).then_some(&policy),
+        };
+        match group.stage(&store, me, client_id, &plan, now_ms) {
+            Ok(staged) => {
+                self.keep_group(group);
+                Ok((group_info, staged))
+            }
+            Err(error) => {
+                group.delete(&store)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The server did not take a new group.
+    pub(in crate::engine) fn group_refused(&mut self, talk: &Talk, error: &wire::Error) {
+        let repairing = self
+            .job(talk)
+            .is_some_and(|job| matches!(job.change, Change::Rebuild { .. }));
+        if repairing {
+            // Its key packages may be what was wrong.
+            self.end_job(talk, Ok(()));
+            self.rest(talk, error.retry_after_ms);
+        } else {
+            self.end_job(talk, Err(failure(error)));
+            self.set_step(talk, Step::Idle);
+        }
+    }
+}
+
+fn no_key_package(name: &Username) -> Failure {
+    refusal(
+        ErrorCode::NoKeyPackage.name(),
+        &format!("{name} cannot be invited now: no device of theirs has a key package"),
+    )
+}

@@ -1,0 +1,131 @@
+//! Titles and descriptions: sealed words of admins, sent whole at each change
+//! and again by whoever brings somebody in, for whom everything before is shut.
+
+use sotto_crypto::Body;
+use sotto_crypto::content::GroupInfo;
+use sotto_protocol::{ClientMessageId, ConversationId};
+use sotto_roster::{DeviceCertificate, Role};
+
+use super::super::api::{Event, GroupNews};
+use super::super::{Engine, EngineError};
+use super::InfoChange;
+use crate::history::{ConversationRow, OutboxKind, OutboxRow};
+
+impl Engine {
+    /// What is known of a group; empty while nothing is.
+    pub(in crate::engine) fn group_info(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<GroupInfo, EngineError> {
+        let bytes = self.store().group_detail(conversation)?;
+        let body = bytes.and_then(|bytes| Body::from_bytes(&bytes).ok());
+        Ok(match body {
+            Some(Body::GroupInfo(info)) => info,
+            _ => GroupInfo::default(),
+        })
+    }
+
+    pub(super) fn keep_info(
+        &self,
+        conversation: &ConversationId,
+        info: &GroupInfo,
+    ) -> Result<(), EngineError> {
+        if let Ok(bytes) = Body::GroupInfo(info.clone()).to_bytes() {
+            self.store().put_group_detail(conversation, &bytes)?;
+            let title = (!info.title.is_empty()).then_some(info.title.as_str());
+            self.store().set_title(conversation, title)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn keep_title(
+        &self,
+        conversation: &ConversationId,
+        title: &str,
+    ) -> Result<(), EngineError> {
+        if self.store().conversation(conversation)?.is_none() {
+            return Ok(());
+        }
+        let mut info = self.group_info(conversation)?;
+        title.clone_into(&mut info.title);
+        self.keep_info(conversation, &info)
+    }
+
+    /// Says something new about a group; gives the id under which it is said.
+    pub(super) fn change_info(
+        &mut self,
+        row: &ConversationRow,
+        change: InfoChange,
+    ) -> Result<ClientMessageId, EngineError> {
+        let mut info = self.group_info(&row.id)?;
+        match change {
+            InfoChange::Title(title) => info.title = title,
+            InfoChange::Description(text) => info.description = text,
+        }
+        self.keep_info(&row.id, &info)?;
+        self.send_info(row, info)
+    }
+
+    /// Says what is known of a group again; nothing where nothing is known.
+    pub(super) fn say_info(
+        &mut self,
+        row: &ConversationRow,
+    ) -> Result<Option<ClientMessageId>, EngineError> {
+        let info = self.group_info(&row.id)?;
+        match info == GroupInfo::default() {
+            true => Ok(None),
+            false => self.send_info(row, info).map(Some),
+        }
+    }
+
+    fn send_info(
+        &mut self,
+        row: &ConversationRow,
+        info: GroupInfo,
+    ) -> Result<ClientMessageId, EngineError> {
+        let client_id = ClientMessageId::from_bytes(self.random_id());
+        if let Ok(body) = Body::GroupInfo(info).to_bytes() {
+            self.store().push_outbox(&OutboxRow {
+                client_id,
+                talk: row.talk.clone(),
+                kind: OutboxKind::Quiet,
+                body,
+                created_at_ms: self.now.unix_ms,
+                counter: None,
+                sealed: None,
+            })?;
+        }
+        Ok(client_id)
+    }
+
+    /// Somebody said something about a group; it counts when an admin did.
+    pub(in crate::engine) fn info_heard(
+        &mut self,
+        row: &ConversationRow,
+        sender: &DeviceCertificate,
+        info: GroupInfo,
+    ) -> Result<(), EngineError> {
+        let role = match self.take_group(row)? {
+            Some(group) => {
+                let role = group.roster().policy.role_of(sender.username());
+                self.keep_group(group);
+                role
+            }
+            None => None,
+        };
+        if row.talk.group().is_none() || role.is_none_or(|role| role < Role::Admin) {
+            return Ok(());
+        }
+        let before = self.group_info(&row.id)?;
+        self.keep_info(&row.id, &info)?;
+        if (&before.title, &before.description) != (&info.title, &info.description) {
+            self.emit(Event::Group(GroupNews {
+                conversation: row.id,
+                title: info.title,
+                description: info.description,
+                by: sender.username().clone(),
+            }));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Invitations: a welcome to a group waits until the person says yes, and its
+//! log stays at the server meanwhile. A repaired group is entered again
+//! without asking, for there was consent.
+
+use sotto_crypto::{Address, Group, WelcomeSummary};
+use sotto_protocol::ConversationId;
+use sotto_roster::{GroupRules, Role};
+
+use super::super::api::{CommandId, Event, Invitation, Keep, MembershipChange, SecurityKind};
+use super::super::commands::refusal;
+use super::super::error::welcome_failure;
+use super::super::{Engine, EngineError};
+use crate::history::{
+    Baseline, ConversationRow, ConversationState, INVITATIONS_MAX, InvitationRow, Relation,
+    RequestRow,
+};
+use crate::talk::Talk;
+
+/// Invitations of one stranger that are kept: the newest.
+const OF_STRANGER_MAX: u32 = 1;
+/// Invitations of one contact that are kept: the newest.
+const OF_CONTACT_MAX: u32 = 32;
+
+impl Engine {
+    /// A welcome to a group was read.
+    pub(in crate::engine) fn group_welcome(
+        &mut self,
+        request: RequestRow,
+        summary: &WelcomeSummary,
+        rules: &GroupRules,
+    ) -> Result<(), EngineError> {
+        let invitation = InvitationRow {
+            conversation: request.conversation,
+            inviter: request.inviter,
+            generation: request.generation,
+            seq: request.seq,
+            identity: *summary.inviter.identity_key(),
+            members: summary.roster.accounts().len() as u64,
+            access: rules.access,
+            welcome: request.welcome,
+            received_at_ms: request.received_at_ms,
+        };
+        if let Some(row) = self.store().conversation(&invitation.conversation)?
+            && row.state != ConversationState::Ended
+        {
+            return self.welcome_back(row, invitation);
+        }
+        let inviter = invitation.inviter.clone();
+        let known = self.store().invitation(&invitation.conversation)?.is_some();
+        if !known && self.store().invitations_len()? >= INVITATIONS_MAX {
+            return Ok(());
+        }
+        self.store().put_invitation(&invitation)?;
+        let kept = match self.person(&inviter)?.relation {
+            Relation::Contact => OF_CONTACT_MAX,
+            Relation::Known | Relation::Blocked => OF_STRANGER_MAX,
+        };
+        self.store().trim_invitations(&inviter, kept)?;
+        if !known {
+            self.emit(Event::Invitation(Invitation {
+                conversation: invitation.conversation,
+                from: inviter,
+                members: invitation.members,
+                received_at_ms: invitation.received_at_ms,
+            }));
+        }
+        Ok(())
+    }
+
+    /// A welcome to a group that this account is in: a repair by an admin, or
+    /// nothing worth following.
+    fn welcome_back(
+        &mut self,
+        row: ConversationRow,
+        invitation: InvitationRow,
+    ) -> Result<(), EngineError> {
+        let by = self.store().member(&row.id, &invitation.inviter)?;
+        let by_admin = by.is_some_and(|member| member.role >= Role::Admin);
+        let own = invitation.inviter == *self.my_name();
+        if invitation.generation <= row.generation && row.state == ConversationState::Active {
+            return Ok(());
+        }
+        if !by_admin && !own {
+            self.security(
+                SecurityKind::PolicyRejected,
+                Some(row.id),
+                Some(&invitation.inviter),
+                "somebody who is no admin offered a repaired group; it was not entered",
+            );
+            return Ok(());
+        }
+        self.enter_group(Some(row), invitation)
+    }
+
+    pub(super) fn join_group(
+        &mut self,
+        id: CommandId,
+        group: &ConversationId,
+    ) -> Result<(), EngineError> {
+        let Some(invitation) = self.store().invitation(group)? else {
+            let failure = refusal("not_an_invitation", "there is no invitation to this group");
+            self.emit(Event::Failed {
+                command: Some(id),
+                failure,
+            });
+            return Ok(());
+        };
+        self.store().remove_invitation(group)?;
+        let row = self.store().conversation(group)?;
+        self.enter_group(row, invitation)?;
+        self.emit(Event::Done { command: id });
+        Ok(())
+    }
+
+    /// Joins, with consent.
+    fn enter_group(
+        &mut self,
+        known: Option<ConversationRow>,
+        invitation: InvitationRow,
+    ) -> Result<(), EngineError> {
+        let talk = Talk::Group(invitation.conversation);
+        let back = known
+            .as_ref()
+            .is_some_and(|row| row.state != ConversationState::Ended);
+        let mut row = match known {
+            Some(row) => {
+                self.delete_group(&row)?;
+                self.store().remove_pending(&row.id)?;
+                row
+            }
+            None => self.new_row(
+                invitation.conversation,
+                &talk,
+                invitation.generation,
+                ConversationState::Active,
+            ),
+        };
+        row.generation = invitation.generation;
+        row.keep = Keep::Saved;
+        let address = Address {
+            conversation: invitation.conversation,
+            generation: invitation.generation,
+        };
+        let me = self.profile.device();
+        let joined = Group::join(&self.key_store(), me, address, &invitation.welcome);
+        let (group, summary) = match joined {
+            Ok(joined) => joined,
+            Err(error) => {
+                welcome_failure(error)?;
+                row.cursor = row.cursor.max(invitation.seq);
+                return self.break_conversation(row, "its invitation cannot be used");
+            }
+        };
+        if !back {
+            // A newcomer counts from the beginning.
+            row.own_counter = 0;
+            row.baseline = match summary.roster.epoch {
+                1 if row.generation == 0 => Baseline::FromStart,
+                _ => Baseline::FirstSeen,
+            };
+            self.store().forget_sender_counters(&row.id)?;
+        }
+        let suite = group.suite();
+        self.keep_group(group);
+        self.entered_group(row, &invitation, &summary)?;
+        self.replace_key_package(suite)?;
+        Ok(())
+    }
+
+    fn entered_group(
+        &mut self,
+        mut row: ConversationRow,
+        invitation: &InvitationRow,
+        summary: &WelcomeSummary,
+    ) -> Result<(), EngineError> {
+        let was = row.state;
+        row.state = ConversationState::Active;
+        row.cursor = row.cursor.max(invitation.seq);
+        row.last_commit = Vec::new();
+        row.own_since_update = 0;
+        row.update_due_ms = self.update_after_join(summary.roster.leaves.len());
+        row.updated_at_ms = self.now.unix_ms;
+        self.store().put_conversation(&row)?;
+        self.record_roster(&row, &summary.roster)?;
+        self.store().unseal_for(&row.talk)?;
+        self.forget_old_generations(&row)?;
+        self.succeeded(&row.talk);
+        let work = self.work_of(&row.talk);
+        work.rejoins = 0;
+        work.rebuild = None;
+        match was {
+            ConversationState::Broken | ConversationState::Rejoining => self.security(
+                SecurityKind::RecoveryDone,
+                Some(row.id),
+                None,
+                "the conversation works again under fresh keys",
+            ),
+            _ => {
+                let me = self.my_name().clone();
+                let (by, epoch) = (invitation.inviter.clone(), summary.roster.epoch);
+                self.membership(&row, MembershipChange::Joined, me, by, epoch);
+            }
+        }
+        let cursor = row.cursor;
+        self.resume(&row.id, cursor);
+        Ok(())
+    }
+}
