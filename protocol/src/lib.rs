@@ -7,6 +7,7 @@ pub mod error_code;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod plain_text;
 pub mod proxy_v2;
 pub mod username;
 pub mod version;

@@ -21,7 +21,8 @@ pub use certificate::{CertificateError, DeviceCertificate};
 pub use leave::{LeaveError, LeaveFields, LeaveStatement};
 pub use login::{login_signing_input, verify_login};
 pub use public_group::{
-    Applied, CommitError, KeyPackageError, KeyPackageInfo, PublicConversation, inspect_key_package,
+    Applied, CommitError, KeyPackageError, KeyPackageInfo, PublicConversation,
+    TREE_INSIDE_LEAVES_MAX, holds_tree, inspect_key_package,
 };
 pub use roles::{Access, GroupRules, Policy, PolicyError, Role, Rules};
 pub use state::{LeafIndex, Roster};

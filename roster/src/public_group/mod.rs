@@ -31,6 +31,10 @@ use crate::certificate::DeviceCertificate;
 use crate::state::{LeafIndex, Roster};
 use snapshot::Snapshot;
 
+/// Up to so many leaves a group info holds the ratchet tree; in larger groups the tree may travel
+/// apart, as it would be most of every commit and welcome.
+pub const TREE_INSIDE_LEAVES_MAX: usize = 32;
+
 /// A commit, group info or stored state that was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
@@ -321,13 +325,18 @@ impl PublicConversation {
                 ExtensionType::RatchetTree | ExtensionType::ExternalPub
             )
         });
-        let tree = extensions.ratchet_tree()?.ratchet_tree();
-        let tree_matches = tree.tls_serialize_detached().ok()?
-            == self
-                .group
-                .export_ratchet_tree()
-                .tls_serialize_detached()
-                .ok()?;
+        // Without the tree inside, the context's tree hash binds the one that is kept here.
+        let tree_matches = match extensions.ratchet_tree() {
+            Some(tree) => {
+                tree.ratchet_tree().tls_serialize_detached().ok()?
+                    == self
+                        .group
+                        .export_ratchet_tree()
+                        .tls_serialize_detached()
+                        .ok()?
+            }
+            None => self.roster.leaves.len() > TREE_INSIDE_LEAVES_MAX,
+        };
         let expected = [
             self.group.group_context().tls_serialize_detached().ok()?,
             extensions.tls_serialize_detached().ok()?,
@@ -341,6 +350,12 @@ impl PublicConversation {
         let payload_matches = info.unsigned_payload().ok()? == expected;
         Some(only_known && tree_matches && payload_matches && extensions.external_pub().is_some())
     }
+}
+
+/// Whether a group info holds the ratchet tree; also where it is no group info at all.
+#[must_use]
+pub fn holds_tree(group_info: &[u8]) -> bool {
+    parse_group_info(group_info).map_or(true, |info| info.extensions().ratchet_tree().is_some())
 }
 
 /// What a commit authenticates besides itself: the envelope that carries it.
