@@ -6,7 +6,7 @@ CREATE TABLE schema_version (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (1), (2);
+INSERT INTO schema_version (version) VALUES (1), (2), (3);
 
 -- Ids of devices, conversations and messages are 16 random bytes chosen by their owners.
 -- Times are the database's. What may be lost with a crash of Postgres is UNLOGGED.
@@ -26,6 +26,12 @@ CREATE TABLE account (
     identity_key bytea NOT NULL CHECK (octet_length(identity_key) = 32),
     disabled boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
+    -- What the account shows to others, and what it published in clear.
+    shows_directory boolean NOT NULL DEFAULT true,
+    shows_online boolean NOT NULL DEFAULT true,
+    shows_last_seen boolean NOT NULL DEFAULT true,
+    display_name text NOT NULL DEFAULT '',
+    status_text text NOT NULL DEFAULT '',
     CONSTRAINT account_username UNIQUE (username),
     CONSTRAINT account_skeleton UNIQUE (skeleton)
 );
@@ -75,6 +81,8 @@ CREATE TABLE conversation (
     pair_low bigint REFERENCES account (id),
     pair_high bigint REFERENCES account (id),
     created_at timestamptz NOT NULL DEFAULT now(),
+    -- Whether everybody may come in by external commit. Never changes.
+    public boolean NOT NULL DEFAULT false,
     CHECK ((pair_low IS NULL) = (pair_high IS NULL)),
     CHECK (pair_low <= pair_high)
 ) WITH (fillfactor = 70);
@@ -88,7 +96,10 @@ CREATE TABLE group_state (
     group_state bytea NOT NULL,
     group_info bytea NOT NULL,
     -- The commit that led to it.
-    seq bigint NOT NULL
+    seq bigint NOT NULL,
+    -- The policy apart from the state: roles are looked up without reading a tree. Empty where it
+    -- was stored before this column was.
+    policy bytea NOT NULL DEFAULT ''
 );
 
 ALTER TABLE group_state ALTER COLUMN group_state SET STORAGE EXTERNAL;
@@ -272,3 +283,78 @@ BEGIN
     stored_at_ms := (extract(epoch FROM now()) * 1000)::bigint;
 END
 $$;
+
+-- Ratchet trees of epochs whose welcomes do not hold them.
+CREATE TABLE group_tree (
+    conversation_id bytea NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+    generation integer NOT NULL,
+    epoch bigint NOT NULL,
+    tree bytea NOT NULL,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (conversation_id, generation, epoch)
+);
+
+CREATE INDEX group_tree_stored_at ON group_tree (stored_at);
+
+-- Public groups that are listed, in clear by their admins' choice.
+CREATE TABLE room (
+    conversation_id bytea PRIMARY KEY REFERENCES conversation (id) ON DELETE CASCADE,
+    title text COLLATE "C" NOT NULL,
+    -- The title without case: for order and search.
+    folded text COLLATE "C" NOT NULL,
+    -- What the title looks like: two rooms of one skeleton cannot both be listed.
+    skeleton text COLLATE "C" NOT NULL,
+    topic text NOT NULL,
+    CONSTRAINT room_folded UNIQUE (folded),
+    CONSTRAINT room_skeleton UNIQUE (skeleton)
+);
+
+-- Invite links. Their secrets stay among the members.
+CREATE TABLE join_link (
+    conversation_id bytea NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+    link_id bytea NOT NULL CHECK (octet_length(link_id) = 16),
+    expires_at timestamptz NOT NULL,
+    uses_left integer NOT NULL CHECK (uses_left >= 0),
+    PRIMARY KEY (conversation_id, link_id)
+);
+
+CREATE INDEX join_link_expires_at ON join_link (expires_at);
+
+-- Who used a link: once each.
+CREATE TABLE join_use (
+    conversation_id bytea NOT NULL,
+    link_id bytea NOT NULL,
+    account_id bigint NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    -- When the request last entered the log.
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (conversation_id, link_id, account_id),
+    FOREIGN KEY (conversation_id, link_id) REFERENCES join_link ON DELETE CASCADE
+);
+
+CREATE INDEX join_use_account ON join_use (account_id);
+
+-- When an account was last there, to the minute.
+CREATE UNLOGGED TABLE last_seen (
+    account_id bigint PRIMARY KEY,
+    at timestamptz NOT NULL
+) WITH (fillfactor = 70);
+
+-- Sealed backups, one an account.
+CREATE TABLE backup (
+    account_id bigint PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
+    number bigint NOT NULL,
+    data bytea NOT NULL,
+    stored_at timestamptz NOT NULL DEFAULT now()
+);
+
+ALTER TABLE backup ALTER COLUMN data SET STORAGE EXTERNAL;
+
+-- Sealed words between a new device and an old one; minutes old at most.
+CREATE UNLOGGED TABLE link_relay (
+    rendezvous_id bytea PRIMARY KEY CHECK (octet_length(rendezvous_id) = 16),
+    offer bytea NOT NULL,
+    answer bytea,
+    stored_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX link_relay_stored_at ON link_relay (stored_at);

@@ -45,6 +45,8 @@ async fn main() -> Outcome<()> {
             commit: Bytes::new(),
             group_state: Bytes::new(),
             group_info: Bytes::new(),
+            policy: Bytes::new(),
+            tree: None,
             welcomes: Vec::new(),
         };
         let new = NewConversation {
@@ -52,6 +54,7 @@ async fn main() -> Outcome<()> {
             generation: 0,
             members: vec![device],
             pair: None,
+            access: sotto_roster::Access::Closed,
             payload,
         };
         store.create_conversation(new).await?;

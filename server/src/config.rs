@@ -89,6 +89,10 @@ pub enum Directory {
     /// By everybody who is logged in.
     #[default]
     Listed,
+    /// By those only who share a conversation with them.
+    Contacts,
+    /// By nobody.
+    Hidden,
 }
 
 /// Whether the admin port may be reached from elsewhere.

@@ -7,15 +7,18 @@
 //! - A log is read past its position, one read at a time, and again until a
 //!   read brings all there is. A hint only says that reading may be worth it;
 //!   one that comes during a read leads to another.
-//! - At most 512 envelopes or 512 KiB are unacknowledged; then nothing is read.
+//! - At most 1,024 envelopes or 1 MiB are unacknowledged; then nothing is read.
+//!   No log takes more than is left for the others, so that one which the
+//!   client does not acknowledge never stops them.
+//! - A log that the client asked to hold is not read until it names it again.
 //! - After a resume the mailbox comes first. A log that a welcome in the
 //!   mailbox opens waits until that welcome is acknowledged.
 
 mod log;
 mod window;
 
-use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashSet, VecDeque};
 
 use prost::Message as _;
 use sotto_protocol::wire::{self, EnvelopeKind};
@@ -27,6 +30,9 @@ use window::Window;
 
 /// Entries of one read.
 const READ_ENTRIES_MAX: u32 = 64;
+
+/// Logs that a client may hold.
+const HELD_MAX: usize = 10_000;
 
 /// A read that is worth making.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +82,10 @@ pub(crate) struct Delivery<S> {
     device: DeviceId,
     logs: HashMap<ConversationId, Log<S>>,
     ready: VecDeque<ConversationId>,
+    /// Logs that wait until something is acknowledged.
+    stalled: Vec<ConversationId>,
+    /// Logs that the client does not want now.
+    held: HashSet<ConversationId>,
     window: Window,
     /// Logs that have not reached their head as of the resume.
     behind: usize,
@@ -89,10 +99,38 @@ impl<S> Delivery<S> {
             device,
             logs: HashMap::new(),
             ready: VecDeque::new(),
+            stalled: Vec::new(),
+            held: HashSet::new(),
             window: Window::default(),
             behind: 0,
             caught_up_due: false,
         }
+    }
+
+    /// Takes in, before the states of a resume, which logs the client wants again and which not.
+    pub(crate) fn hold(
+        &mut self,
+        wanted: impl IntoIterator<Item = ConversationId>,
+        held: &[ConversationId],
+    ) {
+        for conversation in wanted {
+            self.held.remove(&conversation);
+        }
+        for conversation in held {
+            // The mailbox says whether the device exists: it is always read.
+            if *conversation != self.device.mailbox() && self.held.len() < HELD_MAX {
+                self.held.insert(*conversation);
+                self.forget(*conversation);
+            }
+        }
+        self.unstall();
+    }
+
+    /// Whether the device reads a log as a member.
+    pub(crate) fn is_in(&self, conversation: ConversationId) -> bool {
+        let is_mailbox = conversation == self.device.mailbox();
+        let log = self.logs.get(&conversation);
+        !is_mailbox && log.is_some_and(|log| log.end.is_none() && log.hold.is_none())
     }
 
     /// Takes a log in as it stands at a resume. `own` is where the device says
@@ -100,6 +138,9 @@ impl<S> Delivery<S> {
     /// cursor. A log already here goes on, from `own` if that is lower.
     pub(crate) fn handle_state(&mut self, state: &MemberState, own: Option<u64>, subscription: S) {
         let conversation = state.conversation;
+        if self.held.contains(&conversation) {
+            return;
+        }
         let stored = own.map_or(state.cursor, |own| own.min(state.cursor));
         let (position, acknowledged) = match self.logs.get(&conversation) {
             Some(present) => (
@@ -127,6 +168,7 @@ impl<S> Delivery<S> {
 
     /// A commit of the session's own was stored: the log begins there, unless it is here.
     pub(crate) fn begin(&mut self, conversation: ConversationId, seq: u64, subscription: S) {
+        self.held.remove(&conversation);
         self.forget_ended(conversation, seq);
         if let Entry::Vacant(place) = self.logs.entry(conversation) {
             place.insert(Log::new(seq, subscription));
@@ -138,6 +180,9 @@ impl<S> Delivery<S> {
 
     /// Begins a log that a delivered welcome opens, once that is acknowledged.
     pub(crate) fn open(&mut self, opened: Opened, subscription: S) {
+        if self.held.contains(&opened.conversation) {
+            return;
+        }
         self.forget_ended(opened.conversation, opened.after);
         let log = self
             .logs
@@ -198,6 +243,13 @@ impl<S> Delivery<S> {
             }
             if mailbox_first && conversation != mailbox {
                 self.ready.push_back(conversation);
+                continue;
+            }
+            let (envelopes, bytes) = log.under_way();
+            if !self.window.allows(envelopes, bytes) {
+                // What it waits for is kept with it; the next acknowledgement queues it again.
+                log.reading = Reading::Idle;
+                self.stalled.push(conversation);
                 continue;
             }
             let head = match std::mem::replace(&mut log.beyond, Beyond::UpTo(0)) {
@@ -312,7 +364,15 @@ impl<S> Delivery<S> {
         if conversation == self.device.mailbox() {
             self.release(seq);
         }
+        self.unstall();
         advanced.then_some(seq)
+    }
+
+    /// There is room again: logs that waited for it are looked at anew.
+    fn unstall(&mut self) {
+        for stalled in std::mem::take(&mut self.stalled) {
+            self.queue(stalled, Beyond::UpTo(0));
+        }
     }
 
     /// Whether to say now, once a resume, that everything was delivered.

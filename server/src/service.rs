@@ -4,9 +4,14 @@
 
 mod account;
 mod conversation;
+mod device;
 mod directory;
+mod join_link;
 mod key_package;
+mod link;
 mod login;
+mod profile;
+mod room;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,6 +51,8 @@ pub(crate) enum Effect {
         states: Vec<MemberState>,
         /// Where the device says that it stands.
         own: Vec<(ConversationId, u64)>,
+        /// Logs that are not to be delivered now.
+        held: Vec<ConversationId>,
     },
     /// A commit of its own was stored: its device reads this log from there on, if it did not before.
     Appended {
@@ -77,7 +84,7 @@ impl Answer {
     }
 }
 
-/// Answers a login.
+/// Answers what may be asked before a login.
 pub(crate) async fn log_in(
     server: Arc<Server>,
     connection: Connection,
@@ -87,6 +94,9 @@ pub(crate) async fn log_in(
         Request::Register(request) => account::register(&server, &connection, request).await,
         Request::PasswordLogin(request) => login::by_password(&server, request).await,
         Request::DeviceLogin(request) => login::by_device(&server, &connection, request).await,
+        Request::PutLinkOffer(request) => link::put_offer(&server, &connection, request).await,
+        Request::GetLinkAnswer(request) => link::get_answer(&server, &connection, request).await,
+        Request::GetBackup(request) => device::get_backup(&server, request).await,
         _ => Err(Refusal::new(ErrorCode::NotLoggedIn)),
     }
 }
@@ -112,16 +122,30 @@ pub(crate) async fn answer(
         Request::Resume(request) => conversation::resume(server, me, request).await,
         Request::GetGroupInfo(request) => conversation::get_group_info(server, me, request).await,
         Request::FindPair(request) => conversation::find_pair(server, me, request).await,
-        Request::Hello(_)
-        | Request::Register(_)
-        | Request::PasswordLogin(_)
-        | Request::DeviceLogin(_)
-        | Request::Append(_)
-        | Request::Acknowledge(_)
-        | Request::Ping(_)
-        | Request::Pong(_) => Err(Refusal::new(ErrorCode::Malformed)),
-        _ => Err(Refusal::malformed(
-            "This server does not know that request.",
-        )),
+        Request::Leave(request) => conversation::leave(server, me, request).await,
+        Request::GetTree(request) => conversation::get_tree(server, me, request).await,
+        other => answer_more(server, me, other).await,
+    }
+}
+
+/// The same for what people do less often.
+async fn answer_more(server: &Server, me: &Identity, request: Request) -> Result<Answer, Refusal> {
+    match request {
+        Request::SetVisibility(request) => profile::set_visibility(server, me, request).await,
+        Request::PutProfile(request) => profile::put_profile(server, me, request).await,
+        Request::GetSettings(_) => profile::get_settings(server, me).await,
+        Request::SetRoom(request) => room::set_room(server, me, request).await,
+        Request::ListRooms(request) => room::list_rooms(server, me, request).await,
+        Request::CreateJoinLink(request) => join_link::create(server, me, request).await,
+        Request::RevokeJoinLink(request) => join_link::revoke(server, me, request).await,
+        Request::ListJoinLinks(request) => join_link::list(server, me, request).await,
+        Request::RequestJoin(request) => join_link::request(server, me, request).await,
+        Request::AddDevice(request) => device::add(server, me, request).await,
+        Request::RevokeDevice(request) => device::revoke(server, me, request).await,
+        Request::PutBackup(request) => device::put_backup(server, me, request).await,
+        Request::GetLinkOffer(request) => link::get_offer(server, me, request).await,
+        Request::PutLinkAnswer(request) => link::put_answer(server, me, request).await,
+        // The rest is for another moment, or the session's own business.
+        _ => Err(Refusal::new(ErrorCode::Malformed)),
     }
 }

@@ -14,6 +14,7 @@ mod inbox;
 pub(crate) mod machine;
 mod outbox;
 mod requests;
+mod signals;
 mod work;
 
 use std::future::poll_fn;
@@ -40,6 +41,7 @@ use deadlines::{Deadlines, Due};
 use inbox::Inbox;
 use machine::Machine;
 use outbox::{Outbox, Written};
+use signals::Allowance;
 use work::Work;
 
 /// The exporter's label of device logins.
@@ -74,6 +76,10 @@ struct Session {
     deadlines: Deadlines,
     work: Work,
     delivery: Option<Box<Delivery<Subscription>>>,
+    /// From login to resume: tells when the device may have been ended.
+    watch: Option<Subscription>,
+    check_due: bool,
+    allowance: Allowance,
     online: Option<OnlineGuard>,
     asked_to_move: bool,
     ending: bool,
@@ -96,6 +102,9 @@ pub(crate) async fn run(server: Arc<Server>, stream: Box<TlsStream<TcpStream>>, 
         deadlines: Deadlines::new(Instant::now()),
         work: Work::default(),
         delivery: None,
+        watch: None,
+        check_due: false,
+        allowance: Allowance::default(),
         online: None,
         asked_to_move: false,
         ending: false,
@@ -112,6 +121,7 @@ pub(crate) async fn run(server: Arc<Server>, stream: Box<TlsStream<TcpStream>>, 
     }
     server.sessions.leave(number);
     session.delivery = None;
+    session.watch = None;
     if matches!(end, End::Said) {
         // A deadline: the peer may take nothing. Boxed, as idle sessions pay for the room otherwise.
         let goodbye = Box::pin(tokio::time::timeout(LINGER, session.say_goodbye()));
@@ -142,7 +152,7 @@ impl Session {
         }
         let mut moved = self.poll_work(cx)?;
         moved |= self.look(cx)?;
-        moved |= self.poll_deliveries();
+        moved |= self.poll_deliveries() | self.poll_check();
         moved |= self.poll_input(cx, now)?;
         match self.outbox.poll_write(&mut self.stream, cx) {
             Err(_) => return Err(End::PeerGone),
@@ -160,6 +170,8 @@ impl Session {
     fn look(&mut self, cx: &Context<'_>) -> Result<bool, End> {
         let (hints, wish) = self.bell.look(cx.waker());
         let mut moved = hints.all || !hints.logs.is_empty();
+        self.check_due |= moved && self.watch.is_some();
+        moved |= self.pass_on(hints.signals);
         if let Some(delivery) = &mut self.delivery {
             if hints.all {
                 delivery.handle_hint_for_all();

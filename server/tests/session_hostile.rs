@@ -339,7 +339,7 @@ async fn the_log_names_nobody() {
     let (alice, mut client) = Person::register("canary-7f3a", &deployment, &server).await;
     client.refused(alice.password_request()).await;
     client
-        .refused(Request::FindPair(wire::FindPair {
+        .refused(Request::GetAccount(wire::GetAccount {
             username: "canary-9c".to_owned(),
         }))
         .await;

@@ -7,7 +7,7 @@ mod store_support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sotto_server::store::{AccountError, ClaimError, NewKeyPackage, Taken, UserFilter};
+use sotto_server::store::{AccountError, ClaimError, Listing, NewKeyPackage, Taken, UserFilter};
 use store_support::*;
 
 fn package(number: u32, suite: u16) -> NewKeyPackage {
@@ -134,7 +134,7 @@ async fn devices_are_added_up_to_the_limit_and_ended_by_a_new_identity() {
     assert_eq!((row.identity_key, row.account), ([8; 32], alice.account));
     assert_eq!(
         store
-            .account(&alice.name)
+            .account(&alice.name, alice.account)
             .await
             .unwrap()
             .unwrap()
@@ -154,12 +154,18 @@ async fn listing_takes_prefixes_as_they_are() {
         store,
         database: _database,
     } = world().await;
-    for username in ["anna", "ann-b", "bert", "cleo_x", "cleozz"] {
+    for username in ["anna", "ann-b", "bert", "cleo_x"] {
         person(&store, username).await;
     }
+    let me = person(&store, "cleozz").await.account;
     let names = async |prefix: &str, after: &str, limit| {
         let page = store
-            .list_users(prefix, after, limit, UserFilter::All)
+            .list_users(
+                (me, Listing::Shown),
+                (prefix, after),
+                limit,
+                UserFilter::All,
+            )
             .await
             .unwrap();
         let names: Vec<String> = page.users.iter().map(|u| u.username.to_string()).collect();
@@ -197,13 +203,13 @@ async fn presence_is_seen_from_another_server_and_ends() {
     let World { store, database } = world().await;
     let other = open(database.url()).await;
     let alice = person(&store, "alice").await;
-    person(&store, "bob").await;
+    let bob = person(&store, "bob").await.account;
     let online = async || {
         let page = other
-            .list_users("", "", 9, UserFilter::Online)
+            .list_users((bob, Listing::Shown), ("", ""), 9, UserFilter::Online)
             .await
             .unwrap();
-        let account = other.account(&alice.name).await.unwrap().unwrap();
+        let account = other.account(&alice.name, bob).await.unwrap().unwrap();
         let listed = page.users.iter().any(|user| user.username == alice.name);
         assert!(page.users.len() <= 1);
         listed && account.online

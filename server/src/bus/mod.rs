@@ -18,7 +18,7 @@ use crate::store::connect::Task;
 use postgres::Outbox;
 use subscriptions::Subscriptions;
 
-pub use subscriptions::{Subscription, Wake};
+pub use subscriptions::{Signal, Subscription, Wake};
 
 /// Hints between servers. Cheap to clone; its tasks end with the last clone.
 #[derive(Clone)]
@@ -69,6 +69,14 @@ impl Bus {
     /// Whether anybody on this server waits for a log.
     pub(crate) fn is_awaited(&self, conversation: ConversationId) -> bool {
         self.inner.subscriptions.contains(conversation)
+    }
+
+    /// Passes a signal on to the sessions that read its log now, on all servers. Never waits; a
+    /// signal may be lost, and nothing looks for it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let signal = Arc::new(signal);
+        self.inner.subscriptions.signal(&signal);
+        self.inner.outbox.put_signal(signal);
     }
 
     fn tell(&self, conversation: ConversationId, head: Option<u64>) {

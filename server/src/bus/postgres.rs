@@ -2,7 +2,8 @@
 //!
 //! A payload is 8 bytes of the sending server in hexadecimal and either `*` (everything may have
 //! grown) or up to 200 hints in base64: an id, and the log's head in 8 bytes (0 where it is not
-//! known). Others' nonsense is dropped: a hint can at most wake.
+//! known); or `!` and one signal in base64: log, sending device, sealed bytes. Others' nonsense is
+//! dropped: a hint can at most wake, and a signal proves itself to its readers or is nothing.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,12 +12,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use sotto_protocol::ConversationId;
+use bytes::Bytes;
+use sotto_protocol::limits::SIGNAL_BYTES_MAX;
+use sotto_protocol::{ConversationId, DeviceId};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_postgres::{Client, Config, Statement};
 
-use super::subscriptions::{SHARDS, Subscriptions};
+use super::subscriptions::{SHARDS, Signal, Subscriptions};
 use crate::store::StoreError;
 use crate::store::connect::{self, Backoff, Link};
 
@@ -24,6 +27,8 @@ use crate::store::connect::{self, Backoff, Link};
 const HINTS_MAX: usize = 200;
 /// 24 bytes in base64.
 const HINT_CHARACTERS: usize = 32;
+/// Signals that may wait; more are forgotten.
+const SIGNALS_MAX: usize = 256;
 /// Hints that may wait; beyond it everybody is woken instead.
 const WAITING_MAX: usize = 50_000;
 /// Notifications that may wait to be read; beyond it everybody is woken instead.
@@ -48,6 +53,7 @@ pub(super) struct Outbox {
 #[derive(Default)]
 struct Waiting {
     heads: HashMap<ConversationId, Option<u64>>,
+    signals: Vec<Arc<Signal>>,
     overflowed: bool,
 }
 
@@ -67,6 +73,15 @@ impl Outbox {
             waiting.heads.insert(conversation, head);
         } else {
             waiting.overflowed = true;
+        }
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
+    pub(super) fn put_signal(&self, signal: Arc<Signal>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.signals.len() < SIGNALS_MAX {
+            waiting.signals.push(signal);
         }
         drop(waiting);
         self.filled.notify_one();
@@ -195,6 +210,16 @@ fn payloads(waiting: &Waiting, name: &str) -> Vec<String> {
         return vec![format!("{name}*")];
     }
     let hints: Vec<_> = waiting.heads.iter().collect();
+    let signals = waiting.signals.iter().map(|signal| {
+        let parts: [&[u8]; 3] = [
+            signal.conversation.as_bytes(),
+            signal.device.as_bytes(),
+            &signal.payload,
+        ];
+        let mut payload = format!("{name}!");
+        STANDARD_NO_PAD.encode_string(parts.concat(), &mut payload);
+        payload
+    });
     hints
         .chunks(HINTS_MAX)
         .map(|chunk| {
@@ -209,7 +234,20 @@ fn payloads(waiting: &Waiting, name: &str) -> Vec<String> {
             }
             payload
         })
+        .chain(signals)
         .collect()
+}
+
+fn signal_of(encoded: &str) -> Option<Signal> {
+    let mut bytes = Bytes::from(STANDARD_NO_PAD.decode(encoded).ok()?);
+    let fits = (33..=32 + SIGNAL_BYTES_MAX).contains(&bytes.len());
+    let head = fits.then(|| bytes.split_to(32))?;
+    let (conversation, device) = head.split_at_checked(16)?;
+    Some(Signal {
+        conversation: ConversationId::from_slice(conversation).ok()?,
+        device: DeviceId::from_slice(device).ok()?,
+        payload: bytes,
+    })
 }
 
 fn hear(payload: &str, subscriptions: &Subscriptions, name: &str) {
@@ -221,6 +259,12 @@ fn hear(payload: &str, subscriptions: &Subscriptions, name: &str) {
     }
     if hints == "*" {
         subscriptions.wake_all();
+        return;
+    }
+    if let Some(encoded) = hints.strip_prefix('!') {
+        if let Some(signal) = signal_of(encoded) {
+            subscriptions.signal(&Arc::new(signal));
+        }
         return;
     }
     for hint in hints.as_bytes().chunks(HINT_CHARACTERS) {
@@ -273,9 +317,16 @@ mod tests {
     use crate::bus::Wake;
 
     #[derive(Default)]
-    struct Heard(Mutex<HashMap<ConversationId, Option<u64>>>);
+    struct Heard(
+        Mutex<HashMap<ConversationId, Option<u64>>>,
+        Mutex<Vec<Signal>>,
+    );
 
     impl Wake for Heard {
+        fn signal(&self, signal: &Arc<Signal>) {
+            self.1.lock().unwrap().push(Signal::clone(signal));
+        }
+
         fn wake(&self, conversation: ConversationId, head: Option<u64>) {
             self.0.lock().unwrap().insert(conversation, head);
         }
@@ -314,6 +365,33 @@ mod tests {
         assert_eq!(heard.len(), 450);
         let heads = (0..4).map(|number| heard[&id(number)]);
         assert!(heads.eq([Some(7), None, Some(u64::MAX), Some(7)]));
+    }
+
+    #[test]
+    fn signals_are_heard_by_those_who_wait_fit_and_are_bounded() {
+        let outbox = Outbox::new();
+        let signal = |number| Signal {
+            conversation: id(number),
+            device: DeviceId::from_bytes([9; 16]),
+            payload: Bytes::from(vec![5; SIGNAL_BYTES_MAX]),
+        };
+        (0..1_000).for_each(|number| outbox.put_signal(Arc::new(signal(number))));
+        let payloads = payloads(&outbox.take(), "0123456789abcdef");
+        assert_eq!(payloads.len(), SIGNALS_MAX);
+        let map = Arc::new(Subscriptions::new());
+        let heard = Arc::new(Heard::default());
+        let _subscribed = Subscriptions::subscribe(&map, id(7), heard.clone());
+        for payload in &payloads {
+            assert!(payload.len() < 8000);
+            hear(payload, &map, "0123456789abcdef");
+            hear(payload, &map, "fedcba9876543210");
+        }
+        assert_eq!(*heard.1.lock().unwrap(), [signal(7)]);
+        let short = STANDARD_NO_PAD.encode([7; 32]);
+        let long = STANDARD_NO_PAD.encode([7; 33 + SIGNAL_BYTES_MAX]);
+        for nonsense in [short.as_str(), long.as_str(), "", "é", "'; --"] {
+            assert!(signal_of(nonsense).is_none());
+        }
     }
 
     #[test]

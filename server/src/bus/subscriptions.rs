@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sotto_protocol::ConversationId;
+use bytes::Bytes;
+use sotto_protocol::{ConversationId, DeviceId};
 
 /// Shards of the map: neighbours seldom wait for each other's lock, and one shard a time is polled.
 pub(super) const SHARDS: usize = 64;
@@ -15,6 +16,20 @@ pub trait Wake: Send + Sync {
     /// need: must return at once (note the id, notify a task). `head` is how far it has grown at
     /// least, where that is known: whoever has read up to there need not read again.
     fn wake(&self, conversation: ConversationId, head: Option<u64>);
+
+    /// A member says something for now only. Must return at once, and may forget it.
+    fn signal(&self, _signal: &Arc<Signal>) {}
+}
+
+/// Something that members say to those who are there at the moment: never stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// The log whose readers it is for.
+    pub conversation: ConversationId,
+    /// The sending device.
+    pub device: DeviceId,
+    /// Sealed; at most 1,024 bytes.
+    pub payload: Bytes,
 }
 
 #[derive(Default)]
@@ -108,17 +123,25 @@ impl Subscriptions {
 
     /// Wakes whoever waits for one log; outside the lock, so that a waker may let go of others.
     pub(super) fn wake(&self, conversation: ConversationId, head: Option<u64>) {
-        let wakers: Vec<_> = match self.shard(conversation).logs.get(&conversation) {
-            None => return,
-            Some(entry) => entry
-                .wakers
-                .iter()
-                .map(|(_, wake)| Arc::clone(wake))
-                .collect(),
-        };
-        for wake in wakers {
+        for wake in self.wakers(conversation) {
             wake.wake(conversation, head);
         }
+    }
+
+    /// Passes a signal on to whoever waits for its log.
+    pub(super) fn signal(&self, signal: &Arc<Signal>) {
+        for wake in self.wakers(signal.conversation) {
+            wake.signal(signal);
+        }
+    }
+
+    fn wakers(&self, conversation: ConversationId) -> Vec<Arc<dyn Wake>> {
+        let shard = self.shard(conversation);
+        let entry = shard.logs.get(&conversation);
+        entry.map_or_else(Vec::new, |entry| {
+            let wakers = entry.wakers.iter();
+            wakers.map(|(_, wake)| Arc::clone(wake)).collect()
+        })
     }
 
     /// Wakes everybody: hints were or may have been lost.

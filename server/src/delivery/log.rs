@@ -54,6 +54,7 @@ pub(super) struct Log<S> {
     /// What the hints since the start of the last read said.
     pub(super) beyond: Beyond,
     unacknowledged: VecDeque<(u64, usize)>,
+    unacknowledged_bytes: usize,
     _subscription: S,
 }
 
@@ -68,6 +69,7 @@ impl<S> Log<S> {
             reading: Reading::Idle,
             beyond: Beyond::UpTo(0),
             unacknowledged: VecDeque::new(),
+            unacknowledged_bytes: 0,
             _subscription: subscription,
         }
     }
@@ -80,6 +82,7 @@ impl<S> Log<S> {
     pub(super) fn handle_delivered(&mut self, seq: u64, bytes: usize) {
         self.position = seq;
         self.unacknowledged.push_back((seq, bytes));
+        self.unacknowledged_bytes += bytes;
     }
 
     /// Ends being behind when the goal is reached; says how many logs (0 or 1) did so.
@@ -91,6 +94,11 @@ impl<S> Log<S> {
         usize::from(reached)
     }
 
+    /// Envelopes and bytes that were delivered and not acknowledged.
+    pub(super) fn under_way(&self) -> (usize, usize) {
+        (self.unacknowledged.len(), self.unacknowledged_bytes)
+    }
+
     /// Takes out the sizes of what is acknowledged by `seq`.
     pub(super) fn take_acknowledged(&mut self, seq: u64) -> Vec<usize> {
         let mut sizes = Vec::new();
@@ -99,6 +107,7 @@ impl<S> Log<S> {
                 break;
             }
             self.unacknowledged.pop_front();
+            self.unacknowledged_bytes -= bytes;
             sizes.push(bytes);
         }
         if self.unacknowledged.is_empty() {

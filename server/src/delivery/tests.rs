@@ -114,7 +114,7 @@ fn the_window_stops_reading_until_acknowledged() {
     let mut seen = 0;
     while seen < 2_000 {
         let delivered = pump(&mut delivery, &logs);
-        assert!(!delivered.is_empty() && delivered.len() <= 512);
+        assert!(!delivered.is_empty() && delivered.len() <= 1024);
         seen = delivered.last().unwrap().1;
         assert!(delivery.poll_read().is_none());
         delivery.acknowledge(LOG, seen);
@@ -267,6 +267,65 @@ fn going_back_makes_no_hole() {
         pump(&mut delivery, &logs),
         (3..=9).map(|seq| (LOG, seq)).collect::<Vec<_>>()
     );
+}
+
+/// A log that is never acknowledged (an invitation that nobody answers) stops no other.
+#[test]
+fn logs_that_nobody_acknowledges_leave_room_for_others() {
+    let silent: Vec<_> = (10..18)
+        .map(|byte| ConversationId::from_bytes([byte; 16]))
+        .collect();
+    let mut logs: HashMap<_, Vec<_>> = silent
+        .iter()
+        .map(|id| (*id, (1..=3_000).map(|seq| entry(seq, PEER)).collect()))
+        .collect();
+    logs.insert(LOG, (1..=500).map(|seq| entry(seq, PEER)).collect());
+    let mut states: Vec<_> = silent.iter().map(|id| state(*id, 0, 3_000)).collect();
+    states.push(state(LOG, 0, 500));
+    let mut delivery = resumed(&states);
+    let mut seen = 0;
+    for _ in 0..2_000 {
+        for (conversation, seq) in pump(&mut delivery, &logs) {
+            if conversation == LOG {
+                seen = seq;
+                delivery.acknowledge(LOG, seq);
+            }
+        }
+        if seen == 500 {
+            break;
+        }
+    }
+    assert_eq!(seen, 500);
+    assert!(delivery.window.allows(0, 0), "there is still room");
+}
+
+#[test]
+fn a_held_log_is_not_delivered_until_it_is_named() {
+    let mut delivery = Delivery::new(ME);
+    delivery.hold([], &[LOG]);
+    delivery.handle_state(&state(LOG, 0, 3), None, ());
+    delivery.handle_resumed();
+    let logs = HashMap::from([(LOG, (1..=3).map(|seq| entry(seq, PEER)).collect::<Vec<_>>())]);
+    assert!(pump(&mut delivery, &logs).is_empty());
+    assert!(delivery.poll_caught_up() && !delivery.is_in(LOG));
+    // A welcome to it that comes meanwhile changes nothing.
+    let opened = Opened {
+        conversation: LOG,
+        after: 0,
+        welcome: 1,
+    };
+    delivery.open(opened, ());
+    delivery.hold([], &[]);
+    delivery.handle_state(&state(LOG, 0, 3), None, ());
+    assert!(pump(&mut delivery, &logs).is_empty());
+    delivery.hold([LOG], &[]);
+    delivery.handle_state(&state(LOG, 0, 3), Some(0), ());
+    delivery.handle_resumed();
+    assert_eq!(pump(&mut delivery, &logs).len(), 3);
+    assert!(delivery.is_in(LOG));
+    // What was delivered and is held now takes no room.
+    delivery.hold([], &[LOG]);
+    assert!(!delivery.is_in(LOG) && delivery.window.room() == Some(1024));
 }
 
 proptest! {

@@ -1,9 +1,9 @@
 //! How much a session may have delivered without acknowledgement.
 
 /// Envelopes.
-const ENVELOPES_MAX: u32 = 512;
+const ENVELOPES_MAX: u32 = 1024;
 /// Bytes of payload.
-const BYTES_MAX: usize = 512 * 1024;
+const BYTES_MAX: usize = 1024 * 1024;
 
 /// What was delivered and not acknowledged.
 #[derive(Default)]
@@ -17,6 +17,14 @@ impl Window {
     pub(super) fn room(&self) -> Option<u32> {
         let room = ENVELOPES_MAX.saturating_sub(self.envelopes);
         (room > 0 && self.bytes < BYTES_MAX).then_some(room)
+    }
+
+    /// Whether a log that has so much under way may have more: at most half of what there is with
+    /// what is left, so that logs which nobody acknowledges never take all of it from the others.
+    pub(super) fn allows(&self, envelopes: usize, bytes: usize) -> bool {
+        let left = ENVELOPES_MAX.saturating_sub(self.envelopes);
+        let left = usize::try_from(left).unwrap_or(0);
+        envelopes < left && bytes < BYTES_MAX.saturating_sub(self.bytes)
     }
 
     /// Counts an envelope in, if it fits. One alone always does, whatever its size.

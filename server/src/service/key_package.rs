@@ -6,7 +6,7 @@ use sotto_protocol::wire::{self, ClaimKeyPackages, PublishKeyPackages};
 use sotto_protocol::{DeploymentId, ErrorCode, Username};
 use sotto_roster::inspect_key_package;
 
-use super::Answer;
+use super::{Answer, directory};
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::server::Server;
@@ -97,6 +97,10 @@ pub(super) async fn claim(
         Username::parse(&request.username).map_err(|_| Refusal::new(ErrorCode::NameInvalid))?;
     let ciphersuite = u16::try_from(request.ciphersuite)
         .map_err(|_| Refusal::malformed("A ciphersuite is a number of 16 bits."))?;
+    let found = server.store.account(&username, me.account).await?;
+    if !directory::is_seen(server, found.as_ref()) {
+        directory::take_lookup(server, me).await?;
+    }
     let claimed = server
         .store
         .claim_key_packages(me.account, &username, ciphersuite)

@@ -101,7 +101,7 @@ pub(super) fn own_certificate(
 }
 
 /// Adds the device, unless the account has it already.
-async fn enter_device(
+pub(super) async fn enter_device(
     server: &Server,
     account: AccountId,
     certificate: &DeviceCertificate,

@@ -1,15 +1,18 @@
 //! What others tell a session: logs that may have grown, and what the server
 //! wants of it. Others only ring; the session looks when its task is polled.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use sotto_protocol::ConversationId;
 
-use crate::bus::Wake;
+use crate::bus::{Signal, Wake};
 
 /// Hints kept apart; with more, every log counts as hinted.
 const HINTS_MAX: usize = 256;
+
+/// Signals kept; more are forgotten.
+const SIGNALS_MAX: usize = 64;
 
 /// What the server wants of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -33,6 +36,8 @@ pub(crate) struct Hints {
     pub(crate) logs: Vec<(ConversationId, Option<u64>)>,
     /// Whether every log counts as hinted.
     pub(crate) all: bool,
+    /// What members say for now only.
+    pub(crate) signals: Vec<Arc<Signal>>,
 }
 
 impl Hints {
@@ -99,6 +104,19 @@ impl Wake for Bell {
             let mut inner = self.inner();
             if !inner.hints.all {
                 inner.hints.add(conversation, head);
+            }
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn signal(&self, signal: &Arc<Signal>) {
+        let waker = {
+            let mut inner = self.inner();
+            if inner.hints.signals.len() < SIGNALS_MAX {
+                inner.hints.signals.push(Arc::clone(signal));
             }
             inner.waker.take()
         };

@@ -7,7 +7,8 @@
 //! | LoggedIn   | no    | no     | yes        | → Resumed   | yes                         |
 //! | Resumed    | no    | no     | yes        | yes         | yes                         |
 //!
-//! *Register, PasswordLogin, DeviceLogin. Deliveries happen in Resumed only.
+//! *Register, PasswordLogin, DeviceLogin; and what a device asks that has no login yet:
+//! PutLinkOffer, GetLinkAnswer, GetBackup. Deliveries happen in Resumed only.
 //! The machine reads no clock and no bytes; it carries out nothing itself.
 
 use sotto_protocol::frame::FrameLimit;
@@ -95,13 +96,19 @@ impl Machine {
         match (body, &self.phase) {
             (Body::Ping(_) | Body::Pong(_), _) | (Body::Hello(_), Phase::Greeting) => Ok(()),
             (Body::Hello(_), _) => late,
-            (Body::Register(_) | Body::PasswordLogin(_) | Body::DeviceLogin(_), phase) => {
-                match phase {
-                    Phase::Greeting => early,
-                    Phase::Anonymous { .. } => Ok(()),
-                    Phase::LoggedIn(_) | Phase::Resumed(_) => late,
-                }
-            }
+            (
+                Body::Register(_)
+                | Body::PasswordLogin(_)
+                | Body::DeviceLogin(_)
+                | Body::PutLinkOffer(_)
+                | Body::GetLinkAnswer(_)
+                | Body::GetBackup(_),
+                phase,
+            ) => match phase {
+                Phase::Greeting => early,
+                Phase::Anonymous { .. } => Ok(()),
+                Phase::LoggedIn(_) | Phase::Resumed(_) => late,
+            },
             (_, Phase::LoggedIn(_) | Phase::Resumed(_)) => Ok(()),
             (_, Phase::Greeting | Phase::Anonymous { .. }) => early,
         }

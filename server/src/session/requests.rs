@@ -73,6 +73,7 @@ impl Session {
             }
             Request::Hello(hello) => self.greet(id, &hello),
             Request::Append(request) => self.append(id, request),
+            Request::Signal(request) => self.signal(id, &request),
             request if self.work.is_appending() => self.work.hold(id, request),
             request => self.start(id, request),
         }
@@ -119,11 +120,12 @@ impl Session {
                 _ => None,
             },
         };
-        self.work.start_request(
-            id,
-            Kind::Login,
-            service::log_in(server, connection, request),
-        );
+        let kind = match &request {
+            Request::PutLinkOffer(_) | Request::GetLinkAnswer(_) => Kind::Other,
+            _ => Kind::Login,
+        };
+        self.work
+            .start_request(id, kind, service::log_in(server, connection, request));
     }
 
     fn append(&mut self, id: u64, request: wire::Append) {
@@ -198,10 +200,11 @@ impl Session {
             Effect::LoggedIn(identity) => {
                 self.online = Some(self.server.store.online(identity.device));
                 self.server.metrics.sessions.inc();
+                self.watch = Some(self.subscribe(identity.device.mailbox()));
                 self.machine.handle_logged_in(*identity);
             }
             Effect::LoggedOut => self.ending = true,
-            Effect::Resumed { states, own } => self.resume(&states, &own),
+            Effect::Resumed { states, own, held } => self.resume(&states, &own, &held),
             Effect::Appended { conversation, seq } => {
                 let subscription = self.subscribe(conversation);
                 if let Some(delivery) = &mut self.delivery {
@@ -211,7 +214,12 @@ impl Session {
         }
     }
 
-    fn resume(&mut self, states: &[MemberState], own: &[(ConversationId, u64)]) {
+    fn resume(
+        &mut self,
+        states: &[MemberState],
+        own: &[(ConversationId, u64)],
+        held: &[ConversationId],
+    ) {
         let Some(identity) = self.machine.identity() else {
             return;
         };
@@ -220,12 +228,15 @@ impl Session {
             .take()
             .unwrap_or_else(|| Box::new(Delivery::new(identity.device)));
         let own: std::collections::HashMap<_, _> = own.iter().copied().collect();
+        delivery.hold(own.keys().copied(), held);
         for state in states {
             let subscription = self.subscribe(state.conversation);
             delivery.handle_state(state, own.get(&state.conversation).copied(), subscription);
         }
         delivery.handle_resumed();
         self.machine.handle_resumed();
+        // Its mailbox is read from here on, and says the same.
+        self.watch = None;
         self.delivery = Some(delivery);
     }
 
@@ -260,8 +271,11 @@ impl Session {
     }
 
     fn handle_read(&mut self, request: ReadRequest, result: Result<ReadResult, StoreError>) {
-        let (Some(delivery), Some(identity)) = (&mut self.delivery, self.machine.identity()) else {
+        let Some(identity) = self.machine.identity() else {
             return;
+        };
+        let Some(delivery) = &mut self.delivery else {
+            return self.handle_checked(&result);
         };
         let read = match result {
             Ok(read) => read,

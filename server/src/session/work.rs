@@ -215,9 +215,12 @@ async fn read(
     let may_have_changed = if is_mailbox {
         entries.is_empty()
     } else {
-        entries
-            .iter()
-            .any(|entry| entry.kind == EnvelopeKind::Commit && entry.sender_device != device)
+        entries.iter().any(|entry| match entry.kind {
+            EnvelopeKind::Commit => entry.sender_device != device,
+            // Of another device of the account, perhaps.
+            EnvelopeKind::Leave => true,
+            _ => false,
+        })
     };
     if !may_have_changed {
         return Ok(ReadResult {

@@ -7,6 +7,7 @@ use deadpool_postgres::Transaction;
 use sha2::{Digest, Sha256};
 use sotto_protocol::limits::DEVICES_PER_ACCOUNT_MAX;
 use sotto_protocol::{DeviceId, Username};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::error::{AccountError, StoreError};
@@ -21,7 +22,7 @@ const NEW_ACCOUNT: &str = "\
     INSERT INTO account (username, skeleton, authentication_hash, identity_key)
     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING id";
 
-const LOCK_ACCOUNT: &str = "SELECT identity_key FROM account WHERE id = $1 FOR UPDATE";
+pub(super) const LOCK_ACCOUNT: &str = "SELECT identity_key FROM account WHERE id = $1 FOR UPDATE";
 
 const DEVICES: &str = "SELECT id, device_key FROM device WHERE account_id = $1";
 
@@ -228,6 +229,29 @@ impl Store {
             certificate: Bytes::copy_from_slice(column(&row, 4)?),
             disabled: column(&row, 5)?,
         }))
+    }
+
+    /// The encoded certificates of those of these devices that exist.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn certificates(
+        &self,
+        devices: &[DeviceId],
+    ) -> Result<HashMap<DeviceId, Bytes>, StoreError> {
+        let ids: Vec<&[u8]> = devices.iter().map(|d| d.as_bytes().as_slice()).collect();
+        let rows = self
+            .many(
+                "SELECT id, certificate FROM device WHERE id = ANY($1::bytea[])",
+                &[&ids],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let id = DeviceId::from_bytes(fixed(column(row, 0)?)?);
+                Ok((id, Bytes::copy_from_slice(column(row, 1)?)))
+            })
+            .collect()
     }
 
     /// Removes a device with its key packages and mailbox. Its leaves stay in their groups until

@@ -12,6 +12,7 @@
 use sha2::{Digest, Sha256};
 use sotto_protocol::wire::{EnvelopeKind, MailboxWelcome};
 use sotto_protocol::{ConversationId, DeviceId};
+use sotto_roster::Access;
 use tokio_postgres::error::SqlState;
 
 use super::connect::Link;
@@ -31,26 +32,28 @@ const STORED: &str = "\
     SELECT seq, epoch, (extract(epoch FROM stored_at) * 1000)::bigint FROM envelope
     WHERE conversation_id = $1 AND sender_device = $2 AND client_id = $3";
 
-/// Whether the device is a member, or of an account that has a leaf and joins by itself.
+/// Whether the device is a member, or joins by itself: into a public group, or as one of an
+/// account that has a leaf. The commit was judged against this very epoch.
 const MAY_SEND: &str = "\
     SELECT EXISTS (SELECT FROM member WHERE conversation_id = $1 AND device_id = $2
                    AND left_at_seq IS NULL AND NOT gone)
-        OR ($3 AND EXISTS (SELECT FROM member m JOIN device d ON d.account_id = m.account_id
-                   WHERE m.conversation_id = $1 AND d.id = $2 AND m.left_at_seq IS NULL))";
+        OR ($3 AND (EXISTS (SELECT FROM conversation WHERE id = $1 AND public)
+                    OR EXISTS (SELECT FROM member m JOIN device d ON d.account_id = m.account_id
+                   WHERE m.conversation_id = $1 AND d.id = $2 AND m.left_at_seq IS NULL)))";
 
 const INSERT: &str = "\
-    INSERT INTO conversation (id, kind, generation, epoch, head, pair_low, pair_high)
-    VALUES ($1, 1, 0, 0, 0, $2, $3) ON CONFLICT DO NOTHING";
+    INSERT INTO conversation (id, kind, generation, epoch, head, pair_low, pair_high, public)
+    VALUES ($1, 1, 0, 0, 0, $2, $3, $4) ON CONFLICT DO NOTHING";
 
 const PAIR: &str = "SELECT id FROM conversation WHERE pair_low = $1 AND pair_high = $2";
 
 const UPDATE: &str = "\
     WITH public AS (
-        INSERT INTO group_state (conversation_id, group_state, group_info, seq)
-        VALUES ($1, $5, $6, $4)
+        INSERT INTO group_state (conversation_id, group_state, group_info, seq, policy)
+        VALUES ($1, $5, $6, $4, $11)
         ON CONFLICT (conversation_id) DO UPDATE SET
             group_state = excluded.group_state, group_info = excluded.group_info,
-            seq = excluded.seq
+            seq = excluded.seq, policy = excluded.policy
     ), entry AS (
         INSERT INTO envelope (conversation_id, seq, generation, epoch, kind, sender_device,
                               client_id, payload, stored_at)
@@ -59,10 +62,11 @@ const UPDATE: &str = "\
     UPDATE conversation SET generation = $2, epoch = $3, head = $4 WHERE id = $1";
 
 /// Adds devices at the commit ($3). They read what follows it; the committer, which has not seen
-/// it stored, reads it too. One that is a member stays where it is unless it joins anew ($5).
+/// it stored, reads it too, and came in by its own will: it counts as in since before. One that is a member stays where it is unless it joins anew ($5).
 const ADD: &str = "\
     INSERT INTO member (conversation_id, device_id, account_id, cursor, joined_at_seq)
-    SELECT $1, d.id, d.account_id, CASE WHEN d.id = $4 THEN $3::bigint - 1 ELSE $3 END, $3
+    SELECT $1, d.id, d.account_id, CASE WHEN d.id = $4 THEN $3::bigint - 1 ELSE $3 END,
+           CASE WHEN d.id = $4 THEN $3::bigint - 1 ELSE $3 END
     FROM unnest($2::bytea[]) AS i (id) JOIN device d ON d.id = i.id
     ON CONFLICT (conversation_id, device_id) DO UPDATE SET
         cursor = CASE WHEN member.left_at_seq IS NULL AND NOT member.gone AND NOT $5
@@ -158,7 +162,12 @@ impl CommitWork {
     pub(super) fn bytes(&self) -> usize {
         let payload = self.payload();
         let welcomes: usize = payload.welcomes.iter().map(|w| w.welcome.len()).sum();
-        payload.commit.len() + payload.group_state.len() + payload.group_info.len() + welcomes
+        let tree = payload.tree.as_ref().map_or(0, bytes::Bytes::len);
+        payload.commit.len()
+            + payload.group_state.len()
+            + payload.group_info.len()
+            + welcomes
+            + tree
     }
 
     /// The logs that it makes grow.
@@ -303,8 +312,9 @@ async fn insert(link: &mut Link, new: &NewConversation) -> Result<(), Failed> {
     let statement = link.prepare(INSERT).await?;
     let (low, high) = new.pair.map(ordered).unzip();
     let id = new.conversation.as_bytes().as_slice();
+    let public = new.access == Access::Public;
     link.client()
-        .execute(&statement, &[&id, &low, &high])
+        .execute(&statement, &[&id, &low, &high, &public])
         .await?;
     Ok(())
 }
@@ -435,9 +445,11 @@ async fn apply(link: &mut Link, work: &CommitWork, log: &Locked) -> Result<(), F
                 &payload.sender_device.as_bytes().as_slice(),
                 &payload.client_id.as_bytes().as_slice(),
                 &payload.commit.as_ref(),
+                &payload.policy.as_ref(),
             ],
         )
         .await?;
+    keep_tree(link, work, log.id).await?;
     let (remove, removed, added, anew) = match work {
         CommitWork::Continue(commit) => (REMOVE, &commit.removed, &commit.added, true),
         CommitWork::Begin(new) => (REMOVE_OTHERS, &new.members, &new.members, false),
@@ -462,6 +474,23 @@ async fn apply(link: &mut Link, work: &CommitWork, log: &Locked) -> Result<(), F
         Some(device) => Err(CommitError::UnknownDevice { device: *device }.into()),
         None => Ok(()),
     }
+}
+
+/// Keeps the ratchet tree that welcomes without one lead to.
+async fn keep_tree(link: &mut Link, work: &CommitWork, id: ConversationId) -> Result<(), Failed> {
+    let Some(tree) = &work.payload().tree else {
+        return Ok(());
+    };
+    let keep = link.prepare(super::tree::KEEP).await?;
+    let id = id.as_bytes().as_slice();
+    let (generation, epoch) = (
+        signed_generation(work.generation()),
+        signed(work.next_epoch()),
+    );
+    link.client()
+        .execute(&keep, &[&id, &generation, &epoch, &tree.as_ref()])
+        .await?;
+    Ok(())
 }
 
 /// Puts the welcomes into the mailboxes.

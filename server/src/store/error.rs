@@ -98,6 +98,19 @@ pub enum AppendError {
     OutcomeUnknown,
 }
 
+impl From<StoreError> for AppendError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::Unavailable,
+            StoreError::Unknown => Self::OutcomeUnknown,
+            StoreError::Corrupt(_) | StoreError::SchemaVersion { .. } => {
+                tracing::error!(%error, "entry not appended");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
 /// Why a commit was not appended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {

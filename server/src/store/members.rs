@@ -18,6 +18,20 @@ const ACCOUNT_IN: &str = "\
         WHERE conversation_id = $1 AND account_id = $2 AND left_at_seq IS NULL)
     AND EXISTS (SELECT FROM conversation WHERE id = $1 AND kind = 1)";
 
+const POLICY: &str = "\
+    SELECT c.generation, g.policy
+    FROM conversation c JOIN group_state g ON g.conversation_id = c.id WHERE c.id = $1";
+
+const DEVICE_IN: &str = "\
+    SELECT FROM member m JOIN conversation c ON c.id = m.conversation_id AND c.kind = 1
+    WHERE m.conversation_id = $1 AND m.device_id = $2 AND m.left_at_seq IS NULL AND NOT m.gone";
+
+const ACCOUNTS_IN: &str = "\
+    SELECT NOT EXISTS (
+        SELECT FROM device d WHERE d.id = ANY($2::bytea[]) AND NOT EXISTS (
+            SELECT FROM member m WHERE m.conversation_id = $1 AND m.account_id = d.account_id
+                AND m.left_at_seq IS NULL))";
+
 const PAIR: &str = "SELECT id FROM conversation WHERE pair_low = $1 AND pair_high = $2";
 
 const STATES: &str = "\
@@ -68,6 +82,57 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let id = conversation.as_bytes().as_slice();
         match self.one(ACCOUNT_IN, &[&id, &account.0]).await? {
+            Some(row) => column(&row, 0),
+            None => Ok(false),
+        }
+    }
+
+    /// The encoded policy of a conversation, and its generation; `None` when there is no such
+    /// conversation. Empty where the state is older than the column.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn policy(
+        &self,
+        conversation: ConversationId,
+    ) -> Result<Option<(u32, Bytes)>, StoreError> {
+        let id = conversation.as_bytes().as_slice();
+        let Some(row) = self.one(POLICY, &[&id]).await? else {
+            return Ok(None);
+        };
+        let generation: i32 = column(&row, 0)?;
+        let policy = Bytes::copy_from_slice(column(&row, 1)?);
+        Ok(Some((u32::try_from(generation).unwrap_or(0), policy)))
+    }
+
+    /// Whether a device is in a conversation, or invited to it.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn is_device_in(
+        &self,
+        conversation: ConversationId,
+        device: DeviceId,
+    ) -> Result<bool, StoreError> {
+        let (id, device) = (conversation.as_bytes(), device.as_bytes());
+        let row = self
+            .one(DEVICE_IN, &[&id.as_slice(), &device.as_slice()])
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Whether each of these devices is of an account that is in the conversation.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn are_accounts_in(
+        &self,
+        conversation: ConversationId,
+        devices: &[DeviceId],
+    ) -> Result<bool, StoreError> {
+        let id = conversation.as_bytes().as_slice();
+        let ids: Vec<&[u8]> = devices.iter().map(|d| d.as_bytes().as_slice()).collect();
+        match self.one(ACCOUNTS_IN, &[&id, &ids]).await? {
             Some(row) => column(&row, 0),
             None => Ok(false),
         }
@@ -151,7 +216,23 @@ impl Store {
         })
     }
 
-    async fn one(
+    pub(super) async fn many(
+        &self,
+        sql: &str,
+        params: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let client = self.pooled().await?;
+        let statement = client
+            .prepare_cached(sql)
+            .await
+            .map_err(StoreError::from_db)?;
+        client
+            .query(&statement, params)
+            .await
+            .map_err(StoreError::from_db)
+    }
+
+    pub(super) async fn one(
         &self,
         sql: &str,
         params: &[&(dyn tokio_postgres::types::ToSql + Sync)],

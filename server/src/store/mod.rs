@@ -9,20 +9,28 @@
 //! `recent`), the flusher (`flush`: cursors and presence). `sweep` deletes what everybody has.
 
 mod accounts;
+mod backup;
 mod commit;
 pub(crate) mod connect;
 mod cursors;
 mod error;
 mod flush;
+mod join_link;
 mod key_packages;
+mod leave;
 mod limit;
+mod link;
 mod listing;
 mod log;
 mod members;
+mod notice;
 mod presence;
+mod profile;
 mod read;
 mod recent;
+mod room;
 mod sweep;
+mod tree;
 mod types;
 mod writer;
 
@@ -42,9 +50,14 @@ use connect::{Profile, Task};
 use cursors::Cursors;
 use presence::Presence;
 
+pub use backup::{BackupError, StoredBackup};
 pub use error::{AccountError, AppendError, ClaimError, CommitError, StoreError};
+pub use join_link::{JoinError, NewJoinLink, StoredJoinLink};
+pub use leave::LeaveError;
 pub use presence::OnlineGuard;
+pub use profile::{Profile as AccountProfile, Shows};
 pub use read::LogRead;
+pub use room::{ListedRoom, NewRoom, RoomError};
 pub use types::*;
 
 /// How long a verb waits for a connection of the pool.

@@ -22,11 +22,24 @@ const START: &str = "\
     WITH seen AS (
         UPDATE device SET last_seen = current_date
         WHERE id = ANY($1::bytea[]) AND last_seen < current_date
+    ), minute AS (
+        INSERT INTO last_seen (account_id, at)
+        SELECT DISTINCT account_id, date_trunc('minute', now()) FROM device
+        WHERE id = ANY($1::bytea[]) ORDER BY account_id
+        ON CONFLICT (account_id) DO UPDATE SET at = excluded.at WHERE last_seen.at < excluded.at
     )
     INSERT INTO session (device_id, node_id) SELECT id, $2 FROM unnest($1::bytea[]) AS i (id)
     ON CONFLICT DO NOTHING";
 
-const END: &str = "DELETE FROM session WHERE node_id = $2 AND device_id = ANY($1::bytea[])";
+/// Accounts are locked in the order of their numbers, so that no two servers wait for each other.
+const END: &str = "\
+    WITH minute AS (
+        INSERT INTO last_seen (account_id, at)
+        SELECT DISTINCT account_id, date_trunc('minute', now()) FROM device
+        WHERE id = ANY($1::bytea[]) ORDER BY account_id
+        ON CONFLICT (account_id) DO UPDATE SET at = excluded.at WHERE last_seen.at < excluded.at
+    )
+    DELETE FROM session WHERE node_id = $2 AND device_id = ANY($1::bytea[])";
 
 const LEAVE: &str = "\
     WITH sessions AS (DELETE FROM session WHERE node_id = $1)

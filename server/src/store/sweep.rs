@@ -57,13 +57,22 @@ const OLD_ENVELOPES: &str = "\
         SELECT ctid FROM envelope WHERE stored_at < now() - $1 * interval '1 second' LIMIT 10000))";
 
 /// What else has expired, each statement bounded by what can pile up between two runs.
-const EXPIRED: [&str; 5] = [
+const EXPIRED: [&str; 9] = [
     "DELETE FROM key_package WHERE reference IN (
         SELECT reference FROM key_package WHERE not_after < now() LIMIT 10000)",
     "DELETE FROM rate_limit WHERE key IN (
         SELECT key FROM rate_limit WHERE resets_at < now() LIMIT 50000)",
     "DELETE FROM invite WHERE expires_at < now() - interval '30 days'",
-    "DELETE FROM member WHERE left_at_seq IS NOT NULL AND (gone OR cursor >= left_at_seq)",
+    // Whoever left and has nothing more to read, because it was read or has expired.
+    "DELETE FROM member m WHERE m.left_at_seq IS NOT NULL AND (
+        m.gone OR m.cursor >= m.left_at_seq OR NOT EXISTS (
+            SELECT FROM envelope e WHERE e.conversation_id = m.conversation_id
+              AND e.seq > m.cursor AND e.seq <= m.left_at_seq))",
+    "DELETE FROM join_link WHERE expires_at < now()",
+    "DELETE FROM link_relay WHERE stored_at < now() - interval '10 minutes'",
+    // A welcome expires with its mailbox; one that was read came with the tree soon.
+    "DELETE FROM group_tree WHERE stored_at < now() - interval '14 days'",
+    "DELETE FROM last_seen l WHERE NOT EXISTS (SELECT FROM account a WHERE a.id = l.account_id)",
     "WITH dead AS (
         DELETE FROM node WHERE heartbeat_at < now() - interval '1 minute'
     )

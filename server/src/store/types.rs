@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
+use sotto_roster::Access;
 
 /// An account: the database's own number for it, never sent to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,6 +87,12 @@ pub struct AccountRow {
     pub certificates: Vec<Bytes>,
     /// Whether a session of it is live on some server.
     pub online: bool,
+    /// When it was last there, to the minute; milliseconds since 1970 UTC; 0 for unknown.
+    pub last_seen_ms: u64,
+    /// Whether it shares a conversation that is not public with whoever asks, or is who asks.
+    pub is_contact: bool,
+    /// What it shows, and what it published.
+    pub profile: super::profile::Profile,
 }
 
 /// Which accounts a listing names.
@@ -97,13 +104,28 @@ pub enum UserFilter {
     Online,
 }
 
-/// One account of a listing.
+/// Whom a listing may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Whoever shows itself, and whoever asks.
+    Shown,
+    /// Only those of them who share a conversation with whoever asks.
+    Contacts,
+}
+
+/// One account of a listing: only what it shows.
 #[derive(Clone)]
 pub struct ListedUser {
     /// The name.
     pub username: Username,
-    /// Whether a session of it is live on some server.
+    /// Whether a session of it is live on some server, and it shows that.
     pub online: bool,
+    /// When it was last there, if it shows that; as in [`AccountRow`].
+    pub last_seen_ms: u64,
+    /// The name that it published.
+    pub display_name: String,
+    /// The status that it published.
+    pub status: String,
 }
 
 /// A page of accounts, sorted by name.
@@ -198,6 +220,10 @@ pub struct CommitPayload {
     pub group_state: Bytes,
     /// The MLS `GroupInfo` after the commit.
     pub group_info: Bytes,
+    /// The encoded policy after the commit.
+    pub policy: Bytes,
+    /// The ratchet tree after the commit, where the welcomes do not hold it.
+    pub tree: Option<Bytes>,
     /// One for each device that the commit adds (none for one that joined by itself).
     pub welcomes: Vec<DeviceWelcome>,
 }
@@ -231,6 +257,8 @@ pub struct NewConversation {
     pub members: Vec<DeviceId>,
     /// The two accounts of a two-person conversation, in any order.
     pub pair: Option<(AccountId, AccountId)>,
+    /// Who may come in alone.
+    pub access: Access,
     /// The rest.
     pub payload: CommitPayload,
 }

@@ -115,6 +115,8 @@ pub(crate) fn commit_payload(sender: &Person, welcomed: &[DeviceId]) -> CommitPa
         commit: Bytes::from_static(b"commit"),
         group_state: Bytes::from_static(b"state"),
         group_info: Bytes::from_static(b"info"),
+        policy: Bytes::new(),
+        tree: None,
         welcomes: welcomed
             .iter()
             .map(|device| DeviceWelcome {
@@ -133,6 +135,7 @@ pub(crate) fn conversation(people: &[&Person]) -> NewConversation {
         generation: 0,
         members: people.iter().map(|p| p.device).collect(),
         pair: None,
+        access: sotto_roster::Access::Closed,
         payload: commit_payload(people[0], &others),
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 pub mod client;
+pub mod group;
 pub mod person;
 
 use std::net::SocketAddr;

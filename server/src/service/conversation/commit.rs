@@ -1,6 +1,7 @@
 //! Commits: read, judged, and only then ordered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sotto_protocol::limits::HANDSHAKE_BYTES_MAX;
@@ -8,11 +9,12 @@ use sotto_protocol::wire::server_frame::Body as Response;
 use sotto_protocol::wire::{self, AppendCommit, CreateConversation, Welcome};
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, ErrorCode, Username};
 use sotto_roster::{
-    Applied, CommitError, DeviceCertificate, PublicConversation, Roster, Rules, authorize_rebuild,
+    Access, Applied, CommitError, Denied, DeviceCertificate, PublicConversation, Roster, Rules,
+    authorize_rebuild, holds_tree,
 };
 
 use super::super::{Answer, Effect};
-use super::{client_id, conversation_id};
+use super::{client_id, conversation_id, policy};
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::server::Server;
@@ -22,10 +24,31 @@ use crate::store::{
     GroupState, NewConversation,
 };
 
+const HOUR: Duration = Duration::from_secs(3600);
+/// Public groups that one account may enter in an hour: each coming in is a commit for everybody.
+const JOINS_PER_HOUR: u32 = 60;
+
 /// A judged commit and the state that it leads to.
 struct Judged {
     applied: Applied,
     group_state: Bytes,
+    policy: Bytes,
+    /// The ratchet tree, where the group info and so the welcomes do not hold it.
+    tree: Option<Bytes>,
+}
+
+impl Judged {
+    fn new(group: &PublicConversation, applied: Applied, info: &[u8]) -> Result<Self, Refusal> {
+        let invited = applied.added.len() > usize::from(applied.external);
+        let tree = (invited && !holds_tree(info)).then(|| group.export_tree());
+        let tree = tree.transpose().map_err(refused)?;
+        Ok(Self {
+            group_state: group.to_bytes().into(),
+            policy: applied.after.policy.encode().into(),
+            tree: tree.map(Bytes::from),
+            applied,
+        })
+    }
 }
 
 /// AppendCommit.
@@ -39,7 +62,10 @@ pub(in crate::service) async fn append_commit(
     check_sizes(&[&request.commit, &request.group_info], &request.welcomes)?;
     let unknown = Refusal::new(ErrorCode::UnknownConversation);
     if !server.store.is_account_in(conversation, me.account).await? {
-        return Err(unknown);
+        // An external commit, or nothing that could be allowed.
+        policy::may_enter(server, me, conversation).await?;
+        let key: [&[u8]; 2] = [b"room-join", &me.account.to_key()];
+        server.take(&key, HOUR, JOINS_PER_HOUR).await?;
     }
     let state = server
         .store
@@ -73,6 +99,8 @@ pub(in crate::service) async fn append_commit(
         commit,
         group_state: judged.group_state,
         group_info,
+        policy: judged.policy,
+        tree: judged.tree,
         welcomes,
     };
     let removed = device_ids(&judged.applied.removed);
@@ -122,6 +150,11 @@ pub(in crate::service) async fn create(
     let members: Vec<_> = after.leaves.values().cloned().collect();
     let identities = check_registered(server, &members).await?;
     if let Some(present) = present {
+        // Whoever left by a statement stays out, although a leaf may still be in the old group.
+        let devices = device_ids(&members);
+        if !server.store.are_accounts_in(conversation, &devices).await? {
+            return Err(Refusal::new(ErrorCode::NotAllowed));
+        }
         judge_rebuild(
             server,
             &present,
@@ -135,7 +168,11 @@ pub(in crate::service) async fn create(
         conversation,
         generation,
         members: device_ids(&members),
-        pair: pair_of(server, after).await?,
+        pair: pair_of(server, me, after).await?,
+        access: match after.policy.group_rules() {
+            Some(rules) => rules.access,
+            None => Access::Closed,
+        },
         payload: CommitPayload {
             sender_device: me.device,
             inviter: me.username.clone(),
@@ -143,6 +180,8 @@ pub(in crate::service) async fn create(
             commit: request.commit.into(),
             group_state: judged.group_state,
             group_info: request.next_group_info.into(),
+            policy: judged.policy,
+            tree: judged.tree,
             welcomes: welcomes_for(&judged.applied, me.device, request.welcomes)?,
         },
     };
@@ -171,10 +210,7 @@ async fn judge_next(
             let applied = group
                 .apply_commit(&commit, &group_info, &client_id, now_ms)
                 .map_err(refused)?;
-            Ok(Judged {
-                applied,
-                group_state: group.to_bytes().into(),
-            })
+            Judged::new(&group, applied, &group_info)
         })
         .await
 }
@@ -199,10 +235,7 @@ async fn judge_new(
             let applied = group
                 .apply_commit(&commit, &next, &client_id, now_ms)
                 .map_err(refused)?;
-            Ok(Judged {
-                applied,
-                group_state: group.to_bytes().into(),
-            })
+            Judged::new(&group, applied, &next)
         })
         .await
 }
@@ -296,6 +329,7 @@ fn answer(server: &Server, conversation: ConversationId, appended: Appended) -> 
 fn refused(error: CommitError) -> Refusal {
     tracing::debug!(%error, "commit refused");
     Refusal::new(match error {
+        CommitError::Denied(Denied::Banned) => ErrorCode::Banned,
         CommitError::Denied(_) => ErrorCode::NotAllowed,
         CommitError::TooLarge => ErrorCode::TooLarge,
         _ => ErrorCode::CommitInvalid,
@@ -332,9 +366,10 @@ async fn check_registered(
     certificates: &[DeviceCertificate],
 ) -> Result<BTreeMap<Username, [u8; 32]>, Refusal> {
     let mut identities = BTreeMap::new();
+    let known = server.store.certificates(&device_ids(certificates)).await?;
     for certificate in certificates {
-        let row = server.store.device(*certificate.device_id()).await?;
-        if row.is_none_or(|row| row.certificate.as_ref() != certificate.as_bytes()) {
+        let row = known.get(certificate.device_id());
+        if row.is_none_or(|row| row.as_ref() != certificate.as_bytes()) {
             return Err(Refusal::with(
                 ErrorCode::CommitInvalid,
                 "A device that the change adds is not registered; fetch key packages again.",
@@ -348,14 +383,16 @@ async fn check_registered(
 /// The accounts of a two-person conversation.
 async fn pair_of(
     server: &Server,
+    me: &Identity,
     roster: &Roster,
 ) -> Result<Option<(AccountId, AccountId)>, Refusal> {
     let Rules::Pair { first, second } = roster.policy.rules() else {
         return Ok(None);
     };
     let unknown = || Refusal::new(ErrorCode::UnknownUser);
-    let first = server.store.account(first).await?.ok_or_else(unknown)?;
-    let second = server.store.account(second).await?.ok_or_else(unknown)?;
+    let first = server.store.account(first, me.account).await?;
+    let second = server.store.account(second, me.account).await?;
+    let (first, second) = (first.ok_or_else(unknown)?, second.ok_or_else(unknown)?);
     Ok(Some((first.account, second.account)))
 }
 
