@@ -5,17 +5,19 @@
 
 mod cidr;
 mod environment;
+mod origin;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use cidr::Cidr;
+pub use origin::{Origin, Setting};
 
 /// Everything that an operator can set.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where clients (or a balancer) connect.
@@ -26,6 +28,7 @@ pub struct Config {
     #[serde(default)]
     pub admin_public: AdminPublic,
     /// The Postgres address, as libpq reads it. May hold a password: never logged.
+    #[serde(serialize_with = "origin::without_password")]
     pub database_url: String,
     /// The certificate chain in PEM.
     pub tls_cert: PathBuf,
@@ -70,7 +73,7 @@ pub struct Config {
 }
 
 /// Who may register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Registration {
     /// Anybody.
@@ -83,7 +86,7 @@ pub enum Registration {
 }
 
 /// Whether accounts can be listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Directory {
     /// By everybody who is logged in.
@@ -96,7 +99,7 @@ pub enum Directory {
 }
 
 /// Whether the admin port may be reached from elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdminPublic {
     /// It may not.
@@ -139,13 +142,7 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let text = match file {
-            Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-                path: path.to_owned(),
-                source,
-            })?,
-            None => String::new(),
-        };
+        let text = text_of(file)?;
         Self::read(&text, |variable| std::env::var(variable).ok())
     }
 
@@ -213,6 +210,16 @@ impl Config {
         self.trusted_proxies
             .iter()
             .any(|network| network.contains(address))
+    }
+}
+
+fn text_of(file: Option<&Path>) -> Result<String, ConfigError> {
+    match file {
+        Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+        None => Ok(String::new()),
     }
 }
 

@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+mod admin;
 pub mod bus;
 mod clock;
 pub mod config;
@@ -17,6 +18,7 @@ mod health;
 mod listener;
 mod metrics;
 pub mod migrate;
+mod orders;
 mod password;
 mod refusal;
 mod run;
@@ -47,13 +49,27 @@ pub enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Work on accounts, invites, limits and servers, through the database.
+    Admin(AdminArgs),
 }
+
+pub use admin::AdminArgs;
 
 /// What can be done with a configuration.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum ConfigCommand {
-    /// Say whether the configuration can be used, then end.
-    Check(ConfigFile),
+    /// Say whether the configuration can be used and where each value came from, then end.
+    Check(ConfigCheck),
+}
+
+/// What `config check` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigCheck {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// One JSON object per key.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Which configuration to read.
@@ -69,15 +85,18 @@ pub struct ConfigFile {
 /// did not answer, 70 when it has another schema version, 1 for anything else.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
+    let args = match args.command {
+        Some(Command::Admin(admin)) => return administer(admin, args.config),
+        Some(Command::Config(ConfigCommand::Check(check))) => {
+            return check_config(check, args.config);
+        }
+        _ => args,
+    };
     let (action, file) = args.into_action();
     let config = match config::Config::load(file.as_deref()) {
         Ok(config) => config,
         Err(error) => return fail(2, &error),
     };
-    if action == Action::Check {
-        println!("The configuration of {} can be used.", config.name);
-        return ExitCode::SUCCESS;
-    }
     start_logging();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -88,7 +107,7 @@ pub fn main(args: Args) -> ExitCode {
     };
     let code = match action {
         Action::Migrate => runtime.block_on(migrate_schema(&config)),
-        Action::Run | Action::Check => match runtime.block_on(run::run(config)) {
+        Action::Run => match runtime.block_on(run::run(config)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(error.exit_code(), &error),
         },
@@ -102,18 +121,60 @@ pub fn main(args: Args) -> ExitCode {
 enum Action {
     Run,
     Migrate,
-    Check,
 }
 
 impl Args {
     fn into_action(self) -> (Action, Option<PathBuf>) {
         let (action, file) = match self.command {
-            None => (Action::Run, None),
+            None | Some(Command::Config(_) | Command::Admin(_)) => (Action::Run, None),
             Some(Command::Run(file)) => (Action::Run, file.config),
             Some(Command::Migrate(file)) => (Action::Migrate, file.config),
-            Some(Command::Config(ConfigCommand::Check(file))) => (Action::Check, file.config),
         };
         (action, file.or(self.config))
+    }
+}
+
+/// Shows every key with its value and where that came from.
+fn check_config(check: ConfigCheck, file: Option<PathBuf>) -> ExitCode {
+    let file = check.file.config.or(file);
+    let read = config::Config::load(file.as_deref()).and_then(|config| {
+        let settings = config.settings(file.as_deref())?;
+        Ok((config, settings))
+    });
+    let (config, settings) = match read {
+        Ok(read) => read,
+        Err(error) => return fail(2, &error),
+    };
+    for config::Setting { key, value, origin } in settings {
+        if check.json {
+            let origin = origin.to_string();
+            let object = serde_json::json!({ "key": key, "value": value, "origin": origin });
+            println!("{object}");
+        } else {
+            let value = value.as_deref().unwrap_or("(not set)");
+            println!("{key:24} {value}  [{origin}]");
+        }
+    }
+    if !check.json {
+        println!("The configuration of {} can be used.", config.name);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Carries out what an operator asks for. Exit codes: 0 done, 1 unexpected, 2 wrong command line
+/// or configuration, 4 not found, 5 refused, 69 no database, 70 another schema version.
+fn administer(mut args: AdminArgs, file: Option<PathBuf>) -> ExitCode {
+    let file = args.file.config.take().or(file);
+    let config = match config::Config::load(file.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return fail(2, &error),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => ExitCode::from(runtime.block_on(admin::run(args, config))),
+        Err(error) => fail(1, &error),
     }
 }
 

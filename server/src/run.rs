@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::config::Config;
 use crate::health;
 use crate::listener::Listener;
+use crate::orders;
 use crate::password::PasswordError;
 use crate::server::Server;
 use crate::session::bell::Wish;
@@ -99,6 +100,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let admin_address = admin.local_addr().map_err(system("the private port"))?;
     let store = open_store(&config).await?;
     let server = Server::new(config, store)?;
+    // Before the first login: what is ordered from here on concerns this server's sessions.
+    let seen = first_order(&server).await?;
     let address = server.config.listen;
     let listener = Listener::bind(address, Arc::clone(&tls), Arc::clone(&server))
         .map_err(|source| RunError::Listen { address, source })?;
@@ -110,6 +113,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let accepting = tokio::spawn(listener.run());
     let mut admin_task = tokio::spawn(health::run(Arc::clone(&server), admin));
     let reloading = tokio::spawn(reload_on_hangup(tls));
+    let obeying = tokio::spawn(orders::run(Arc::clone(&server), seen));
     if let Some(path) = &server.config.ready_file {
         write_ready_file(path, listen_address, admin_address).map_err(system("the ready file"))?;
     }
@@ -122,6 +126,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
             return Err(system("the private port")(reason.err().unwrap_or_else(|| io::Error::other("ended"))));
         }
     }
+    obeying.abort();
     drain(&server, accepting).await;
     reloading.abort();
     admin_task.abort();
@@ -131,21 +136,27 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
 /// Stops as clients would like it: no new ones, time to move, everything written.
 async fn drain(server: &Arc<Server>, accepting: JoinHandle<()>) {
     tracing::info!("draining");
-    server.begin_draining();
-    server.metrics.draining.set(1);
     accepting.abort();
-    let time = server.config.drain();
-    // Clients spread over the first half, so that the others have time to take them in.
-    let within_ms = u32::try_from(time.as_millis() / 2).unwrap_or(u32::MAX);
-    server.sessions.wish(Wish::Move { within_ms });
-    wait_until_empty(server, time).await;
-    server.sessions.wish(Wish::Close);
+    move_clients(server).await;
     wait_until_empty(server, END_TIME).await;
     match timeout(END_TIME, server.store.close()).await {
         Ok(Ok(())) => tracing::info!("stopped"),
         // What is lost are cursors: some envelopes are delivered again.
         Ok(Err(error)) => tracing::warn!(%error, "last cursors not written"),
         Err(_) => tracing::warn!("last cursors not written: the database did not answer"),
+    }
+}
+
+/// Turns unready and sends the clients elsewhere, within the configured time.
+pub(crate) async fn move_clients(server: &Server) {
+    server.begin_draining();
+    let time = server.config.drain();
+    // Clients spread over the first half, so that the others have time to take them in.
+    let within_ms = u32::try_from(time.as_millis() / 2).unwrap_or(u32::MAX);
+    server.sessions.wish(Wish::Move { within_ms });
+    wait_until_empty(server, time).await;
+    if server.is_draining() {
+        server.sessions.wish(Wish::Close);
     }
 }
 
@@ -194,6 +205,12 @@ async fn open_store(config: &Config) -> Result<Store, RunError> {
             }
         }
     }
+}
+
+/// The operators' latest order, which is of no concern any more.
+async fn first_order(server: &Server) -> Result<i64, RunError> {
+    let latest = server.store.latest_order().await;
+    latest.map_err(|error| RunError::DatabaseAway(error.to_string()))
 }
 
 #[derive(serde::Serialize)]

@@ -1,12 +1,12 @@
 //! What all sessions of a process share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sotto_protocol::{DeploymentId, ErrorCode};
+use sotto_protocol::{DeploymentId, DeviceId, ErrorCode};
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
@@ -51,9 +51,16 @@ impl Server {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// From here on the server is about to stop.
+    /// From here on the server is about to stop, or has been told to stand aside.
     pub(crate) fn begin_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.metrics.draining.set(1);
+    }
+
+    /// The server takes clients again.
+    pub(crate) fn end_draining(&self) {
+        self.draining.store(false, Ordering::Relaxed);
+        self.metrics.draining.set(0);
     }
 
     /// Runs `work` where it keeps no session waiting but the one that asked.
@@ -131,6 +138,19 @@ impl Sessions {
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.bells().len()
+    }
+
+    /// Ends the sessions of these devices.
+    pub(crate) fn end(&self, devices: &HashSet<DeviceId>) {
+        let ended: Vec<_> = self
+            .bells()
+            .values()
+            .filter(|bell| bell.device().is_some_and(|device| devices.contains(device)))
+            .map(Arc::clone)
+            .collect();
+        for bell in ended {
+            bell.wish(Wish::Close);
+        }
     }
 
     /// Tells all what the server wants.

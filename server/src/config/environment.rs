@@ -33,13 +33,23 @@ const KEYS: &[(&str, Kind)] = &[
     ("registrations_per_hour", Kind::Number),
 ];
 
+/// Every key.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|(key, _)| *key)
+}
+
+/// The variable that overrides a key.
+pub(super) fn variable_of(key: &str) -> String {
+    format!("SOTTO_SERVER_{}", key.to_ascii_uppercase())
+}
+
 /// Puts what the environment says over what the file said.
 pub(super) fn overlay(
     table: &mut Table,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(), ConfigError> {
     for (key, kind) in KEYS {
-        let name = format!("SOTTO_SERVER_{}", key.to_ascii_uppercase());
+        let name = variable_of(key);
         let Some(text) = variable(&name) else {
             continue;
         };

@@ -23,6 +23,8 @@ use crate::store::{AccountId, Credentials, NewDevice};
 const LABEL: &[u8] = b"sotto device login v1";
 /// Real comparisons of a password-derived key for one account in an hour.
 const CHECKS_PER_HOUR: u32 = 10;
+/// For a password that an operator gave and nobody changed.
+const LAPSED: &str = "The operator's password was good for a time only; ask for another.";
 const HOUR: Duration = Duration::from_secs(3600);
 /// A valid public key that is nobody's (the curve's base point): what an
 /// unknown device's signature is compared with.
@@ -76,9 +78,14 @@ pub(super) async fn check_password(
         .map(|known| known.authentication_hash.clone());
     let equal = server.passwords.verify(key, stored).await?;
     server.metrics.password_checks.inc();
-    credentials
+    let credentials = credentials
         .filter(|_| equal)
-        .ok_or(Refusal::new(ErrorCode::WrongCredentials))
+        .ok_or(Refusal::new(ErrorCode::WrongCredentials))?;
+    if credentials.lapsed {
+        // Told only to whoever knows the password.
+        return Err(Refusal::with(ErrorCode::WrongCredentials, LAPSED));
+    }
+    Ok(credentials)
 }
 
 /// Reads an authentication key.

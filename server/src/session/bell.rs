@@ -1,10 +1,10 @@
 //! What others tell a session: logs that may have grown, and what the server
 //! wants of it. Others only ring; the session looks when its task is polled.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
-use sotto_protocol::ConversationId;
+use sotto_protocol::{ConversationId, DeviceId};
 
 use crate::bus::{Signal, Wake};
 
@@ -68,11 +68,23 @@ struct Inner {
 #[derive(Default)]
 pub(crate) struct Bell {
     inner: Mutex<Inner>,
+    device: OnceLock<DeviceId>,
 }
 
 impl Bell {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session's device, once it is logged in.
+    pub(crate) fn device(&self) -> Option<&DeviceId> {
+        self.device.get()
+    }
+
+    /// The session is this device's, for good.
+    pub(crate) fn belong_to(&self, device: DeviceId) {
+        // A session logs in once.
+        let _ = self.device.set(device);
     }
 
     /// Tells the session what the server wants. A later wish never softens an earlier one.

@@ -199,6 +199,7 @@ impl Session {
             Effect::None => {}
             Effect::LoggedIn(identity) => {
                 self.online = Some(self.server.store.online(identity.device));
+                self.bell.belong_to(identity.device);
                 self.server.metrics.sessions.inc();
                 self.watch = Some(self.subscribe(identity.device.mailbox()));
                 self.machine.handle_logged_in(*identity);

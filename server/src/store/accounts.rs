@@ -43,7 +43,7 @@ const DEVICE: &str = "\
     FROM device d JOIN account a ON a.id = d.account_id WHERE d.id = $1";
 
 /// The steps that take a device out of everything, in this order.
-const END_DEVICE: [&str; 6] = [
+pub(super) const END_DEVICE: [&str; 6] = [
     "DELETE FROM device WHERE id = $1",
     // First the row that whoever puts a welcome in has to lock, then what is in it.
     "DELETE FROM conversation WHERE id = $1 AND kind = 2",
@@ -100,7 +100,8 @@ impl Store {
         let client = self.pooled().await?;
         let statement = client
             .prepare_cached(
-                "SELECT id, authentication_hash, identity_key, disabled
+                "SELECT id, authentication_hash, identity_key, disabled,
+                     coalesce(password_until < now(), false)
                  FROM account WHERE username = $1",
             )
             .await
@@ -115,6 +116,7 @@ impl Store {
             authentication_hash: column(&row, 1)?,
             identity_key: fixed(column(&row, 2)?)?,
             disabled: column(&row, 3)?,
+            lapsed: column(&row, 4)?,
         }))
     }
 
@@ -185,7 +187,7 @@ impl Store {
         Ok(ended)
     }
 
-    /// Replaces the hash of the authentication key.
+    /// Replaces the hash of the authentication key by one that the owner chose.
     ///
     /// # Errors
     /// `Unavailable`, or `Unknown`: then either key may be valid.
@@ -198,7 +200,7 @@ impl Store {
         let transaction = client.transaction().await.map_err(StoreError::from_db)?;
         execute(
             &transaction,
-            "UPDATE account SET authentication_hash = $2 WHERE id = $1",
+            "UPDATE account SET authentication_hash = $2, password_until = NULL WHERE id = $1",
             &[&account.0, &authentication_hash],
         )
         .await?;
@@ -298,7 +300,7 @@ impl Store {
     }
 }
 
-fn invite_hash(code: &str) -> [u8; 32] {
+pub(super) fn invite_hash(code: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"sotto invite v1\0");
     hash.update(code.trim().as_bytes());

@@ -9,6 +9,7 @@
 //! `recent`), the flusher (`flush`: cursors and presence). `sweep` deletes what everybody has.
 
 mod accounts;
+pub mod admin;
 mod backup;
 mod commit;
 pub(crate) mod connect;
@@ -24,6 +25,7 @@ mod listing;
 mod log;
 mod members;
 mod notice;
+mod orders;
 mod presence;
 mod profile;
 mod read;

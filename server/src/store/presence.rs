@@ -103,6 +103,11 @@ impl Presence {
         }
     }
 
+    /// This server's id in the table of nodes.
+    pub(super) fn node_id(&self) -> [u8; 16] {
+        self.node
+    }
+
     pub(super) fn wake_with(&self, nudge: Arc<Notify>) {
         let _ = self.nudge.set(nudge);
     }

@@ -54,10 +54,12 @@ const NEXT_LOGS: &str = "SELECT id FROM conversation WHERE id > $1 ORDER BY id L
 
 const OLD_ENVELOPES: &str = "\
     DELETE FROM envelope WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM envelope WHERE stored_at < now() - $1 * interval '1 second' LIMIT 10000))";
+        SELECT ctid FROM envelope WHERE stored_at < now()
+            - coalesce((SELECT retention_days * 86400.0 FROM deployment)::double precision, $1)
+            * interval '1 second' LIMIT 10000))";
 
 /// What else has expired, each statement bounded by what can pile up between two runs.
-const EXPIRED: [&str; 9] = [
+const EXPIRED: [&str; 10] = [
     "DELETE FROM key_package WHERE reference IN (
         SELECT reference FROM key_package WHERE not_after < now() LIMIT 10000)",
     "DELETE FROM rate_limit WHERE key IN (
@@ -73,6 +75,7 @@ const EXPIRED: [&str; 9] = [
     // A welcome expires with its mailbox; one that was read came with the tree soon.
     "DELETE FROM group_tree WHERE stored_at < now() - interval '14 days'",
     "DELETE FROM last_seen l WHERE NOT EXISTS (SELECT FROM account a WHERE a.id = l.account_id)",
+    "DELETE FROM operator_order WHERE created_at < now() - interval '1 day'",
     "WITH dead AS (
         DELETE FROM node WHERE heartbeat_at < now() - interval '1 minute'
     )

@@ -57,6 +57,8 @@ pub struct Credentials {
     pub identity_key: [u8; 32],
     /// Whether the operator disabled the account.
     pub disabled: bool,
+    /// Whether the password was an operator's and its time is over.
+    pub lapsed: bool,
 }
 
 /// A device of an account.
