@@ -6,7 +6,7 @@ CREATE TABLE schema_version (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (1), (2), (3), (4);
+INSERT INTO schema_version (version) VALUES (1), (2), (3), (4), (5);
 
 -- Ids of devices, conversations and messages are 16 random bytes chosen by their owners.
 -- Times are the database's. What may be lost with a crash of Postgres is UNLOGGED.
@@ -408,3 +408,36 @@ $$;
 
 CREATE TRIGGER audit_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
+
+-- Sealed files in pieces, in the database or in an object store.
+
+CREATE TABLE blob (
+    id bytea PRIMARY KEY CHECK (octet_length(id) = 16),
+    -- Who sent it. An account that is deleted leaves its blobs to their readers until they expire.
+    account_id bigint REFERENCES account (id) ON DELETE SET NULL,
+    size bigint NOT NULL CHECK (size > 0),
+    stored bigint NOT NULL DEFAULT 0 CHECK (stored <= size),
+    complete boolean NOT NULL DEFAULT false,
+    -- In the object store: its name for an upload in parts, and for each part that it has.
+    in_objects boolean NOT NULL,
+    upload_id text,
+    parts text[] NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+) WITH (fillfactor = 70);
+
+CREATE INDEX blob_account ON blob (account_id);
+
+CREATE INDEX blob_expires_at ON blob (expires_at);
+
+-- All of a blob in the database; of one in the object store, what has not gone there yet.
+CREATE TABLE blob_piece (
+    blob_id bytea NOT NULL REFERENCES blob (id) ON DELETE CASCADE,
+    -- Pieces have 262,144 bytes, the last one what is left.
+    piece integer NOT NULL,
+    data bytea NOT NULL CHECK (octet_length(data) <= 262144),
+    PRIMARY KEY (blob_id, piece)
+);
+
+-- Sealed bytes do not compress.
+ALTER TABLE blob_piece ALTER COLUMN data SET STORAGE EXTERNAL;

@@ -86,6 +86,10 @@ byte_id!(
     ConversationId
 );
 byte_id!(
+    /// A blob: the sealed bytes of a file. Whoever knows it may read the blob.
+    BlobId
+);
+byte_id!(
     /// The sender's own id of a message, by which a repeated append is known.
     ClientMessageId
 );

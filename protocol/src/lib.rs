@@ -23,5 +23,5 @@ pub mod wire {
 }
 
 pub use error_code::ErrorCode;
-pub use ids::{ClientMessageId, ConversationId, DeploymentId, DeviceId};
+pub use ids::{BlobId, ClientMessageId, ConversationId, DeploymentId, DeviceId};
 pub use username::Username;

@@ -70,6 +70,33 @@ pub struct Config {
     /// Registrations that one network prefix may make in an hour, over all servers.
     #[serde(default = "default_registrations_per_hour")]
     pub registrations_per_hour: u32,
+    /// The largest sealed file, in bytes.
+    #[serde(default = "default_blob_bytes_max")]
+    pub blob_bytes_max: u64,
+    /// Bytes of sealed files that one account may have, where nothing else is set for it.
+    #[serde(default = "default_blob_quota_bytes")]
+    pub blob_quota_bytes: u64,
+    /// How long a sealed file is kept.
+    #[serde(default = "default_blob_days")]
+    pub blob_days: u32,
+    /// The bucket of an S3-compatible store; without one sealed files lie in the database.
+    #[serde(default)]
+    pub s3_bucket: Option<String>,
+    /// Its address, where it is not Amazon's.
+    #[serde(default)]
+    pub s3_endpoint: Option<String>,
+    /// Its region.
+    #[serde(default)]
+    pub s3_region: Option<String>,
+    /// What the names of all objects begin with.
+    #[serde(default)]
+    pub s3_prefix: Option<String>,
+    /// The id of the access key; without one the machine's own rights are used.
+    #[serde(default)]
+    pub s3_access_key_id: Option<String>,
+    /// The access key: never logged.
+    #[serde(default)]
+    pub s3_secret_access_key: Option<String>,
 }
 
 /// Who may register.
@@ -192,6 +219,18 @@ impl Config {
         if self.drain_seconds > 3600 {
             return wrong("drain_seconds must be at most 3600");
         }
+        if !(1..=16 << 30).contains(&self.blob_bytes_max) {
+            return wrong("blob_bytes_max must be 1 to 17179869184");
+        }
+        if self.blob_quota_bytes > 1 << 50 {
+            return wrong("blob_quota_bytes must be at most 1125899906842624");
+        }
+        if !(1..=3650).contains(&self.blob_days) {
+            return wrong("blob_days must be 1 to 3650");
+        }
+        if self.s3_access_key_id.is_some() != self.s3_secret_access_key.is_some() {
+            return wrong("s3_access_key_id and s3_secret_access_key belong together");
+        }
         if self.name.is_empty() || self.name.len() > 64 {
             return wrong("name must have 1 to 64 bytes");
         }
@@ -255,6 +294,18 @@ fn default_registrations_per_hour() -> u32 {
     60
 }
 
+fn default_blob_bytes_max() -> u64 {
+    256 << 20
+}
+
+fn default_blob_quota_bytes() -> u64 {
+    2 << 30
+}
+
+fn default_blob_days() -> u32 {
+    30
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +339,9 @@ mod tests {
             "trusted_proxies = [\"10.0.0.0/33\"]",
             "registration = \"maybe\"",
             "name = \"\"",
+            "blob_bytes_max = 0",
+            "blob_days = 0",
+            "s3_access_key_id = \"alone\"",
             "database_url = \"mysql://x\"",
         ] {
             let key = line.split(' ').next().unwrap();

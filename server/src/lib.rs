@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod admin;
+mod blob_store;
 pub mod bus;
 mod clock;
 pub mod config;

@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     pub(crate) slow_readers_dropped: Counter,
     pub(crate) peers_lost: Counter,
     pub(crate) draining: Gauge,
+    pub(crate) blob_bytes_stored: Counter,
+    pub(crate) blob_bytes_served: Counter,
     refused: Family<Refused, Counter>,
 }
 
@@ -78,6 +80,16 @@ impl Metrics {
                 &mut registry,
                 "peers_lost",
                 "Sessions ended because the peer said nothing for 45 s",
+            ),
+            blob_bytes_stored: counter(
+                &mut registry,
+                "blob_bytes_stored",
+                "Bytes of sealed files stored",
+            ),
+            blob_bytes_served: counter(
+                &mut registry,
+                "blob_bytes_served",
+                "Bytes of sealed files handed out",
             ),
             refused: Family::default(),
             registry: Registry::default(),

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::connect::{self, Profile};
 
 /// The schema version that this server was built for: the last migration's.
-pub const SCHEMA_VERSION: i32 = 4;
+pub const SCHEMA_VERSION: i32 = 5;
 
 /// Migrations are added, never edited; the first is version 1.
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
@@ -15,6 +15,7 @@ const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("../migrations/0002_append.sql"),
     include_str!("../migrations/0003_people.sql"),
     include_str!("../migrations/0004_operator.sql"),
+    include_str!("../migrations/0005_blobs.sql"),
 ];
 
 /// The advisory lock that migrations hold ("sotto" and a number, in ASCII).

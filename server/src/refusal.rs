@@ -5,7 +5,7 @@
 use sotto_protocol::{ConversationId, ErrorCode, wire};
 
 use crate::password::PasswordError;
-use crate::store::{AccountError, AppendError, ClaimError, CommitError, StoreError};
+use crate::store::{AccountError, AppendError, BlobError, ClaimError, CommitError, StoreError};
 
 /// What a client that meets an unavailable server is told to wait, in milliseconds.
 const UNAVAILABLE_RETRY_MS: u64 = 1_000;
@@ -179,6 +179,22 @@ impl From<AccountError> for Refusal {
             AccountError::TooManyDevices => Self::new(ErrorCode::TooManyDevices),
             AccountError::UnknownAccount => Self::new(ErrorCode::UnknownUser),
             AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BlobError> for Refusal {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Unknown => Self::new(ErrorCode::UnknownBlob),
+            BlobError::Mismatch => Self::new(ErrorCode::BlobMismatch),
+            BlobError::TooLarge => Self::with(
+                ErrorCode::TooLarge,
+                "The file is larger than this deployment takes; send a smaller one, or in parts.",
+            ),
+            BlobError::QuotaExceeded => Self::new(ErrorCode::QuotaExceeded),
+            BlobError::ObjectsAway => Self::unavailable(),
+            BlobError::Store(error) => error.into(),
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::blob_store::{BlobStore, ObjectsError};
 use crate::config::Config;
 use crate::health;
 use crate::listener::Listener;
@@ -55,6 +56,9 @@ pub(crate) enum RunError {
     /// The database holds what it must not.
     #[error("{0}")]
     Database(String),
+    /// The object store cannot be used.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// The password workers cannot be started.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -72,7 +76,7 @@ impl RunError {
     /// The exit code that stands for it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Tls(_) | Self::Listen { .. } => 2,
+            Self::Tls(_) | Self::Listen { .. } | Self::Objects(_) => 2,
             Self::DatabaseAway(_) => 69,
             Self::Schema(_) => 70,
             Self::Database(_) | Self::Password(_) | Self::System { .. } => 1,
@@ -99,7 +103,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         })?;
     let admin_address = admin.local_addr().map_err(system("the private port"))?;
     let store = open_store(&config).await?;
-    let server = Server::new(config, store)?;
+    let blobs = BlobStore::open(&config, store.clone())?;
+    let server = Server::new(config, store, blobs)?;
     // Before the first login: what is ordered from here on concerns this server's sessions.
     let seen = first_order(&server).await?;
     let address = server.config.listen;
@@ -114,6 +119,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let mut admin_task = tokio::spawn(health::run(Arc::clone(&server), admin));
     let reloading = tokio::spawn(reload_on_hangup(tls));
     let obeying = tokio::spawn(orders::run(Arc::clone(&server), seen));
+    let sweeping = tokio::spawn(Arc::clone(&server.blobs).sweep());
     if let Some(path) = &server.config.ready_file {
         write_ready_file(path, listen_address, admin_address).map_err(system("the ready file"))?;
     }
@@ -129,6 +135,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     obeying.abort();
     drain(&server, accepting).await;
     reloading.abort();
+    sweeping.abort();
     admin_task.abort();
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sotto_protocol::{DeploymentId, DeviceId, ErrorCode};
 use tokio::sync::Semaphore;
 
+use crate::blob_store::BlobStore;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::password::{PasswordError, PasswordPool};
@@ -20,6 +21,7 @@ use crate::store::{Store, Taken};
 pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) store: Store,
+    pub(crate) blobs: Arc<BlobStore>,
     pub(crate) passwords: PasswordPool,
     pub(crate) metrics: Metrics,
     pub(crate) sessions: Sessions,
@@ -31,7 +33,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Puts the parts together.
-    pub(crate) fn new(config: Config, store: Store) -> Result<Arc<Self>, PasswordError> {
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        blobs: Arc<BlobStore>,
+    ) -> Result<Arc<Self>, PasswordError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = config.password_workers.unwrap_or(cores);
         Ok(Arc::new(Self {
@@ -43,6 +49,7 @@ impl Server {
             draining: AtomicBool::new(false),
             config,
             store,
+            blobs,
         }))
     }
 

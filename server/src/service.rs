@@ -3,6 +3,7 @@
 //! Sessions call [`answer`]; no service knows sockets, frames or order.
 
 mod account;
+mod blob;
 mod conversation;
 mod device;
 mod directory;
@@ -145,6 +146,10 @@ async fn answer_more(server: &Server, me: &Identity, request: Request) -> Result
         Request::PutBackup(request) => device::put_backup(server, me, request).await,
         Request::GetLinkOffer(request) => link::get_offer(server, me, request).await,
         Request::PutLinkAnswer(request) => link::put_answer(server, me, request).await,
+        Request::StartUpload(request) => blob::start(server, me, request).await,
+        Request::UploadChunk(request) => blob::upload(server, me, request).await,
+        Request::GetBlob(request) => blob::get(server, request).await,
+        Request::DeleteBlob(request) => blob::delete(server, me, request).await,
         // The rest is for another moment, or the session's own business.
         _ => Err(Refusal::new(ErrorCode::Malformed)),
     }

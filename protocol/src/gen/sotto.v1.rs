@@ -393,7 +393,7 @@ pub struct UploadChunk {
     /// Where the piece begins; must be what is stored so far.
     #[prost(uint64, tag = "2")]
     pub offset: u64,
-    /// At most 262,144 bytes.
+    /// 262,144 bytes; the last piece what is left.
     #[prost(bytes = "bytes", tag = "3")]
     pub data: ::prost::bytes::Bytes,
 }

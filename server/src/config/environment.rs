@@ -31,6 +31,15 @@ const KEYS: &[(&str, Kind)] = &[
     ("retention_days", Kind::Number),
     ("drain_seconds", Kind::Number),
     ("registrations_per_hour", Kind::Number),
+    ("blob_bytes_max", Kind::Number),
+    ("blob_quota_bytes", Kind::Number),
+    ("blob_days", Kind::Number),
+    ("s3_bucket", Kind::Text),
+    ("s3_endpoint", Kind::Text),
+    ("s3_region", Kind::Text),
+    ("s3_prefix", Kind::Text),
+    ("s3_access_key_id", Kind::Text),
+    ("s3_secret_access_key", Kind::Text),
 ];
 
 /// Every key.

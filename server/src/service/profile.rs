@@ -66,6 +66,7 @@ pub(super) async fn put_profile(
 pub(super) async fn get_settings(server: &Server, me: &Identity) -> Result<Answer, Refusal> {
     let profile = server.store.profile(me.account).await?;
     let profile = profile.ok_or(Refusal::new(ErrorCode::NotLoggedIn))?;
+    let files = server.blobs.usage(me.account).await?;
     let shown = |shows: bool| {
         let shown = if shows {
             wire::Shown::ToAll
@@ -80,6 +81,7 @@ pub(super) async fn get_settings(server: &Server, me: &Identity) -> Result<Answe
         last_seen: shown(profile.shows_last_seen),
         display_name: profile.display_name,
         status: profile.status,
-        ..wire::Settings::default()
+        blob_bytes_used: files.bytes,
+        blob_bytes_max: files.bytes_max,
     })))
 }

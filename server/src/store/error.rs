@@ -70,6 +70,29 @@ pub enum ClaimError {
     Store(#[from] StoreError),
 }
 
+/// Why a blob was not stored, found or deleted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BlobError {
+    /// No such blob for this account, not whole yet, or expired.
+    #[error("unknown blob")]
+    Unknown,
+    /// The piece does not follow what is stored, or the blob has another size or owner.
+    #[error("blob is another or stands elsewhere")]
+    Mismatch,
+    /// Larger than blobs may be.
+    #[error("blob too large")]
+    TooLarge,
+    /// The account's room is used up.
+    #[error("quota exceeded")]
+    QuotaExceeded,
+    /// The object store does not take what waits for it; nothing is lost, try again.
+    #[error("object store unavailable")]
+    ObjectsAway,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Why a message was not appended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {

@@ -11,6 +11,7 @@
 mod accounts;
 pub mod admin;
 mod backup;
+pub(crate) mod blob;
 mod commit;
 pub(crate) mod connect;
 mod cursors;
@@ -53,7 +54,7 @@ use cursors::Cursors;
 use presence::Presence;
 
 pub use backup::{BackupError, StoredBackup};
-pub use error::{AccountError, AppendError, ClaimError, CommitError, StoreError};
+pub use error::{AccountError, AppendError, BlobError, ClaimError, CommitError, StoreError};
 pub use join_link::{JoinError, NewJoinLink, StoredJoinLink};
 pub use leave::LeaveError;
 pub use presence::OnlineGuard;
@@ -225,16 +226,21 @@ impl Store {
             .map_err(|error| StoreError::Unavailable(format!("pool: {error}")))
     }
 
+    /// Warnings that connections of the pool saw so far.
+    fn pool_warnings(&self) -> u64 {
+        self.inner.pool_warnings.load(Ordering::Acquire)
+    }
+
     /// Ends a transaction; `Unknown` unless it is certain that it is durable or undone.
     pub(crate) async fn commit(&self, transaction: Transaction<'_>) -> Result<(), StoreError> {
         // One count for the whole pool: a warning of another connection makes this outcome
         // unknown too, which is safe.
-        let before = self.inner.pool_warnings.load(Ordering::Acquire);
+        let before = self.pool_warnings();
         transaction
             .commit()
             .await
             .map_err(|error| StoreError::from_commit(&error))?;
-        if self.inner.pool_warnings.load(Ordering::Acquire) == before {
+        if self.pool_warnings() == before {
             Ok(())
         } else {
             Err(StoreError::Unknown)

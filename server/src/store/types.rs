@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use sotto_protocol::wire::EnvelopeKind;
-use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
+use sotto_protocol::{BlobId, ClientMessageId, ConversationId, DeviceId, Username};
 use sotto_roster::Access;
 
 /// An account: the database's own number for it, never sent to a client.
@@ -325,4 +325,60 @@ pub enum Taken {
     Allowed,
     /// It may not; trying makes sense again after this many milliseconds.
     RetryAfter(u64),
+}
+
+/// Where the bytes of a blob lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobPlace {
+    /// In the database.
+    Database,
+    /// In the object store; what is not there yet waits in the database.
+    Objects,
+}
+
+/// A blob that begins.
+#[derive(Debug, Clone, Copy)]
+pub struct NewBlob {
+    /// Chosen at random by the uploader.
+    pub id: BlobId,
+    /// Who uploads it.
+    pub account: AccountId,
+    /// Size of the whole, in bytes.
+    pub size: u64,
+    /// Where it goes.
+    pub place: BlobPlace,
+    /// Bytes of blobs that an account may have, where nothing else was set for it.
+    pub quota_bytes: u64,
+}
+
+/// What is known of a blob.
+#[derive(Debug, Clone)]
+pub struct BlobRow {
+    /// Who uploaded it; `None` once that account is gone.
+    pub account: Option<AccountId>,
+    /// Size of the whole, in bytes.
+    pub size: u64,
+    /// Bytes that are durable.
+    pub stored: u64,
+    /// Whether it is whole and can be read.
+    pub complete: bool,
+    /// Where it lies.
+    pub place: BlobPlace,
+    /// The object store's name of an upload in parts.
+    pub upload: Option<String>,
+    /// The object store's names of the parts that it has.
+    pub parts: Vec<String>,
+    /// When it will be deleted, in milliseconds since 1970 UTC.
+    pub expires_at_ms: u64,
+}
+
+/// What an account has stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobUsage {
+    /// Bytes, of unfinished ones too.
+    pub bytes: u64,
+    /// Bytes that it may have.
+    pub bytes_max: u64,
+    /// How many blobs.
+    pub blobs: u64,
 }
