@@ -68,6 +68,11 @@ fn show_chat(app: &mut App, chat: &Chat) -> Result<(), Failure> {
             "to": chat.talk.label(chat.title.as_deref()),
             "saved": chat.keep == Keep::Saved,
             "queued": chat.queued,
+            "unread": chat.unread,
+            "mentions": chat.mentions,
+            "expires_after_s": chat.expires_after_s,
+            "mute": chat.mute.map(crate::engine::api::Mute::to_json),
+            "draft": chat.draft,
             "updated_at_ms": chat.updated_at_ms,
             "last": chat.last.as_ref().map(crate::engine::api::Message::to_json),
         }),
@@ -83,6 +88,8 @@ fn show_chat(app: &mut App, chat: &Chat) -> Result<(), Failure> {
     );
     let preview = match chat.last.as_ref().map(|message| &message.body) {
         Some(MessageBody::Text(text)) => SafeText::line(text, PREVIEW_CELLS),
+        Some(MessageBody::Attachment(file)) => SafeText::line(&file.name, PREVIEW_CELLS),
+        Some(MessageBody::Deleted) => own_words("(taken back)"),
         Some(MessageBody::Unknown) => own_words("(a newer kind of message)"),
         None => SafeText::default(),
     };

@@ -1,13 +1,14 @@
 //! How events look: one object for programs, one or more lines for people.
 
 use serde_json::Value;
+use sotto_crypto::content::Attachment;
 use unicode_width::UnicodeWidthStr;
 
 use super::app::App;
 use super::output::{Audience, Style, own_words};
 use crate::engine::api::{
-    Direction, Event, GroupNews, Invitation, Membership, MembershipChange, Message, MessageBody,
-    Request, SecurityEvent, SecurityKind, role_name,
+    Change, ChangeKind, Direction, Event, GroupNews, Invitation, Membership, MembershipChange,
+    Message, MessageBody, Put, ReplyTo, Request, SecurityEvent, SecurityKind, role_name,
 };
 use crate::exit::Failure;
 use crate::safe_text::{Block, CONTINUATION, SafeText};
@@ -18,6 +19,13 @@ const MESSAGE_LINES_MAX: usize = 400;
 /// Cells that a name is filled up to, so that texts stand in a column.
 const NAME_CELLS: usize = 10;
 
+/// Digits of a message's id that are shown.
+const SHORT_ID_DIGITS: usize = 6;
+/// The most cells of a quotation, and of what else there is to a message.
+const QUOTE_CELLS: usize = 60;
+const NOTES_CELLS: usize = 200;
+/// Up to so many people who reacted alike are named.
+const REACTED_NAMES_MAX: usize = 3;
 /// Cells that a text must have beside its time and name.
 const TEXT_CELLS_MIN: usize = 12;
 
@@ -38,6 +46,7 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Result<(), Failure> {
     }
     match event {
         Event::Message(shown) => message(app, shown, Place::Anywhere),
+        Event::Changed(shown) => change(app, shown),
         Event::Request(shown) => request(app, shown),
         Event::Invitation(shown) => invitation(app, shown),
         Event::Group(shown) => group_news(app, shown),
@@ -63,6 +72,9 @@ pub(crate) enum Place {
     Conversation,
     /// Messages of all conversations are.
     Anywhere,
+    /// One conversation is looked through: each message with the beginning of
+    /// its id, by which commands name it.
+    Archive,
 }
 
 /// One message.
@@ -77,7 +89,11 @@ pub(crate) fn message(app: &mut App, message: &Message, place: Place) -> Result<
     } else {
         message.stored_at_ms
     };
-    let time = own_words(&format!("{} ", app.zone.short(at_ms, now_ms)));
+    let mut time = format!("{} ", app.zone.short(at_ms, now_ms));
+    if place == Place::Archive {
+        time.insert_str(0, &format!("{} ", short_id(message)));
+    }
+    let time = own_words(&time);
     for line in lines(message, place, time, app.printer.width_cells()) {
         let pieces: Vec<_> = line.iter().map(|(style, text)| (*style, text)).collect();
         app.printer.line(&pieces)?;
@@ -95,7 +111,9 @@ fn lines(
 ) -> Vec<Vec<(Style, SafeText)>> {
     let (style, name) = match (message.direction, place) {
         (Direction::Incoming, _) => (Style::Other, message.sender.to_string()),
-        (Direction::Outgoing, Place::Conversation) => (Style::Own, message.sender.to_string()),
+        (Direction::Outgoing, Place::Conversation | Place::Archive) => {
+            (Style::Own, message.sender.to_string())
+        }
         (Direction::Outgoing, Place::Anywhere) => {
             let to = message.talk.label(message.title.as_deref());
             (Style::Own, format!("{} → {to}", message.sender))
@@ -110,7 +128,9 @@ fn lines(
         },
     );
     let head_cells = time.cells() + name.cells() + bar.cells();
-    let below = width_cells.is_some_and(|width| width < head_cells + TEXT_CELLS_MIN);
+    let narrow = width_cells.is_some_and(|width| width < head_cells + TEXT_CELLS_MIN);
+    let reply = message.details.reply.as_ref().map(quoted);
+    let below = narrow || reply.is_some();
     let layout = Block {
         first_cells: if below {
             CONTINUATION.width()
@@ -122,15 +142,112 @@ fn lines(
     };
     let text = match &message.body {
         MessageBody::Text(text) => (Style::Plain, SafeText::block(text, layout)),
+        MessageBody::Attachment(file) => (Style::Plain, SafeText::block(&file_line(file), layout)),
+        MessageBody::Deleted => (Style::Faint, own_words("(taken back)")),
         MessageBody::Unknown => (Style::Faint, own_words("(a newer kind of message)")),
     };
     let head = vec![(Style::Faint, time), (style, name), (Style::Faint, bar)];
-    if below {
-        let start = own_words(CONTINUATION);
-        vec![head, vec![(Style::Faint, start), text]]
+    let start = || (Style::Faint, own_words(CONTINUATION));
+    let mut lines = if below {
+        let reply = reply.map(|reply| (Style::Faint, SafeText::line(&reply, QUOTE_CELLS)));
+        let head = head.into_iter().chain(reply).collect();
+        vec![head, vec![start(), text]]
     } else {
         vec![head.into_iter().chain([text]).collect()]
+    };
+    if let Some(notes) = notes(message) {
+        lines.push(vec![
+            start(),
+            (Style::Faint, SafeText::line(&notes, NOTES_CELLS)),
+        ]);
     }
+    lines
+}
+
+/// The beginning of a message's id, as much as tells messages apart.
+pub(crate) fn short_id(message: &Message) -> String {
+    message
+        .id
+        .to_string()
+        .chars()
+        .take(SHORT_ID_DIGITS)
+        .collect()
+}
+
+/// What an answer answers, in one line.
+fn quoted(reply: &ReplyTo) -> String {
+    match (&reply.sender, &reply.quote) {
+        (Some(sender), Some(quote)) => format!("↩ {sender}: {quote}"),
+        (Some(sender), None) => format!("↩ a message of {sender} that was taken back"),
+        (None, Some(quote)) => format!("↩ quotes: {quote}"),
+        (None, None) => "↩ a message that is not here".to_owned(),
+    }
+}
+
+/// A file in one line; its name and size are claims.
+fn file_line(file: &Attachment) -> String {
+    let caption = if file.caption.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", file.caption)
+    };
+    format!("[{}, {} bytes]{caption}", file.name, file.size)
+}
+
+/// What else there is to a message, in one line; nothing for an ordinary one.
+fn notes(message: &Message) -> Option<String> {
+    let details = &message.details;
+    let mut notes = Vec::new();
+    for reaction in &details.reactions {
+        let by = match reaction.by.as_slice() {
+            names if names.len() <= REACTED_NAMES_MAX => {
+                let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+                names.join(", ")
+            }
+            names => names.len().to_string(),
+        };
+        notes.push(format!("{} {by}", reaction.emoji.as_str()));
+    }
+    let marks = [
+        (details.edited, "edited"),
+        (details.forwarded, "forwarded"),
+        (details.pinned, "pinned"),
+        (details.expires_after_s > 0, "disappears"),
+    ];
+    let set = marks.iter().filter(|(set, _)| *set);
+    notes.extend(set.map(|(_, mark)| (*mark).to_owned()));
+    (!notes.is_empty()).then(|| notes.join(" · "))
+}
+
+/// Something that was done to a message or a conversation.
+pub(crate) fn change(app: &mut App, change: &Change) -> Result<(), Failure> {
+    let by = &change.sender;
+    let which = change.target.map_or_else(String::new, |target| {
+        let digits: String = target
+            .id
+            .to_string()
+            .chars()
+            .take(SHORT_ID_DIGITS)
+            .collect();
+        digits
+    });
+    let talk = change.talk.label(change.title.as_deref());
+    let line = match &change.kind {
+        ChangeKind::Edit(text) => format!("{by} changed {which}: {text}"),
+        ChangeKind::Delete => format!("{by} took {which} back"),
+        ChangeKind::Reaction(emoji, Put::On) => format!("{by} {} {which}", emoji.as_str()),
+        ChangeKind::Reaction(emoji, Put::Off) => {
+            format!("{by} took {} off {which}", emoji.as_str())
+        }
+        ChangeKind::Pin(Put::On) => format!("{by} pinned {which}"),
+        ChangeKind::Pin(Put::Off) => format!("{by} unpinned {which}"),
+        ChangeKind::Timer(0) => format!("{by}: messages stay ({talk})"),
+        ChangeKind::Timer(seconds) => {
+            format!("{by}: messages disappear {seconds} s after reading ({talk})")
+        }
+    };
+    let line = SafeText::line(&format!("· {line}"), NOTES_CELLS);
+    app.printer.line(&[(Style::Faint, &line)])
 }
 
 /// A stranger's wish.
@@ -259,6 +376,7 @@ mod tests {
             epoch: 1,
             direction: Direction::Incoming,
             body: MessageBody::Text(text.to_owned()),
+            details: Box::default(),
             sent_at_ms: 0,
             stored_at_ms: 0,
         }

@@ -7,9 +7,11 @@
 mod group;
 
 use sotto_crypto::AuthenticationKey;
+use sotto_crypto::content::Attachment;
 use sotto_protocol::{ClientMessageId, ConversationId, DeploymentId, DeviceId, Username};
 use zeroize::Zeroizing;
 
+pub use super::messages::api::*;
 use crate::talk::Talk;
 
 pub use group::{
@@ -150,6 +152,10 @@ pub enum Command {
         /// The one to put in its place.
         new: Zeroizing<String>,
     },
+    /// Something with messages.
+    Message(MessageCommand),
+    /// Something with contacts or the own profile.
+    Contact(ContactCommand),
     /// Does something with a group.
     Group(GroupCommand),
     /// Lists the devices of the own account; answered by [`Event::Devices`].
@@ -170,8 +176,12 @@ pub enum Direction {
 /// What a message holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageBody {
-    /// Written text.
+    /// Written text, as it was changed last.
     Text(String),
+    /// A file or image, with what is needed to get and open it.
+    Attachment(Box<Attachment>),
+    /// It was taken back; its content is gone.
+    Deleted,
     /// A kind that this version does not know; it is kept as it came.
     Unknown,
 }
@@ -199,6 +209,8 @@ pub struct Message {
     pub direction: Direction,
     /// What it says.
     pub body: MessageBody,
+    /// What there is to it beyond that.
+    pub details: Box<Details>,
     /// The sender's clock, in milliseconds since 1970 UTC.
     pub sent_at_ms: u64,
     /// When the server stored it; milliseconds since 1970 UTC; 0 while queued.
@@ -343,8 +355,16 @@ pub enum Event {
     Message(Message),
     /// A change of members.
     Membership(Membership),
+    /// Something was done to a message or conversation.
+    Changed(Change),
+    /// A message's time was over.
+    Expired(Expired),
     /// A receipt.
     Receipt(Receipt),
+    /// A contact told who they are.
+    Profile(Contact),
+    /// Receipts in a large group.
+    Counted(ReceiptCount),
     /// A stranger's request.
     Request(Request),
     /// An invitation to a group.
@@ -450,6 +470,16 @@ pub struct Chat {
     pub last: Option<Message>,
     /// Own messages that wait to be sent.
     pub queued: u64,
+    /// Messages that were not shown yet.
+    pub unread: u64,
+    /// Those among them that speak to this account by name.
+    pub mentions: u64,
+    /// Seconds after reading at which messages disappear; 0 for never.
+    pub expires_after_s: u32,
+    /// How silent it is.
+    pub mute: Option<Mute>,
+    /// What was begun and not sent.
+    pub draft: Option<String>,
     /// When something last happened; milliseconds since 1970 UTC.
     pub updated_at_ms: u64,
 }

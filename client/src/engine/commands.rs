@@ -1,7 +1,7 @@
 //! What a person asks for: done here at once, or with the server's help when
 //! a session stands. Bounded; a command lost with a connection is asked again.
 
-use sotto_crypto::content::TEXT_BYTES_MAX;
+use sotto_crypto::Body;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, limits, wire};
@@ -9,8 +9,8 @@ use sotto_roster::DeviceCertificate;
 use zeroize::Zeroizing;
 
 use super::api::{
-    AccountState, Command, CommandId, Connection, Device, Event, Failure, Keep, ThisDevice, User,
-    UserFilter,
+    AccountState, Command, CommandId, Connection, Device, Event, Failure, Keep, SendOptions,
+    ThisDevice, User, UserFilter,
 };
 use super::flight::{Purpose, Room};
 use super::session::{Session, failure};
@@ -40,6 +40,7 @@ pub(super) enum ServerCommand {
         new: Zeroizing<String>,
     },
     ListDevices,
+    PutProfile(wire::PutProfile),
     Leave {
         group: ConversationId,
         client_id: ClientMessageId,
@@ -54,7 +55,9 @@ impl Engine {
                 to,
                 text,
                 client_id,
-            } => self.send(id, &to, text, client_id),
+            } => self.write(id, &to, (text, SendOptions::default()), client_id),
+            Command::Message(command) => self.message_command(id, command),
+            Command::Contact(command) => self.contact_command(id, command),
             Command::Accept { name, keep } => self.accept(id, &name, keep),
             Command::Decline { name } => self.decline(id, &name),
             Command::Block { name } => self.block(id, &name),
@@ -95,7 +98,7 @@ impl Engine {
         self.emit(Event::Done { command });
     }
 
-    fn failed(&mut self, command: CommandId, code: &'static str, message: &str) {
+    pub(super) fn failed(&mut self, command: CommandId, code: &'static str, message: &str) {
         self.emit(Event::Failed {
             command: Some(command),
             failure: refusal(code, message),
@@ -110,17 +113,18 @@ impl Engine {
         }
     }
 
-    fn send(
+    /// Queues what a person does in a talk; the same id queues it once.
+    pub(super) fn queue_body(
         &mut self,
         id: CommandId,
         to: &Talk,
-        text: String,
+        body: &Body,
         client_id: ClientMessageId,
     ) -> Result<(), EngineError> {
-        if text.len() > TEXT_BYTES_MAX {
+        let Ok(body) = body.to_bytes() else {
             self.failed(id, "too_large", "a message has at most 65,536 bytes");
             return Ok(());
-        }
+        };
         let hindrance = match to {
             Talk::Person(peer) => self.hindrance_to_write_to(peer)?,
             Talk::Group(_) => self.hindrance_to_write_in(to)?,
@@ -155,8 +159,8 @@ impl Engine {
         self.store().push_outbox(&OutboxRow {
             client_id,
             talk: to.clone(),
-            kind: OutboxKind::Message,
-            body: text.into_bytes(),
+            kind: OutboxKind::Body,
+            body,
             created_at_ms: self.now.unix_ms,
             counter: None,
             sealed: None,
@@ -321,6 +325,7 @@ impl Engine {
                     new_authentication_key: next.to_text(),
                 })
             }
+            ServerCommand::PutProfile(profile) => Ask::PutProfile(profile.clone()),
             ServerCommand::Leave { group, client_id } => self.leave_request(group, client_id),
             ServerCommand::Logout => Ask::Logout(wire::Logout {}),
         })
@@ -387,6 +392,7 @@ impl Engine {
                 self.profile.finish_password_change()?;
                 self.done(id);
             }
+            (ServerCommand::PutProfile(_), Answer::Done(_)) => self.done(id),
             (ServerCommand::Logout, Answer::Done(_)) => {
                 self.store().set_account_state(AccountState::LoggedOut)?;
                 self.leave_conversations()?;

@@ -7,15 +7,12 @@ use sotto_crypto::{Body, OpenError, Opened, Sealed};
 use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, wire};
 
-use super::api::{Direction, Event, Keep, Receipt, SecurityEvent, SecurityKind};
+use super::api::{Event, Keep, SecurityEvent, SecurityKind};
 use super::error::open_failure;
-use super::outbox::to_message;
 use super::session::Session;
 use super::work::Step;
 use super::{Engine, EngineError, Listening};
-use crate::history::{
-    Baseline, ConversationRow, ConversationState, MessageRow, OwnEntry, Relation,
-};
+use crate::history::{Baseline, ConversationRow, ConversationState, OwnEntry, Relation};
 
 /// Entries of strangers that may stay unacknowledged in a session because
 /// nobody decided about them yet; further ones are passed, so that one stranger
@@ -318,66 +315,6 @@ impl Engine {
             return Ok(());
         }
         self.message_accepted(row, entry, message)
-    }
-
-    /// A message that is in order: stored, shown, receipted.
-    fn message_accepted(
-        &mut self,
-        row: &ConversationRow,
-        entry: &Entry,
-        message: sotto_crypto::Message,
-    ) -> Result<(), EngineError> {
-        let sender = message.sender.username().clone();
-        if row.talk.group().is_some() {
-            self.store().mark_seen(&row.id, &sender)?;
-        }
-        if let Body::GroupInfo(info) = message.content.body {
-            return self.info_heard(row, &message.sender, info);
-        }
-        let (content, text) = match message.content.body {
-            Body::Text(text) => (Vec::new(), Some(text.text)),
-            Body::Unknown(bytes) => (bytes, None),
-            Body::Receipt {
-                delivered_up_to,
-                read_up_to,
-            } => {
-                if sender != *self.my_name() {
-                    self.emit(Event::Receipt(Receipt {
-                        conversation: row.id,
-                        by: sender,
-                        delivered_up_to,
-                        read_up_to,
-                    }));
-                }
-                return Ok(());
-            }
-            body => (body.to_bytes().unwrap_or_default(), None),
-        };
-        let direction = match sender == *self.my_name() {
-            true => Direction::Outgoing,
-            false => Direction::Incoming,
-        };
-        let stored = MessageRow {
-            conversation: row.id,
-            seq: entry.seq,
-            client_id: entry.client_id,
-            sender,
-            device: *message.sender.device_id(),
-            epoch: message.epoch,
-            direction,
-            sent_at_ms: message.content.sent_at_ms,
-            stored_at_ms: entry.stored_at_ms,
-            content,
-            text,
-        };
-        self.keep_message(row, stored.clone())?;
-        if self.listening == Listening::Yes || row.keep == Keep::Unsaved {
-            self.emit(Event::Message(to_message(row, stored)));
-        }
-        if direction == Direction::Incoming {
-            self.message_arrived(&row.id, entry.seq)?;
-        }
-        Ok(())
     }
 
     /// Each device counts its messages without a hole, inside the seal.

@@ -4,10 +4,7 @@
 use serde_json::{Value, json};
 use sotto_protocol::Username;
 
-use super::api::{
-    Direction, Event, Failure, Invitation, Membership, MembershipChange, Message, MessageBody,
-    role_name,
-};
+use super::api::{Event, Failure, Invitation, Membership, MembershipChange, role_name};
 
 impl Failure {
     /// The object on stderr with `--json`.
@@ -18,35 +15,6 @@ impl Failure {
             object.insert("retry_after".into(), json!(ms));
         }
         json!({ "error": error })
-    }
-}
-
-impl Message {
-    /// The object on stdout with `--json`.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let (kind, text) = match &self.body {
-            MessageBody::Text(text) => ("text", Some(text.as_str())),
-            MessageBody::Unknown => ("unknown", None),
-        };
-        json!({
-            "event": "message",
-            "conversation": self.conversation.to_string(),
-            "to": self.talk.label(self.title.as_deref()),
-            "id": self.id.to_string(),
-            "seq": self.seq,
-            "sender": self.sender.as_str(),
-            "device": self.device.to_string(),
-            "epoch": self.epoch,
-            "direction": match self.direction {
-                Direction::Incoming => "in",
-                Direction::Outgoing => "out",
-            },
-            "kind": kind,
-            "text": text,
-            "sent_at_ms": self.sent_at_ms,
-            "stored_at_ms": self.stored_at_ms,
-        })
     }
 }
 
@@ -90,6 +58,10 @@ impl Event {
     pub fn to_json(&self) -> Option<Value> {
         Some(match self {
             Self::Message(message) => message.to_json(),
+            Self::Changed(change) => change.to_json(),
+            Self::Expired(expired) => expired.to_json(),
+            Self::Counted(count) => count.to_json(),
+            Self::Profile(contact) => contact.to_json(),
             Self::Membership(membership) => membership.to_json(),
             Self::Invitation(invitation) => invitation.to_json(),
             Self::Group(news) => json!({
@@ -141,7 +113,9 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::api::{Request, SecurityEvent, SecurityKind};
+    use crate::engine::api::{
+        Direction, Message, MessageBody, Request, SecurityEvent, SecurityKind,
+    };
     use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
 
     #[test]
@@ -160,6 +134,7 @@ mod tests {
                 epoch: 4,
                 direction: Direction::Incoming,
                 body: MessageBody::Text("hi".to_owned()),
+                details: Box::default(),
                 sent_at_ms: 5,
                 stored_at_ms: 6,
             }),

@@ -31,6 +31,7 @@ mod inbox;
 mod json;
 mod mailbox;
 mod members;
+mod messages;
 mod opening;
 mod outbox;
 mod packages;
@@ -49,7 +50,7 @@ use sotto_crypto::{Group, KeyStore};
 use sotto_protocol::wire;
 use sotto_protocol::{ConversationId, Username};
 
-use api::{Command, CommandId, ConnectionInfo, Event, Login, Message, Now};
+use api::{Command, CommandId, ConnectionInfo, Event, Login, Now};
 use commands::ServerCommand;
 use flight::{Flight, Purpose, Room};
 use session::Session;
@@ -86,13 +87,13 @@ pub struct Engine {
     listening: Listening,
     /// Messages handed to the interface, to be noted as shown.
     shown: Vec<(ConversationId, u64)>,
-    /// Messages of unsaved conversations.
-    unsaved: BTreeMap<ConversationId, VecDeque<Message>>,
     acknowledge: BTreeMap<ConversationId, u64>,
     /// Entries of this session that nobody decided about yet.
     held: usize,
     receipts: receipts::Due,
     housekeeping_at: u64,
+    /// When the next message disappears (monotonic milliseconds).
+    expiry_at: Option<u64>,
     outbox_reported_empty: Reported,
 }
 
@@ -130,7 +131,7 @@ impl Engine {
         now: Now,
     ) -> Result<Self, EngineError> {
         profile.history().account()?;
-        Ok(Self {
+        let mut engine = Self {
             profile,
             login,
             rng: StdRng::from_seed(seed),
@@ -146,13 +147,16 @@ impl Engine {
             last_command: 0,
             listening: Listening::No,
             shown: Vec::new(),
-            unsaved: BTreeMap::new(),
             acknowledge: BTreeMap::new(),
             held: 0,
             receipts: receipts::Due::default(),
             housekeeping_at: now.monotonic_ms,
+            expiry_at: None,
             outbox_reported_empty: Reported::No,
-        })
+        };
+        // What is over is gone before anybody can ask for it.
+        engine.transact(now, Self::sweep)?;
+        Ok(engine)
     }
 
     /// A connection stands and Hello was answered: logs in.
@@ -245,6 +249,7 @@ impl Engine {
             self.flight.deadline(),
             self.receipts.at(),
             Some(self.housekeeping_at),
+            self.expiry_at,
         ]
         .into_iter()
         .flatten()

@@ -7,7 +7,7 @@ use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ErrorCode, wire};
 use sotto_roster::Roster;
 
-use super::api::{Direction, Event, Failure, Keep, Message, MessageBody};
+use super::api::{Direction, Event, Failure};
 use super::commits::UPDATE_MESSAGES;
 use super::error::group_failure;
 use super::flight::Purpose;
@@ -17,7 +17,7 @@ use super::session::failure;
 use super::work::Step;
 use super::{Engine, EngineError};
 use crate::history::{
-    ConversationRow, ConversationState, MessageRow, OutboxKind, OutboxRow, Sealed,
+    ChangeRow, ConversationRow, ConversationState, Fate, MessageRow, OutboxKind, OutboxRow, Sealed,
 };
 use crate::talk::Talk;
 
@@ -224,7 +224,8 @@ impl Engine {
                 .insert_own_sent(&row.id, client_id, appended.seq)?;
         }
         let message = self.store().outbox_row(client_id)?;
-        let written = message.filter(|message| message.kind == OutboxKind::Message);
+        let written =
+            message.filter(|message| matches!(message.kind, OutboxKind::Text | OutboxKind::Body));
         if written.is_some() {
             row.updated_at_ms = self.now.unix_ms;
         }
@@ -233,25 +234,7 @@ impl Engine {
         let Some(message) = written else {
             return Ok(());
         };
-        let device = *self.profile.device().certificate().device_id();
-        let body = read_body(&message);
-        let message = MessageRow {
-            conversation: row.id,
-            seq: appended.seq,
-            client_id: *client_id,
-            sender: self.my_name().clone(),
-            device,
-            epoch: message.sealed.map_or(appended.epoch, |sealed| sealed.epoch),
-            direction: Direction::Outgoing,
-            sent_at_ms: message.created_at_ms,
-            stored_at_ms: appended.stored_at_ms,
-            content: Vec::new(),
-            text: match body {
-                Body::Text(text) => Some(text.text),
-                _ => None,
-            },
-        };
-        self.keep_message(&row, message)?;
+        self.keep_own(&row, message, appended)?;
         self.emit(Event::Sent {
             id: *client_id,
             to: row.talk.clone(),
@@ -262,23 +245,52 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes a message down, or only remembers it, as the person chose.
-    pub(super) fn keep_message(
+    /// What the person here did is part of the log now.
+    fn keep_own(
         &mut self,
         row: &ConversationRow,
-        message: MessageRow,
+        sent: OutboxRow,
+        appended: &wire::Appended,
     ) -> Result<(), EngineError> {
-        match row.keep {
-            Keep::Saved => Ok(self.store().insert_message(&message)?),
-            Keep::Unsaved => {
-                let shown = to_message(row, message);
-                let kept = self.unsaved.entry(row.id).or_default();
-                if kept.len() >= UNSAVED_MAX {
-                    kept.pop_front();
-                }
-                kept.push_back(shown);
-                Ok(())
+        let device = *self.profile.device().certificate().device_id();
+        let body = read_body(&sent);
+        match body {
+            Body::Text(_) | Body::Attachment(_) => {
+                let message = MessageRow {
+                    conversation: row.id,
+                    seq: appended.seq,
+                    client_id: sent.client_id,
+                    sender: self.my_name().clone(),
+                    device,
+                    epoch: sent.sealed.map_or(appended.epoch, |sealed| sealed.epoch),
+                    direction: Direction::Outgoing,
+                    sent_at_ms: sent.created_at_ms,
+                    stored_at_ms: appended.stored_at_ms,
+                    body,
+                    fate: Fate::There,
+                    edited_seq: 0,
+                    mentions_me: false,
+                    expires_at_ms: None,
+                };
+                self.keep_message(row, &message)
             }
+            body => self.change_came(
+                row,
+                ChangeRow {
+                    conversation: row.id,
+                    seq: appended.seq,
+                    client_id: sent.client_id,
+                    sender: self.my_name().clone(),
+                    device,
+                    direction: Direction::Outgoing,
+                    sent_at_ms: sent.created_at_ms,
+                    stored_at_ms: appended.stored_at_ms,
+                    body,
+                    by_admin: false,
+                    waits: false,
+                    shown: false,
+                },
+            ),
         }
     }
 
@@ -313,36 +325,14 @@ impl Engine {
     }
 }
 
-/// Messages of an unsaved conversation kept in memory.
-const UNSAVED_MAX: usize = 1_000;
-
-pub(super) fn to_message(conversation: &ConversationRow, row: MessageRow) -> Message {
-    Message {
-        conversation: row.conversation,
-        talk: conversation.talk.clone(),
-        title: conversation.title.clone(),
-        id: row.client_id,
-        seq: row.seq,
-        sender: row.sender,
-        device: row.device,
-        epoch: row.epoch,
-        direction: row.direction,
-        body: row.text.map_or(MessageBody::Unknown, MessageBody::Text),
-        sent_at_ms: row.sent_at_ms,
-        stored_at_ms: row.stored_at_ms,
-    }
-}
-
-/// A receipt is stored as two numbers, a message as its text.
+/// A receipt is stored as two numbers, everything else as its encoded body.
 pub(super) fn read_body(message: &OutboxRow) -> Body {
     match (message.kind, message.body.split_first_chunk::<8>()) {
         (OutboxKind::Receipt, Some((delivered, read))) => Body::Receipt {
             delivered_up_to: u64::from_be_bytes(*delivered),
             read_up_to: read.try_into().map_or(0, u64::from_be_bytes),
         },
-        (OutboxKind::Quiet, _) => {
-            Body::from_bytes(&message.body).unwrap_or(Body::Unknown(Vec::new()))
-        }
-        _ => Body::text(String::from_utf8_lossy(&message.body)),
+        (OutboxKind::Text, _) => Body::text(String::from_utf8_lossy(&message.body)),
+        _ => Body::from_bytes(&message.body).unwrap_or(Body::Unknown(Vec::new())),
     }
 }

@@ -97,7 +97,7 @@ impl Engine {
             self.make_key_packages(Suite::Hybrid, 0, LastResort::Replace)?;
             self.make_key_packages(Suite::Classical, 0, LastResort::Replace)?;
         }
-        Ok(())
+        self.tell_profile()
     }
 }
 

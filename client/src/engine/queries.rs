@@ -2,8 +2,7 @@
 
 use sotto_protocol::ConversationId;
 
-use super::api::{Chat, Direction, Event, Keep, Message, MessageBody, Request, WhoAmI};
-use super::outbox::to_message;
+use super::api::{Chat, Direction, Event, Keep, Message, Request, WhoAmI};
 use super::{Engine, EngineError, Listening};
 use crate::history::{ConversationRow, MessageRow};
 use crate::talk::Talk;
@@ -44,15 +43,10 @@ impl Engine {
     }
 
     fn last_messages(&self, row: &ConversationRow, last: u32) -> Result<Vec<Message>, EngineError> {
-        if row.keep == Keep::Unsaved {
-            let kept = self.unsaved.get(&row.id);
-            return Ok(kept.into_iter().flatten().cloned().collect());
-        }
-        let rows = self.store().last_messages(&row.id, last)?;
-        Ok(rows
-            .into_iter()
-            .map(|message| to_message(row, message))
-            .collect())
+        let rows = self.store().last_messages(row.keep, &row.id, last)?;
+        rows.into_iter()
+            .map(|message| self.to_message(row, message))
+            .collect()
     }
 
     fn queued_messages(
@@ -60,26 +54,11 @@ impl Engine {
         talk: &Talk,
         row: Option<&ConversationRow>,
     ) -> Result<Vec<Message>, EngineError> {
-        let me = self.profile.device().certificate();
-        let conversation = row.map_or(ConversationId::from_bytes([0; 16]), |row| row.id);
-        let queued = self.store().queued_for(talk)?;
-        Ok(queued
-            .into_iter()
-            .map(|message| Message {
-                conversation,
-                talk: talk.clone(),
-                title: row.and_then(|row| row.title.clone()),
-                id: message.client_id,
-                seq: 0,
-                sender: me.username().clone(),
-                device: *me.device_id(),
-                epoch: 0,
-                direction: Direction::Outgoing,
-                body: MessageBody::Text(String::from_utf8_lossy(&message.body).into_owned()),
-                sent_at_ms: message.created_at_ms,
-                stored_at_ms: 0,
-            })
-            .collect())
+        let mut messages = Vec::new();
+        for queued in self.store().queued_for(talk)? {
+            messages.extend(self.queued_as_message(row, queued)?);
+        }
+        Ok(messages)
     }
 
     /// All conversations, the latest active first, and talks in which
@@ -94,6 +73,11 @@ impl Engine {
             if rows.iter().all(|row| row.talk != talk) {
                 let queued = self.queued_messages(&talk, None)?;
                 chats.push(Chat {
+                    unread: 0,
+                    mentions: 0,
+                    expires_after_s: 0,
+                    mute: self.mute_of(&talk)?,
+                    draft: self.draft(&talk)?,
                     conversation: None,
                     updated_at_ms: queued.last().map_or(0, |message| message.sent_at_ms),
                     queued: queued.len() as u64,
@@ -107,7 +91,13 @@ impl Engine {
         for row in rows {
             let queued = self.queued_messages(&row.talk, Some(&row))?;
             let stored = self.last_messages(&row, 1)?;
+            let (unread, expires_after_s) = self.unread_and_timer(&row)?;
             chats.push(Chat {
+                unread: unread.messages,
+                mentions: unread.mentions,
+                expires_after_s,
+                mute: self.mute_of(&row.talk)?,
+                draft: self.draft(&row.talk)?,
                 conversation: Some(row.id),
                 keep: row.keep,
                 queued: queued.len() as u64,
@@ -156,10 +146,10 @@ impl Engine {
             let Some(conversation) = self.store().conversation(&row.conversation)? else {
                 continue;
             };
-            let message = to_message(&conversation, row);
+            let message = self.to_message(&conversation, row)?;
             self.emit(Event::Message(message));
         }
-        Ok(())
+        self.stage_unshown_changes(UNSHOWN_MAX)
     }
 
     pub(super) fn note_shown(&mut self, message: &Message) {
@@ -185,7 +175,8 @@ impl Engine {
             .shown
             .iter()
             .try_for_each(|(conversation, seq)| {
-                self.store().mark_shown(conversation, *seq)?;
+                let now_ms = self.now.unix_ms;
+                self.store().mark_shown(conversation, *seq, now_ms)?;
                 self.message_read(conversation, *seq)
             })
             .and_then(|()| Ok(self.store().commit()?));
@@ -194,6 +185,7 @@ impl Engine {
         } else {
             self.reads_are_due();
             self.shown.clear();
+            self.plan_expiry()?;
         }
         written
     }

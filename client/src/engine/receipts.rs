@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use sotto_protocol::{ClientMessageId, ConversationId};
 
 use super::api::{Keep, Now};
+use super::messages::{OFF, RECEIPTS};
 use super::session::Session;
 use super::work::Step;
 use super::{Engine, EngineError};
@@ -163,6 +164,9 @@ impl Engine {
         marks.delivered = marks.delivered.max(marks.read);
         self.store().remove_receipt_due(conversation)?;
         self.store().remove_unsealed_receipts(&row.talk)?;
+        if self.store().preference(RECEIPTS)?.as_deref() == Some(OFF) {
+            return Ok(());
+        }
         let body = [marks.delivered.to_be_bytes(), marks.read.to_be_bytes()].concat();
         let client_id = ClientMessageId::from_bytes(self.random_id());
         self.store().push_outbox(&OutboxRow {

@@ -118,6 +118,7 @@ impl Engine {
             self.answer_never_came();
         }
         self.send_due_receipts()?;
+        self.sweep_if_due()?;
         if self.housekeeping_at <= now_ms {
             self.housekeeping_at = now_ms + HOUSEKEEPING_MS;
             self.keep_house()?;

@@ -15,8 +15,11 @@
 //! its own entries in the log, notices the rollback and renews its keys.
 
 mod account;
+mod change;
 mod codec;
+mod contact;
 mod conversation;
+mod draft;
 mod group;
 mod key_package;
 mod message;
@@ -25,6 +28,8 @@ mod peer;
 mod pending;
 mod receipt;
 mod request;
+mod search;
+mod shelf;
 
 use std::path::Path;
 
@@ -33,21 +38,24 @@ use sotto_crypto::DatabaseKey;
 use zeroize::Zeroizing;
 
 pub(crate) use account::AccountRow;
+pub(crate) use change::{ChangeRow, Standing};
 pub(crate) use conversation::{Baseline, ConversationRow, ConversationState, OwnEntry};
 pub(crate) use group::{INVITATIONS_MAX, InvitationRow, MemberRow};
 pub(crate) use key_package::MadeFor;
-pub(crate) use message::MessageRow;
+pub(crate) use message::{Fate, Mentioned, MessageRow, Unread};
 pub(crate) use outbox::{OutboxKind, OutboxRow, Sealed};
 pub(crate) use peer::{PeerRow, Relation};
 pub(crate) use pending::{PendingCommitRow, PendingKind};
 pub(crate) use receipt::Marks;
 pub(crate) use request::{REQUESTS_MAX, RequestRow};
+pub(crate) use search::Query;
 
 /// What builds the client's tables, step by step. A store says in its
 /// `user_version` how many of them it has; steps are only ever added.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_talk.sql"),
+    include_str!("migrations/0003_messages.sql"),
     include_str!("migrations/0004_groups.sql"),
 ];
 /// The schema that this version reads and writes.
@@ -183,6 +191,8 @@ impl History {
 
     fn with_key_store(mut self) -> Result<Self, HistoryError> {
         self.connection.execute_batch(receipt::TABLE)?;
+        self.attach_memory()?;
+        self.index_the_rest()?;
         sotto_crypto::migrate_key_store(&mut self.connection)
             .map_err(|error| HistoryError::KeyStore(error.to_string()))?;
         Ok(self)
@@ -230,4 +240,6 @@ impl History {
 }
 
 #[cfg(test)]
-mod tests;
+mod message_tests;
+#[cfg(test)]
+pub(crate) mod tests;

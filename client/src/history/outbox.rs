@@ -10,17 +10,20 @@ use crate::talk::Talk;
 /// What waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OutboxKind {
-    /// A person's message.
-    Message,
+    /// A person's text, as versions 1 and 2 of the store wrote it: nothing but the text.
+    Text,
     /// A receipt: may be forgotten without harm.
     Receipt,
+    /// Something that a person did: an encoded body.
+    Body,
     /// An encoded body that this program sends by itself.
     Quiet,
 }
 
 stored_enum!(OutboxKind {
-    Message = 0,
+    Text = 0,
     Receipt = 1,
+    Body = 2,
     Quiet = 3
 });
 
@@ -38,7 +41,7 @@ pub(crate) struct OutboxRow {
     pub(crate) client_id: ClientMessageId,
     pub(crate) talk: Talk,
     pub(crate) kind: OutboxKind,
-    /// The content's encoded body, without counters and padding.
+    /// The encoded body without counters and padding; of a receipt its two marks.
     pub(crate) body: Vec<u8>,
     pub(crate) created_at_ms: u64,
     /// Given once, at the first sealing, and kept over repetitions.
@@ -86,7 +89,7 @@ impl History {
     /// The messages that wait in a talk, oldest first; at most 1,000.
     pub(crate) fn queued_for(&self, talk: &Talk) -> Result<Vec<OutboxRow>, HistoryError> {
         let mut statement = self.connection().prepare_cached(
-            "SELECT * FROM outbox WHERE talk = ?1 AND kind = 0 ORDER BY place LIMIT 1000",
+            "SELECT * FROM outbox WHERE talk = ?1 AND kind IN (0, 2) ORDER BY place LIMIT 1000",
         )?;
         let rows = statement.query_map([talk.to_string()], |row| Ok(read(row)))?;
         rows.map(|row| row?).collect()
@@ -96,7 +99,7 @@ impl History {
     pub(crate) fn outbox_len(&self) -> Result<u64, HistoryError> {
         let mut statement = self
             .connection()
-            .prepare_cached("SELECT count(*) FROM outbox WHERE kind = 0")?;
+            .prepare_cached("SELECT count(*) FROM outbox WHERE kind IN (0, 2)")?;
         Ok(statement.query_row([], |row| row.get(0))?)
     }
 

@@ -3,9 +3,11 @@
 //! ends before a receipt can leave; the next one that connects makes good for it.
 
 use rusqlite::OptionalExtension as _;
-use sotto_protocol::ConversationId;
+use sotto_protocol::{ConversationId, Username};
 
+use super::shelf::on;
 use super::{History, HistoryError, codec};
+use crate::engine::api::Keep;
 use crate::talk::Talk;
 
 /// Made when a store is opened: versions that do not know the table leave it alone.
@@ -98,4 +100,56 @@ impl History {
         let rows = statement.query_map([], |row| Ok(codec::talk(row, "talk")))?;
         rows.map(|row| row?).collect()
     }
+
+    /// Somebody told up to where messages arrived and were read; marks only move forward.
+    pub(crate) fn note_reader(
+        &self,
+        keep: Keep,
+        conversation: &ConversationId,
+        account: &Username,
+        marks: Marks,
+    ) -> Result<(), HistoryError> {
+        let mut statement = self.connection().prepare_cached(&on(
+            keep,
+            "INSERT INTO @.reader (conversation, account, delivered, read) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET delivered = max(delivered, ?3), read = max(read, ?4)",
+        ))?;
+        let (delivered, read) = (bounded(marks.delivered), bounded(marks.read));
+        statement.execute((conversation.as_bytes(), account.as_str(), delivered, read))?;
+        Ok(())
+    }
+
+    /// How many people a message has reached.
+    pub(crate) fn reached(
+        &self,
+        keep: Keep,
+        conversation: &ConversationId,
+        seq: u64,
+    ) -> Result<Reached, HistoryError> {
+        let mut statement = self.connection().prepare_cached(&on(
+            keep,
+            "SELECT coalesce(sum(max(delivered, read) >= ?2), 0), coalesce(sum(read >= ?2), 0)
+             FROM @.reader WHERE conversation = ?1",
+        ))?;
+        Ok(
+            statement.query_row((conversation.as_bytes(), bounded(seq)), |row| {
+                Ok(Reached {
+                    delivered_to: row.get(0)?,
+                    read_by: row.get(1)?,
+                })
+            })?,
+        )
+    }
+}
+
+/// How many people a message has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Reached {
+    pub(crate) delivered_to: u64,
+    pub(crate) read_by: u64,
+}
+
+/// A place in a log as somebody claims it: never more than the store can hold.
+fn bounded(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
 }

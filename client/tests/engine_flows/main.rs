@@ -15,5 +15,6 @@ mod attacks;
 mod faults;
 mod flows;
 mod groups;
+mod messages;
 mod receipts;
 mod repair;

@@ -447,7 +447,7 @@ impl World {
 pub(crate) fn text_of(message: &Message) -> String {
     match &message.body {
         MessageBody::Text(text) => text.clone(),
-        MessageBody::Unknown => "?".to_owned(),
+        MessageBody::Attachment(_) | MessageBody::Deleted | MessageBody::Unknown => "?".to_owned(),
     }
 }
 

@@ -71,7 +71,10 @@ impl Engine {
         &mut self,
         row: &ConversationRow,
     ) -> Result<Option<ClientMessageId>, EngineError> {
-        let info = self.group_info(&row.id)?;
+        let info = GroupInfo {
+            expires_after_s: self.store().timer(row.keep, &row.id)?,
+            ..self.group_info(&row.id)?
+        };
         match info == GroupInfo::default() {
             true => Ok(None),
             false => self.send_info(row, info).map(Some),
@@ -83,6 +86,11 @@ impl Engine {
         row: &ConversationRow,
         info: GroupInfo,
     ) -> Result<ClientMessageId, EngineError> {
+        // The timer is set by messages of its own; said along for newcomers.
+        let info = GroupInfo {
+            expires_after_s: self.store().timer(row.keep, &row.id)?,
+            ..info
+        };
         let client_id = ClientMessageId::from_bytes(self.random_id());
         if let Ok(body) = Body::GroupInfo(info).to_bytes() {
             self.store().push_outbox(&OutboxRow {
