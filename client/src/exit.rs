@@ -93,7 +93,7 @@ impl Exit {
             "wrong_password" | "logged_out" | "wrong_deployment" | "password_needed" => {
                 Self::Authentication
             }
-            "not_found" | "not_a_request" | "no_profile" => Self::NotFound,
+            "not_found" | "not_a_request" | "no_profile" | "unknown_message" => Self::NotFound,
             "key_changed"
             | "blocked"
             | "safety_number_differs"

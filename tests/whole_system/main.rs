@@ -14,6 +14,7 @@ mod accounts;
 mod attacks;
 mod conversations;
 mod leaks;
+mod messages;
 mod mistakes;
 mod network;
 mod receipts;

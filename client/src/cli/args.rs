@@ -6,6 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sotto_protocol::Username;
 
+use super::contacts::ContactArgs;
+use super::message_args::{MessageArgs, lifetime};
+
 /// End-to-end encrypted chat that you run yourselves.
 #[derive(Debug, Parser)]
 #[command(name = "sotto", version, disable_help_subcommand = true)]
@@ -108,8 +111,8 @@ pub(crate) enum Command {
     },
     /// Show the messages with somebody, from this device's own store
     History {
-        #[arg(value_name = "WHO", value_parser = username)]
-        name: Username,
+        #[arg(value_name = "WHO", value_parser = to)]
+        name: String,
         /// How many of the latest
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         last: u32,
@@ -151,17 +154,30 @@ pub(crate) enum Command {
     },
     /// List the devices of this account
     Devices,
+    #[command(flatten)]
+    Message(MessageArgs),
+    #[command(flatten)]
+    Contact(ContactArgs),
 }
 
 /// `send`.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
-    /// To whom
-    #[arg(value_name = "TO", value_parser = username)]
-    pub(crate) to: Username,
+    /// To whom: a name, or #title or #id of a group
+    #[arg(value_name = "TO", value_parser = to)]
+    pub(crate) to: String,
     /// The message; `-` reads it from stdin
     #[arg(allow_hyphen_values = true)]
     pub(crate) text: String,
+    /// The message that this answers: digits of its id, or TO@last, TO@theirs, TO@NUMBER
+    #[arg(long, value_name = "MESSAGE")]
+    pub(crate) reply: Option<String>,
+    /// Speak to somebody by name; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = username)]
+    pub(crate) mention: Vec<Username>,
+    /// Let it disappear so long after it was read, such as 30s, 1h, 1d; or off
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    pub(crate) expires: Option<u32>,
     /// How long to wait for what
     #[arg(long, value_enum, default_value_t = Until::Acked)]
     pub(crate) wait: Until,
@@ -181,7 +197,15 @@ pub(crate) enum Until {
     Read,
 }
 
-fn username(text: &str) -> Result<Username, String> {
+/// A person's name, or something with a # in front.
+fn to(text: &str) -> Result<String, String> {
+    match text.strip_prefix('#') {
+        Some(title) if !title.is_empty() => Ok(text.to_owned()),
+        _ => username(text).map(|name| name.to_string()),
+    }
+}
+
+pub(crate) fn username(text: &str) -> Result<Username, String> {
     Username::parse(text).map_err(|error| error.to_string())
 }
 
@@ -305,9 +329,50 @@ mod tests {
             "listen --count 0",
             "listen --for 1d",
             "register a --password x",
+            "react 3fa9c2 ok",
+            "timer bob 1y",
+            "mute bob --for 1h --mentions",
+            "send Bob x",
+            "receipts maybe",
         ] {
             let words = std::iter::once("sotto").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn commands_about_messages_parse() {
+        for line in [
+            "send #team hello",
+            "send bob hi --reply 3fa9c2 --mention bob --mention carol --expires 1h",
+            "edit bob@mine better",
+            "delete 3fa9c2",
+            "react bob@theirs 👍 --remove",
+            "pin @last",
+            "unpin bob@7",
+            "forward 3fa9c2 carol",
+            "timer bob 1d",
+            "timer bob off",
+            "timer bob",
+            "mute bob --for 8h",
+            "mute #team --mentions",
+            "unmute bob",
+            "draft",
+            "draft bob",
+            "draft bob later",
+            "search word --in bob --last 5",
+            "export bob --to /tmp/x",
+            "receipts off",
+            "contacts",
+            "contact bob --alias Bobby --note x",
+            "profile set --name A --status B",
+            "profile show",
+            "profile show bob",
+            "profile publish",
+            "profile unpublish",
+        ] {
+            let words = std::iter::once("sotto").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
     }
 }

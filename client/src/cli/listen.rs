@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use sotto_protocol::Username;
-
 use super::app::App;
 use super::drive::{Interrupts, Troubles};
+use super::names;
 use super::render::{self, Place};
 use crate::engine::api::{Connection, Direction, Event};
 use crate::exit::Failure;
@@ -92,17 +91,18 @@ async fn listen_on(
     }
 }
 
-pub(crate) async fn history(app: &mut App, name: &Username, last: u32) -> Result<(), Failure> {
+pub(crate) async fn history(app: &mut App, name: &str, last: u32) -> Result<(), Failure> {
     let engine = app.offline().await?;
-    let messages = engine.history(&name.into(), last)?;
-    if messages.is_empty() && !engine.chats()?.iter().any(|chat| chat.talk == name.into()) {
+    let talk = names::talk(&engine, name)?;
+    let messages = engine.history(&talk, last)?;
+    if messages.is_empty() && !engine.chats()?.iter().any(|chat| chat.talk == talk) {
         return Err(Failure::named(
             "not_found",
-            format!("there is no conversation with {name}"),
+            format!("there is no conversation with {talk}"),
         ));
     }
     for message in &messages {
-        render::message(app, message, Place::Conversation)?;
+        render::message(app, message, Place::Archive)?;
     }
     Ok(())
 }

@@ -7,13 +7,19 @@ mod account;
 mod app;
 mod args;
 mod chat;
+mod contacts;
 mod confirm;
 mod drive;
+mod export;
 mod listen;
+mod message;
+mod message_args;
+mod names;
 mod output;
 mod people;
 mod reach;
 mod render;
+mod search;
 mod send;
 mod zone;
 
@@ -181,6 +187,8 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Unblock { name } => people::unblock(app, name).await,
         Command::Verify { name, confirm } => people::verify(app, name, confirm).await,
         Command::Devices => people::devices(app).await,
+        Command::Contact(args) => contacts::carry_out(app, args).await,
+        Command::Message(args) => message::carry_out(app, args).await,
     }
 }
 

@@ -8,9 +8,11 @@ use sotto_protocol::{ClientMessageId, ConversationId};
 use super::app::App;
 use super::args::{Send, Until};
 use super::drive::{answer_to, until};
-use super::render;
-use crate::engine::api::{Command, Event, Receipt};
+use super::{names, render};
+use crate::engine::Engine;
+use crate::engine::api::{Command, Event, MessageCommand, Receipt, SendOptions};
 use crate::exit::{Exit, Failure};
+use crate::talk::Talk;
 
 /// The longest text, in bytes of UTF-8.
 pub(crate) const TEXT_BYTES_MAX: usize = 65_536;
@@ -28,6 +30,7 @@ enum Progress {
 /// One message on its way.
 struct Watch {
     id: ClientMessageId,
+    to: Talk,
     progress: Progress,
     /// The last of the other person: it may come before the server's own answer.
     receipt: Option<Receipt>,
@@ -38,15 +41,19 @@ pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
     // Before anything is queued: without a server the command line is wrong.
     app.dialer()?;
     let engine = app.offline().await?;
+    let to = names::talk(&engine, &args.to)?;
+    let options = options(&engine, &to, &args)?;
     let mut session = app.online(engine)?;
     let id = ClientMessageId::from_bytes(rand::random());
-    let command = session.command(Command::Send {
-        to: args.to.clone().into(),
+    let command = session.command(Command::Message(MessageCommand::Write {
+        to: to.clone(),
         text,
+        options,
         client_id: id,
-    })?;
+    }))?;
     let mut watch = Watch {
         id,
+        to,
         progress: Progress::Given,
         receipt: None,
     };
@@ -83,12 +90,17 @@ impl Watch {
                 self.arrived(app, args.wait)
             }
             Event::SendFailed { id, failure, .. } if *id == self.id => Err(failure.clone().into()),
-            Event::Receipt(receipt) if receipt.by == args.to => {
+            Event::Receipt(receipt) if self.concerns(receipt) => {
                 self.receipt = Some(receipt.clone());
                 self.arrived(app, args.wait)
             }
             other => render::aside(app, other).map(|()| None),
         }
+    }
+
+    /// In a pair only the other person can tell; in a group whoever tells first.
+    fn concerns(&self, receipt: &Receipt) -> bool {
+        self.to.person().is_none_or(|name| *name == receipt.by)
     }
 
     /// Whether the message is where it was wanted, by what the other person tells.
@@ -116,7 +128,7 @@ fn explain(app: &mut App, args: &Send, watch: &Watch, failure: Failure) -> Resul
         Progress::Queued if late => {
             render::object(
                 app,
-                json!({ "event": "queued", "id": watch.id.to_string(), "to": args.to.as_str() }),
+                json!({ "event": "queued", "id": watch.id.to_string(), "to": args.to }),
             )?;
             let message = format!(
                 "{}; the message is queued and goes out with the next command that connects",
@@ -132,8 +144,30 @@ fn explain(app: &mut App, args: &Send, watch: &Watch, failure: Failure) -> Resul
     }
 }
 
+/// What goes with the text.
+fn options(engine: &Engine, to: &Talk, args: &Send) -> Result<SendOptions, Failure> {
+    let reply_to = match &args.reply {
+        None => None,
+        Some(word) => {
+            let target = names::target(&names::message(engine, word)?);
+            if target.talk != *to {
+                return Err(Failure::named(
+                    "usage",
+                    "the message that this answers is in another conversation; use sotto forward to pass it on",
+                ));
+            }
+            Some(target.message)
+        }
+    };
+    Ok(SendOptions {
+        reply_to,
+        mentions: args.mention.clone(),
+        expires_after_s: args.expires,
+    })
+}
+
 /// The text of the argument, or all of stdin for `-`.
-fn read_text(argument: &str) -> Result<String, Failure> {
+pub(crate) fn read_text(argument: &str) -> Result<String, Failure> {
     let text = if argument == "-" {
         let mut bytes = Vec::new();
         std::io::stdin()
