@@ -138,6 +138,25 @@ async fn who_leaves_reads_no_further() {
     assert!(found.iter().all(|entry| entry.seq <= left.seq), "{found:?}");
 }
 
+/// A rebuilt group is no way to bring back somebody who left.
+#[tokio::test]
+async fn a_rebuilt_group_keeps_out_who_left() {
+    let deployment = Deployment::new();
+    let server = deployment.start("");
+    let mut scene = scene(&deployment, &server).await;
+    let conversation = scene.at_alice.conversation;
+    let leave = Request::Leave(scene.bob.leave(conversation, any_id()));
+    appended(scene.bob_client.ask(leave).await);
+    scene.bob.publish(&mut scene.bob_client, 1).await;
+    scene.carol.publish(&mut scene.carol_client, 2).await;
+    let client = &mut scene.alice_client;
+    let both = [&scene.bob, &scene.carol];
+    let refused = scene.alice.rebuild(client, conversation, &both).await;
+    assert_eq!(code(refused), ErrorCode::NotAllowed);
+    let rebuilt = scene.alice.rebuild(client, conversation, &both[1..]).await;
+    assert_eq!(appended(rebuilt).epoch, 1);
+}
+
 #[tokio::test]
 async fn nobody_makes_others_leave() {
     let deployment = Deployment::new();

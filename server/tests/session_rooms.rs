@@ -163,7 +163,21 @@ async fn rooms_are_listed_by_their_admins_under_titles_of_their_own() {
     assert_eq!(refused, ErrorCode::NotAllowed);
     let done = bob_client.ask(set_room(two, "Kitchen", "")).await;
     assert!(matches!(done, Response::Done(_)), "{done:?}");
+}
 
+#[tokio::test]
+async fn rooms_are_found_by_title_page_by_page() {
+    let deployment = Deployment::new();
+    let server = deployment.start("");
+    let (alice, mut alice_client) = Person::register("alice", &deployment, &server).await;
+    let (bob, mut bob_client) = Person::register("bob", &deployment, &server).await;
+    let one = alice.room(&mut alice_client).await.conversation;
+    let two = bob.room(&mut bob_client).await.conversation;
+    bob.enter(&mut bob_client, one).await;
+    let listed = alice_client.ask(set_room(one, "Garden", "what grows"));
+    assert!(matches!(listed.await, Response::Done(_)));
+    let listed = bob_client.ask(set_room(two, "Kitchen", ""));
+    assert!(matches!(listed.await, Response::Done(_)));
     let all = rooms(&mut alice_client, "", "", 0).await;
     assert_eq!(titles(&all), ["Garden", "Kitchen"]);
     let garden = &all.rooms[0];

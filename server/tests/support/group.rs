@@ -75,22 +75,51 @@ impl Person {
     /// Makes a closed group with others, in one commit.
     pub async fn group_with(&self, client: &mut Client, others: &[&Person]) -> AtDevice {
         let owner = BTreeMap::from([(self.username.clone(), Role::Owner)]);
-        self.found(client, Policy::group(owner).unwrap(), others)
-            .await
+        let at = (ConversationId::from_bytes(rand::random()), 0);
+        let (group, answer) = self
+            .found(client, at, Policy::group(owner).unwrap(), others)
+            .await;
+        appended(answer);
+        group
+    }
+
+    /// Tries to build a group anew, with these others.
+    pub async fn rebuild(
+        &self,
+        client: &mut Client,
+        conversation: ConversationId,
+        others: &[&Person],
+    ) -> Response {
+        let owner = BTreeMap::from([(self.username.clone(), Role::Owner)]);
+        let policy = Policy::group(owner).unwrap();
+        let at = (conversation, 1);
+        let (group, answer) = self.found(client, at, policy, others).await;
+        if matches!(answer, Response::Error(_)) {
+            group.group.delete(&self.store()).unwrap();
+        }
+        answer
     }
 
     /// Makes a public group, alone in it.
     pub async fn room(&self, client: &mut Client) -> AtDevice {
         let owner = BTreeMap::from([(self.username.clone(), Role::Owner)]);
         let policy = Policy::public_group(owner).unwrap();
-        self.found(client, policy, &[]).await
+        let at = (ConversationId::from_bytes(rand::random()), 0);
+        let (group, answer) = self.found(client, at, policy, &[]).await;
+        appended(answer);
+        group
     }
 
-    async fn found(&self, client: &mut Client, policy: Policy, others: &[&Person]) -> AtDevice {
-        let conversation = ConversationId::from_bytes(rand::random());
+    async fn found(
+        &self,
+        client: &mut Client,
+        (conversation, generation): (ConversationId, u32),
+        policy: Policy,
+        others: &[&Person],
+    ) -> (AtDevice, Response) {
         let address = Address {
             conversation,
-            generation: 0,
+            generation,
         };
         let store = self.store();
         let mut group = Group::create(
@@ -121,21 +150,22 @@ impl Person {
         let devices: Vec<_> = others.iter().map(|other| other.device()).collect();
         let request = wire::CreateConversation {
             conversation_id: conversation.to_vec(),
-            generation: 0,
+            generation,
             group_info,
             commit: pending.commit.clone(),
             next_group_info: pending.group_info.clone(),
             welcomes: welcomes(&pending, &devices),
             client_id: id.to_vec(),
         };
-        appended(client.ask(Request::CreateConversation(request)).await);
+        let answer = client.ask(Request::CreateConversation(request)).await;
         group
             .merge_pending(&store, &pending.commit, now_ms())
             .unwrap();
-        AtDevice {
+        let at = AtDevice {
             conversation,
             group,
-        }
+        };
+        (at, answer)
     }
 
     /// Commits other rules, and the removal of everybody of these names.
