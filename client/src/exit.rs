@@ -93,11 +93,15 @@ impl Exit {
             "wrong_password" | "logged_out" | "wrong_deployment" | "password_needed" => {
                 Self::Authentication
             }
-            "not_found" | "not_a_request" | "no_profile" | "unknown_message" => Self::NotFound,
+            "not_found" | "not_a_request" | "not_an_invitation" | "no_profile"
+            | "unknown_message" => Self::NotFound,
             "key_changed"
             | "blocked"
             | "safety_number_differs"
             | "profile_exists"
+            | "already_member"
+            | "not_a_member"
+            | "last_owner"
             | "too_many_commands" => Self::Refused,
             "unreachable" | "certificate_mismatch" | "timed_out" | "queued" => Self::Unreachable,
             "profile_in_use" => Self::ProfileInUse,

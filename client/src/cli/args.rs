@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sotto_protocol::Username;
 
 use super::contacts::ContactArgs;
+use super::group::GroupArgs;
 use super::message_args::{MessageArgs, lifetime};
 
 /// End-to-end encrypted chat that you run yourselves.
@@ -129,11 +130,13 @@ pub(crate) enum Command {
         #[arg(long)]
         unsaved: bool,
     },
-    /// Forget a request; the sender is not told
+    /// Forget a request; the sender is not told. With #group, turn an invitation down
     Decline {
-        #[arg(value_parser = username)]
-        name: Username,
+        #[arg(value_name = "NAME|GROUP")]
+        name: String,
     },
+    #[command(flatten)]
+    Groups(GroupArgs),
     /// Hear nothing more from somebody; they are not told
     Block {
         #[arg(value_parser = username)]
@@ -312,6 +315,20 @@ mod tests {
             "requests",
             "accept bob --unsaved",
             "decline bob",
+            "decline #012345",
+            "group new team bob carol",
+            "group new team",
+            "group add #team dave",
+            "group remove #team dave erin",
+            "group promote #team dave",
+            "group demote #team dave",
+            "group owner #team dave",
+            "group rename #team crew",
+            "group describe #team words",
+            "group leave #team",
+            "group members #team",
+            "invites",
+            "join #team",
             "block bob",
             "unblock bob",
             "verify bob",
@@ -327,6 +344,8 @@ mod tests {
             "register Alice",
             "send bob",
             "listen --count 0",
+            "group add #team",
+            "group owner #team dave erin",
             "listen --for 1d",
             "register a --password x",
             "react 3fa9c2 ok",

@@ -218,7 +218,11 @@ pub(crate) fn interrupted() -> Failure {
 pub(crate) fn answer_to(id: CommandId, event: &Event) -> Option<Result<(), Failure>> {
     match event {
         Event::Done { command } if *command == id => Some(Ok(())),
-        Event::Users { command, .. } | Event::Devices { command, .. } if *command == id => {
+        Event::Users { command, .. }
+        | Event::Devices { command, .. }
+        | Event::GroupMade { command, .. }
+            if *command == id =>
+        {
             Some(Ok(()))
         }
         Event::Failed {

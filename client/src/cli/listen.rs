@@ -35,6 +35,9 @@ pub(crate) async fn listen(
     for request in engine.requests()? {
         render::request(app, &request)?;
     }
+    for invitation in engine.invitations()? {
+        render::invitation(app, &invitation)?;
+    }
     engine.listen(app.clock.now())?;
     let mut session = app.online(engine)?;
     let bounds = Bounds {
@@ -78,7 +81,7 @@ async fn listen_on(
         render::event(app, &event)?;
         let arrived = match &event {
             Event::Message(message) => message.direction == Direction::Incoming,
-            Event::Request(_) => true,
+            Event::Request(_) | Event::Invitation(_) => true,
             _ => false,
         };
         if arrived {

@@ -7,10 +7,11 @@ mod account;
 mod app;
 mod args;
 mod chat;
-mod contacts;
 mod confirm;
+mod contacts;
 mod drive;
 mod export;
+mod group;
 mod listen;
 mod message;
 mod message_args;
@@ -182,7 +183,11 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
             let keep = if unsaved { Keep::Unsaved } else { Keep::Saved };
             people::accept(app, name, keep).await
         }
-        Command::Decline { name } => people::decline(app, name).await,
+        Command::Decline { name } => match name.strip_prefix('#') {
+            Some(_) => group::decline(app, &name).await,
+            None => people::decline(app, args::username(&name).map_err(usage_of)?).await,
+        },
+        Command::Groups(args) => group::carry_out(app, args).await,
         Command::Block { name } => people::block(app, name).await,
         Command::Unblock { name } => people::unblock(app, name).await,
         Command::Verify { name, confirm } => people::verify(app, name, confirm).await,
@@ -190,6 +195,10 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Contact(args) => contacts::carry_out(app, args).await,
         Command::Message(args) => message::carry_out(app, args).await,
     }
+}
+
+fn usage_of(sentence: String) -> Failure {
+    Failure::named("usage", sentence)
 }
 
 /// Logs go to stderr and only where `SOTTO_LOG` asks for them.

@@ -175,7 +175,7 @@ fn not_oneself(engine: &Engine, name: &Username) -> Result<(), Failure> {
 
 /// What is shown while catching up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shown {
+pub(super) enum Shown {
     /// Messages too.
     Everything,
     /// Only what must not wait.
@@ -183,7 +183,11 @@ enum Shown {
 }
 
 /// Reads everything that waits at the server.
-async fn catch_up(app: &mut App, session: &mut Session, shown: Shown) -> Result<(), Failure> {
+pub(super) async fn catch_up(
+    app: &mut App,
+    session: &mut Session,
+    shown: Shown,
+) -> Result<(), Failure> {
     until(app, session, CATCH_UP_PATIENCE, |app, event| {
         if event == Event::CaughtUp {
             return Ok(Some(()));
@@ -198,7 +202,7 @@ async fn catch_up(app: &mut App, session: &mut Session, shown: Shown) -> Result<
 }
 
 /// The command itself is done: that no server was reached is only worth a remark.
-fn excuse(app: &mut App, failure: Failure) -> Result<(), Failure> {
+pub(super) fn excuse(app: &mut App, failure: Failure) -> Result<(), Failure> {
     if failure.exit != Exit::Unreachable {
         return Err(failure);
     }

@@ -1,0 +1,341 @@
+//! Groups on the command line: the grammar, and carrying it out.
+
+use clap::Subcommand;
+use serde_json::json;
+use sotto_protocol::{ConversationId, Username};
+
+use super::app::App;
+use super::args::username;
+use super::drive::perform;
+use super::output::{Style, own_words};
+use super::people::{Shown, catch_up, excuse};
+use super::render;
+use crate::engine::Engine;
+use crate::engine::api::{Command, Event, GroupCommand, GroupMember, MemberTrust, role_name};
+use crate::exit::Failure;
+use crate::safe_text::SafeText;
+use crate::talk::Talk;
+
+/// Digits of an id that name a group, at least.
+const ID_DIGITS_MIN: usize = 6;
+
+/// Commands about groups.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupArgs {
+    /// Make a group, or change one
+    #[command(subcommand)]
+    Group(GroupAction),
+    /// List invitations to groups
+    Invites,
+    /// Follow an invitation to a group
+    Join {
+        /// #title or #id; the first digits of the id are enough
+        group: String,
+    },
+}
+
+/// What to do with a group. GROUP is `#title`, or `#` and an id or its first digits.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupAction {
+    /// Make a group and invite people
+    New {
+        /// What the group is called, for its members only
+        title: String,
+        /// Whom to invite
+        #[arg(value_parser = username)]
+        names: Vec<Username>,
+    },
+    /// Invite people
+    Add {
+        group: String,
+        #[arg(required = true, value_parser = username)]
+        names: Vec<Username>,
+    },
+    /// Put people out
+    Remove {
+        group: String,
+        #[arg(required = true, value_parser = username)]
+        names: Vec<Username>,
+    },
+    /// Make members admins
+    Promote {
+        group: String,
+        #[arg(required = true, value_parser = username)]
+        names: Vec<Username>,
+    },
+    /// Make owners admins, and admins members
+    Demote {
+        group: String,
+        #[arg(required = true, value_parser = username)]
+        names: Vec<Username>,
+    },
+    /// Hand the group over: NAME becomes its owner in your place
+    Owner {
+        group: String,
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// Give the group another title
+    Rename { group: String, title: String },
+    /// Describe the group; an empty text takes the description away
+    Describe { group: String, text: String },
+    /// Leave the group; its history stays here
+    Leave { group: String },
+    /// Show who is in the group
+    Members { group: String },
+}
+
+pub(crate) async fn carry_out(app: &mut App, args: GroupArgs) -> Result<(), Failure> {
+    match args {
+        GroupArgs::Group(action) => act(app, action).await,
+        GroupArgs::Invites => invites(app).await,
+        GroupArgs::Join { group } => join(app, &group).await,
+    }
+}
+
+async fn act(app: &mut App, action: GroupAction) -> Result<(), Failure> {
+    let (word, names, command): (_, _, fn(ConversationId, Vec<Username>) -> GroupCommand) =
+        match action {
+            GroupAction::New { title, names } => return new(app, title, names).await,
+            GroupAction::Members { group } => return members(app, &group).await,
+            GroupAction::Rename { group, title } => {
+                let group = find(app, &group).await?;
+                let command = GroupCommand::Rename { group, title };
+                return change(app, group, "renamed", command).await;
+            }
+            GroupAction::Describe { group, text } => {
+                let group = find(app, &group).await?;
+                let command = GroupCommand::Describe { group, text };
+                return change(app, group, "described", command).await;
+            }
+            GroupAction::Leave { group } => {
+                let group = find(app, &group).await?;
+                return change(app, group, "left", GroupCommand::Leave { group }).await;
+            }
+            GroupAction::Owner { group, name } => {
+                let group = find(app, &group).await?;
+                let command = GroupCommand::HandOver { group, name };
+                return change(app, group, "handed_over", command).await;
+            }
+            GroupAction::Add { group, names } => (("added", group), names, |group, names| {
+                GroupCommand::Add { group, names }
+            }),
+            GroupAction::Remove { group, names } => (("removed", group), names, |group, names| {
+                GroupCommand::Remove { group, names }
+            }),
+            GroupAction::Promote { group, names } => {
+                (("promoted", group), names, |group, names| {
+                    GroupCommand::Promote { group, names }
+                })
+            }
+            GroupAction::Demote { group, names } => (("demoted", group), names, |group, names| {
+                GroupCommand::Demote { group, names }
+            }),
+        };
+    let group = find(app, &word.1).await?;
+    change(app, group, word.0, command(group, names)).await
+}
+
+async fn new(app: &mut App, title: String, members: Vec<Username>) -> Result<(), Failure> {
+    app.dialer()?;
+    let command = Command::Group(GroupCommand::New { title, members });
+    let Event::GroupMade {
+        conversation,
+        title,
+        ..
+    } = perform(app, command).await?
+    else {
+        return Ok(());
+    };
+    let to = Talk::Group(conversation).label(Some(&title));
+    render::object(
+        app,
+        json!({
+            "event": "group_made",
+            "conversation": conversation.to_string(),
+            "to": to,
+            "title": title,
+        }),
+    )?;
+    app.printer.say(&format!("made {to}"))
+}
+
+/// Carries a change out and says so.
+async fn change(
+    app: &mut App,
+    group: ConversationId,
+    done: &str,
+    command: GroupCommand,
+) -> Result<(), Failure> {
+    app.dialer()?;
+    perform(app, Command::Group(command)).await?;
+    say_done(app, group, done)
+}
+
+fn say_done(app: &mut App, group: ConversationId, done: &str) -> Result<(), Failure> {
+    render::object(
+        app,
+        json!({ "event": done, "conversation": group.to_string() }),
+    )?;
+    app.printer.say(&done.replace('_', " "))
+}
+
+async fn members(app: &mut App, word: &str) -> Result<(), Failure> {
+    let engine = app.offline().await?;
+    let group = group_of(&engine, word)?;
+    let Some(view) = engine.group(&group)? else {
+        return Err(unknown());
+    };
+    for member in &view.members {
+        show_member(app, group, member)?;
+    }
+    if !view.description.is_empty() {
+        app.printer
+            .line(&[(Style::Faint, &own_words(&view.description))])?;
+    }
+    Ok(())
+}
+
+fn show_member(app: &mut App, group: ConversationId, member: &GroupMember) -> Result<(), Failure> {
+    render::object(
+        app,
+        json!({
+            "event": "member",
+            "conversation": group.to_string(),
+            "name": member.name.as_str(),
+            "role": role_name(member.role),
+            "trust": member.trust.name(),
+            "seen": member.seen,
+        }),
+    )?;
+    let trust = match member.trust {
+        MemberTrust::Own => "you",
+        MemberTrust::Verified => "verified",
+        MemberTrust::Pinned => "not compared yet",
+        MemberTrust::Changed => "another identity than before",
+    };
+    let seen = if member.seen || member.trust == MemberTrust::Own {
+        ""
+    } else {
+        ", invited"
+    };
+    let role = format!("  {:7}", role_name(member.role));
+    let name = SafeText::line(&format!("{:10}", member.name.as_str()), 80);
+    app.printer.line(&[
+        (Style::Other, &name),
+        (Style::Plain, &own_words(&role)),
+        (Style::Faint, &own_words(&format!("{trust}{seen}"))),
+    ])
+}
+
+/// A look at the server first, where there is one: an invitation may just have come.
+async fn looked(app: &mut App) -> Result<Engine, Failure> {
+    let engine = app.offline().await?;
+    if app.dialer().is_err() {
+        return Ok(engine);
+    }
+    let mut session = app.online(engine)?;
+    let outcome = catch_up(app, &mut session, Shown::Aside).await;
+    let engine = session.close().await;
+    match outcome {
+        Ok(()) => Ok(engine),
+        Err(failure) => excuse(app, failure).map(|()| engine),
+    }
+}
+
+async fn invites(app: &mut App) -> Result<(), Failure> {
+    let engine = looked(app).await?;
+    for invitation in engine.invitations()? {
+        render::invitation(app, &invitation)?;
+    }
+    Ok(())
+}
+
+async fn join(app: &mut App, word: &str) -> Result<(), Failure> {
+    let group = {
+        let engine = looked(app).await?;
+        group_of(&engine, word)?
+    };
+    perform(app, Command::Group(GroupCommand::Join { group })).await?;
+    say_done(app, group, "joined")?;
+    if app.dialer().is_err() {
+        return Ok(());
+    }
+    let mut engine = app.offline().await?;
+    engine.listen(app.clock.now())?;
+    let mut session = app.online(engine)?;
+    let outcome = catch_up(app, &mut session, Shown::Everything).await;
+    session.close().await;
+    outcome.or_else(|failure| excuse(app, failure))
+}
+
+/// `decline` with something that begins with `#`.
+pub(crate) async fn decline(app: &mut App, word: &str) -> Result<(), Failure> {
+    let group = {
+        let engine = looked(app).await?;
+        group_of(&engine, word)?
+    };
+    change(app, group, "declined", GroupCommand::Decline { group }).await
+}
+
+async fn find(app: &mut App, word: &str) -> Result<ConversationId, Failure> {
+    let engine = app.offline().await?;
+    group_of(&engine, word)
+}
+
+/// The group that a word means: `#title`, `#id`, or the first digits of an id.
+fn group_of(engine: &Engine, word: &str) -> Result<ConversationId, Failure> {
+    let bare = word.strip_prefix('#').unwrap_or(word);
+    if let Some(Talk::Group(group)) = Talk::parse(&format!("#{bare}")) {
+        return Ok(group);
+    }
+    let chats = engine.chats()?;
+    let titled = chats
+        .iter()
+        .filter(|chat| chat.title.as_deref() == Some(bare))
+        .filter_map(|chat| chat.talk.group().copied());
+    let titled: Vec<_> = titled.collect();
+    if let Some(group) = only(&titled, bare)? {
+        return Ok(group);
+    }
+    let hex = bare.len() >= ID_DIGITS_MIN && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if hex {
+        let digits = bare.to_ascii_lowercase();
+        let known = chats.iter().filter_map(|chat| chat.talk.group().copied());
+        let invited = engine.invitations()?;
+        let mut found: Vec<_> = known
+            .chain(invited.iter().map(|invitation| invitation.conversation))
+            .filter(|id| id.to_string().starts_with(&digits))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        if let Some(group) = only(&found, bare)? {
+            return Ok(group);
+        }
+    }
+    Err(unknown())
+}
+
+fn only(found: &[ConversationId], word: &str) -> Result<Option<ConversationId>, Failure> {
+    match found {
+        [] => Ok(None),
+        [group] => Ok(Some(*group)),
+        several => {
+            let ids: Vec<_> = several.iter().map(|id| format!("#{id}")).collect();
+            Err(Failure::named(
+                "usage",
+                format!(
+                    "several groups are called {word}; say which: {}",
+                    ids.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+fn unknown() -> Failure {
+    Failure::named(
+        "not_found",
+        "there is no such group here; sotto chats and sotto invites list those that there are",
+    )
+}
