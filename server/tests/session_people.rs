@@ -8,6 +8,7 @@
 
 mod support;
 
+use sotto_protocol::wire::UserFilter::{self, All, Online};
 use sotto_protocol::wire::client_frame::Body as Request;
 use sotto_protocol::wire::server_frame::Body as Response;
 use sotto_protocol::{ErrorCode, wire};
@@ -16,12 +17,12 @@ use support::person::{Person, appended, code};
 use support::{Deployment, eventually};
 
 const NOBODY: i32 = wire::Shown::ToNobody as i32;
-const ALL: i32 = wire::Shown::ToAll as i32;
+const TO_ALL: i32 = wire::Shown::ToAll as i32;
 
-async fn users(client: &mut Client, prefix: &str, online: bool) -> Vec<wire::User> {
+async fn users(client: &mut Client, prefix: &str, filter: UserFilter) -> Vec<wire::User> {
     let request = wire::ListUsers {
         prefix: prefix.to_owned(),
-        filter: i32::from(online),
+        filter: filter.into(),
         ..wire::ListUsers::default()
     };
     match client.ask(Request::ListUsers(request)).await {
@@ -99,10 +100,10 @@ async fn everybody_chooses_what_others_see() {
     let seen = account(&mut bob, "alice").await;
     assert!(!seen.online && seen.last_seen_ms == 0);
     eventually("bob is the only one seen online", async || {
-        names(&users(&mut bob, "", true).await) == ["bob"]
+        names(&users(&mut bob, "", Online).await) == ["bob"]
     })
     .await;
-    assert_eq!(names(&users(&mut bob, "al", false).await), ["alice"]);
+    assert_eq!(names(&users(&mut bob, "al", All).await), ["alice"]);
     assert!(
         account(&mut alice, "alice").await.online,
         "one sees oneself"
@@ -115,7 +116,7 @@ async fn everybody_chooses_what_others_see() {
                 own.last_seen,
                 own.display_name.as_str()
             ),
-            (ALL, NOBODY, NOBODY, "Alice A.")
+            (TO_ALL, NOBODY, NOBODY, "Alice A.")
         ),
         other => panic!("{other:?}"),
     }
@@ -139,7 +140,7 @@ async fn who_hides_cannot_be_told_from_nobody() {
     alice.publish(&mut alice_client, 3).await;
     alice_client.resume().await;
     show(&mut alice_client, NOBODY, 0, 0).await;
-    assert!(users(&mut bob_client, "al", false).await.is_empty());
+    assert!(users(&mut bob_client, "al", All).await.is_empty());
     let find = |name: &str| {
         Request::FindPair(wire::FindPair {
             username: name.to_owned(),
@@ -165,7 +166,7 @@ async fn who_hides_cannot_be_told_from_nobody() {
     })
     .await;
     assert!(
-        users(&mut bob_client, "al", false).await.is_empty(),
+        users(&mut bob_client, "al", All).await.is_empty(),
         "in no list"
     );
 }
@@ -204,7 +205,7 @@ async fn hidden_names_are_tried_sixty_times_an_hour_over_all_servers() {
         code(alice.ask(get("guess-1")).await),
         ErrorCode::UnknownUser
     );
-    assert_eq!(names(&users(&mut alice, "", false).await), ["alice"]);
+    assert_eq!(names(&users(&mut alice, "", All).await), ["alice"]);
 }
 
 #[tokio::test]
@@ -213,7 +214,7 @@ async fn a_deployment_that_hides_its_directory_lists_nobody() {
     let server = deployment.start("directory = \"hidden\"");
     let (_alice, mut alice) = Person::register("alice", &deployment, &server).await;
     Person::register("bob", &deployment, &server).await;
-    assert!(users(&mut alice, "", false).await.is_empty());
+    assert!(users(&mut alice, "", All).await.is_empty());
     assert_eq!(code(alice.ask(get("bob")).await), ErrorCode::UnknownUser);
     assert_eq!(account(&mut alice, "alice").await.username, "alice");
 }

@@ -71,7 +71,7 @@ async fn members_who_are_there_hear_a_signal_and_nobody_else() {
     // Nothing was stored.
     let mut again = bob.log_in(&deployment, &servers[0]).await;
     let found = again.resume().await;
-    assert!(found.iter().all(|entry| entry.payload != &b"typing"[..]));
+    assert!(found.iter().all(|entry| entry.payload != b"typing"[..]));
 }
 
 #[tokio::test]

@@ -147,7 +147,6 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    #[expect(clippy::disallowed_methods, reason = "a moment to count from")]
     async fn signals_are_limited_and_come_back_with_time() {
         let now = Instant::now();
         let mut allowance = Allowance::default();
