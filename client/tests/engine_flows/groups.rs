@@ -10,7 +10,7 @@ use crate::world::{World, name, text_of};
 const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 impl World {
-    fn people(count: usize) -> Self {
+    pub(crate) fn people(count: usize) -> Self {
         let mut world = Self::new();
         for who in &NAMES[..count] {
             world.register(who);
@@ -19,7 +19,7 @@ impl World {
         world
     }
 
-    fn group_command(&mut self, person: usize, command: GroupCommand) {
+    pub(crate) fn group_command(&mut self, person: usize, command: GroupCommand) {
         self.command(person, Command::Group(command));
         self.run();
     }
@@ -38,7 +38,7 @@ impl World {
         (world, group)
     }
 
-    fn made(&self, person: usize) -> Option<ConversationId> {
+    pub(crate) fn made(&self, person: usize) -> Option<ConversationId> {
         self.people[person]
             .events
             .iter()
@@ -59,19 +59,19 @@ impl World {
         self.run();
     }
 
-    fn said(&mut self, person: usize, group: ConversationId) -> Vec<String> {
+    pub(crate) fn said(&mut self, person: usize, group: ConversationId) -> Vec<String> {
         let talk = Talk::Group(group);
         let messages = self.engine(person).history(&talk, 1_000).unwrap();
         messages.iter().map(text_of).collect()
     }
 
-    fn invitations(&self, person: usize) -> usize {
+    pub(crate) fn invitations(&self, person: usize) -> usize {
         let invited = |event: &&Event| matches!(event, Event::Invitation(_));
         self.people[person].events.iter().filter(invited).count()
     }
 
     /// What a person heard of who came, went and may do what.
-    fn changes(&self, person: usize) -> Vec<(String, MembershipChange)> {
+    pub(crate) fn changes(&self, person: usize) -> Vec<(String, MembershipChange)> {
         self.people[person]
             .events
             .iter()
@@ -82,7 +82,7 @@ impl World {
             .collect()
     }
 
-    fn roles(&mut self, person: usize, group: ConversationId) -> Vec<(String, Role)> {
+    pub(crate) fn roles(&mut self, person: usize, group: ConversationId) -> Vec<(String, Role)> {
         let view = self.engine(person).group(&group).unwrap().unwrap();
         view.members
             .into_iter()
@@ -96,7 +96,7 @@ impl World {
         (last.code, last.message.clone())
     }
 
-    fn one(&self, who: &str) -> Vec<sotto_protocol::Username> {
+    pub(crate) fn one(&self, who: &str) -> Vec<sotto_protocol::Username> {
         vec![name(who)]
     }
 }

@@ -351,7 +351,7 @@ impl Relay {
         }
     }
 
-    fn claim(&mut self, name: &str, suite: u32) -> Outcome {
+    pub(crate) fn claim(&mut self, name: &str, suite: u32) -> Outcome {
         let account = self
             .accounts
             .get(name)
