@@ -4,6 +4,8 @@
 //! This file only decides who reads the command line; it does nothing itself.
 
 use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -26,6 +28,17 @@ enum Command {
     Server(sotto_server::Args),
     /// Run one balancer of a deployment.
     Balancer(sotto_balancer::Args),
+    /// Print what completes this program's commands in a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for every command
+    Man {
+        /// The folder, made if it is not there
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
 }
 
 /// Who reads the command line.
@@ -83,6 +96,8 @@ fn run(command: Command) -> ExitCode {
         Command::Down(args) => sotto_stack::cli::down(&args),
         Command::Server(args) => sotto_server::main(args),
         Command::Balancer(args) => sotto_balancer::main(args),
+        Command::Completions { shell } => completions(shell),
+        Command::Man { to } => man(&to),
     }
 }
 
@@ -94,6 +109,28 @@ fn grammar() -> clap::Command {
         .subcommands(commands)
         .version(env!("CARGO_PKG_VERSION"))
         .about("End-to-end encrypted chat that people and teams run themselves")
+}
+
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut grammar(), "sotto", &mut script);
+    match std::io::stdout().write_all(&script) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A closed pipe: the reader has seen enough.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn man(folder: &Path) -> ExitCode {
+    let written = std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(grammar().name("sotto"), folder));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sotto: {}: {error}", folder.display());
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn help() -> ExitCode {
@@ -121,6 +158,35 @@ mod tests {
     fn the_grammars_are_sound_and_do_not_collide() {
         Deployment::command().debug_assert();
         grammar().debug_assert();
+    }
+
+    #[test]
+    fn completions_and_manual_pages_know_every_command() {
+        let names: Vec<String> = grammar()
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .map(|command| command.get_name().to_owned())
+            .collect();
+        assert!(names.len() > 20, "{names:?}");
+        for shell in [
+            clap_complete::Shell::Bash,
+            clap_complete::Shell::Zsh,
+            clap_complete::Shell::Fish,
+        ] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut grammar(), "sotto", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for name in &names {
+                assert!(script.contains(name.as_str()), "{name} in {shell}");
+            }
+        }
+        let folder = std::env::temp_dir().join(format!("sotto-man-{}", std::process::id()));
+        assert_eq!(man(&folder), ExitCode::SUCCESS);
+        for name in &names {
+            let page = folder.join(format!("sotto-{name}.1"));
+            assert!(page.is_file(), "{}", page.display());
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -33,6 +34,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// A socket that was handed over cannot be used.
+    #[error("a socket that the supervisor handed over cannot be used: {0}")]
+    Inherited(#[source] io::Error),
 }
 
 /// Why a new configuration was not taken over; the old one stays in force.
@@ -58,17 +62,35 @@ impl Balancer {
     /// # Errors
     /// [`StartError`] if an address cannot be bound.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, Vec::new())
+    }
+
+    /// As [`Self::start`], on sockets that listen already; with any, `listen` is not bound.
+    ///
+    /// # Errors
+    /// [`StartError`] if an address cannot be bound or a socket cannot be used.
+    pub fn start_on(
+        config: Config,
+        inherited: Vec<std::net::TcpListener>,
+    ) -> Result<Self, StartError> {
         let bind = |address: SocketAddr| {
             let bound = sockets::listen(address)
                 .and_then(|listener| Ok((listener.local_addr()?, listener)));
             bound.map_err(|source| StartError::Listen { address, source })
         };
-        let listeners = config
-            .listen
-            .iter()
-            .copied()
-            .map(bind)
-            .collect::<Result<Vec<_>, _>>()?;
+        let adopt = |socket: std::net::TcpListener| {
+            let adopted = socket
+                .local_addr()
+                .and_then(|address| Ok((address, TcpListener::from_std(socket)?)));
+            adopted.map_err(StartError::Inherited)
+        };
+        let listeners = if inherited.is_empty() {
+            let bound = config.listen.iter().copied().map(bind);
+            bound.collect::<Result<Vec<_>, _>>()?
+        } else {
+            let adopted = inherited.into_iter().map(adopt);
+            adopted.collect::<Result<Vec<_>, _>>()?
+        };
         let admin = config.admin.map(bind).transpose()?;
         let connections_max = match config.limits.connections_max {
             0 => sockets::connections_possible(),

@@ -88,7 +88,9 @@ fn start_log() {
 
 async fn run(args: &Args, config: Config) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| error.to_string())?;
-    let balancer = Balancer::start(config).map_err(|error| error.to_string())?;
+    let inherited = sockets::inherited()
+        .map_err(|error| format!("what the supervisor handed over (LISTEN_FDS): {error}"))?;
+    let balancer = Balancer::start_on(config, inherited).map_err(|error| error.to_string())?;
     tracing::info!(
         listen = ?balancer.listen_addresses(),
         admin = ?balancer.admin_address(),

@@ -50,6 +50,22 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Listening sockets that a supervisor opened and handed over (`LISTEN_FDS`); none without one.
+///
+/// # Errors
+/// When what was handed over are no TCP sockets.
+pub(crate) fn inherited() -> io::Result<Vec<std::net::TcpListener>> {
+    let mut handed = listenfd::ListenFd::from_env();
+    let mut sockets = Vec::with_capacity(handed.len());
+    for place in 0..handed.len() {
+        if let Some(socket) = handed.take_tcp_listener(place)? {
+            socket.set_nonblocking(true)?;
+            sockets.push(socket);
+        }
+    }
+    Ok(sockets)
+}
+
 /// Raises the open-file limit as far as the system lets us; failing is no error.
 pub(crate) fn raise_descriptor_limit() {
     let current = getrlimit(Resource::Nofile);

@@ -215,3 +215,43 @@ async fn a_crowd_of_slow_handshakes_costs_little_and_is_gone_in_time() {
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(status_at(admin).await["totals"]["connections"], 1);
 }
+
+/// Socket activation: clients can connect before the balancer runs, and while it is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn takes_the_sockets_that_a_supervisor_opened() {
+    use std::os::fd::AsRawFd as _;
+    let backend = Backend::start("s1").await;
+    let directory = tempfile::tempdir().unwrap();
+    write_config(directory.path(), &[&backend], QUICK);
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = socket.local_addr().unwrap();
+    // The child is to have it: as its third descriptor, as supervisors do it.
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).unwrap();
+    let program = command(directory.path());
+    let program = program.as_std();
+    let start = || {
+        let hand_over = format!(
+            "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&{}",
+            socket.as_raw_fd()
+        );
+        // bash: a plain sh takes descriptors of one digit only.
+        let mut shell = Command::new("bash");
+        shell
+            .args(["-c", &hand_over])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .kill_on_drop(true);
+        shell.spawn().unwrap()
+    };
+    let mut early = TcpStream::connect(front).await.unwrap();
+    let mut child = start();
+    let (listening, _) = ready(directory.path()).await;
+    assert_eq!(listening, front);
+    assert_eq!(greet(&mut early).await.as_deref(), Some("s1"));
+    drop(early);
+    signal(&child, rustix::process::Signal::TERM);
+    assert!(within("the exit", child.wait()).await.unwrap().success());
+    let mut waiting = TcpStream::connect(front).await.unwrap();
+    let _next = start();
+    assert_eq!(greet(&mut waiting).await.as_deref(), Some("s1"));
+}

@@ -1,7 +1,8 @@
 //! `listen` on a narrow terminal: one bell for a burst, lines that fit, and
-//! colours only where they are wanted.
+//! colours only where they are wanted. `chat`: a line that is edited while
+//! messages arrive, and a terminal that comes back.
 
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -114,31 +115,160 @@ fn a_burst_rings_once_and_fits_a_narrow_terminal() {
     assert_eq!(plain.matches('\u{7}').count(), 1, "{plain:?}");
 }
 
-/// A terminal drops what exceeds its longest line: a part is never sent as if it were all.
+/// Where lines are not edited, a terminal drops what exceeds its longest one: a part is never sent as if it were all.
 #[test]
 fn a_line_that_the_terminal_has_cut_is_not_sent() {
     let deployment = Deployment::shared();
     let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
     alice.befriend(&bob);
-    let (pair, inside) = terminal(&alice, &["chat", &bob.name], &[]);
-    let mut child = pair.slave.spawn_command(inside).unwrap();
-    drop(pair.slave);
-    let (screen, reader) = follow(&*pair.master);
-    let shows = |words: &str| {
-        let seen = screen.lock().unwrap().clone();
-        String::from_utf8_lossy(&seen).contains(words).then_some(())
-    };
-    wait_for("the chat", || shows("type and press Enter"));
-    let mut keyboard = pair.master.take_writer().unwrap();
-    keyboard.write_all(&[b'q'; 6_000]).unwrap();
-    keyboard.write_all(b"\n").unwrap();
-    wait_for("a word about the long line", || shows("too long for the"));
-    keyboard.write_all(b"short\n\x04").unwrap();
-    let status = wait_for("the chat to end", || child.try_wait().unwrap());
-    reader.join().unwrap();
-    assert!(status.success());
+    let mut chat = Chat::start(&alice, &bob, &[("TERM", "dumb")]);
+    chat.types(&"q".repeat(6_000));
+    chat.types("\n");
+    chat.shows("too long for the");
+    chat.types("short\n\u{4}");
+    let (screen, status) = chat.ends();
+    assert_eq!(status, 0, "{screen:?}");
     assert_eq!(
         alice.ok(&["history", &bob.name]).texts(),
         ["hello", "short"]
     );
+}
+
+/// A chat on a terminal, with somebody at its keys.
+struct Chat {
+    child: Box<dyn portable_pty::Child + Send + Sync>,
+    master: Box<dyn portable_pty::MasterPty + Send>,
+    keyboard: Box<dyn std::io::Write + Send>,
+    screen: Arc<Mutex<Vec<u8>>>,
+    reader: thread::JoinHandle<()>,
+}
+
+impl Chat {
+    fn start(person: &Person, other: &Person, env: &[(&str, &str)]) -> Self {
+        let (pair, inside) = terminal(person, &["chat", &other.name], env);
+        let child = pair.slave.spawn_command(inside).unwrap();
+        drop(pair.slave);
+        let (screen, reader) = follow(&*pair.master);
+        let chat = Self {
+            child,
+            keyboard: pair.master.take_writer().unwrap(),
+            master: pair.master,
+            screen,
+            reader,
+        };
+        chat.shows("type and press Enter");
+        chat
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
+    }
+
+    fn shows(&self, words: &str) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !self.screen().contains(words) {
+            let late = std::time::Instant::now() > end;
+            assert!(!late, "no {words:?} in {:?}", self.screen());
+            thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Whether the terminal echoes and edits lines by itself, as before.
+    fn modes(&self) -> u64 {
+        let modes = self.master.get_termios().unwrap().local_flags.bits();
+        u64::from(modes)
+    }
+
+    fn ends(mut self) -> (String, u32) {
+        let status = wait_for("the chat to end", || self.child.try_wait().unwrap());
+        self.reader.join().unwrap();
+        let screen = String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned();
+        (screen, status.exit_code())
+    }
+}
+
+#[test]
+fn what_arrives_leaves_the_line_that_is_typed_whole() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let mut chat = Chat::start(&alice, &bob, &[]);
+    chat.shows("> ");
+    chat.types("half a");
+    chat.shows("half a");
+    bob.ok(&["send", &alice.name, "arrived meanwhile"]);
+    chat.shows("arrived meanwhile");
+    // Drawn again below it.
+    let after = |chat: &Chat| {
+        let screen = chat.screen();
+        let (_, after) = screen.split_once("arrived meanwhile").unwrap();
+        bare(after).contains("> half a").then_some(())
+    };
+    wait_for("the line to be drawn again", || after(&chat));
+    chat.master
+        .resize(PtySize {
+            rows: 20,
+            cols: 60,
+            pixel_width: 0,
+            pixel_height: 0,
+        })
+        .unwrap();
+    chat.types(" sentence\r");
+    // A paste is taken into the line, its lines and its sequences too, and sends nothing.
+    chat.types("\u{1b}[200~one\ntwo \u{1b}]0;owned\u{7}\u{1b}[201~");
+    chat.shows("two");
+    chat.types("!\r");
+    // The arrow up brings back what was sent, the arrow left moves in it.
+    chat.types("first\r");
+    wait_for("three messages", || {
+        let texts = bob.run(&["history", &alice.name]).texts();
+        let all = bob.run(&["listen", "--for", "1s"]).events.len() + texts.len();
+        (all >= 4).then_some(())
+    });
+    chat.types("\u{1b}[A\u{1b}[D\u{1b}[D-\r/quit\r");
+    let (screen, status) = chat.ends();
+    assert_eq!(status, 0, "{screen:?}");
+    let texts = alice.ok(&["history", &bob.name]).texts();
+    assert_eq!(
+        texts[..3],
+        ["hello", "arrived meanwhile", "half a sentence"]
+    );
+    assert!(
+        texts[3].starts_with("one\ntwo ") && texts[3].ends_with('!'),
+        "{texts:?}"
+    );
+    assert_eq!(texts[4..], ["first", "fir-st"]);
+    for sequence in ["\u{1b}]", "\u{1b}P", "\u{1b}_", "\u{1b}[?1049", "\u{1b}[2J"] {
+        assert!(!screen.contains(sequence), "{sequence:?} in {screen:?}");
+    }
+}
+
+#[test]
+fn the_terminal_comes_back_however_a_chat_ends() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    for keys in ["\u{3}", "\u{4}", "SIGTERM"] {
+        let mut chat = Chat::start(&alice, &bob, &[]);
+        chat.shows("\u{1b}[?2004h");
+        let raw = chat.modes();
+        if keys == "SIGTERM" {
+            crate::support::signal("TERM", u64::from(chat.child.process_id().unwrap()));
+        } else {
+            chat.types(keys);
+        }
+        wait_for("the chat to end", || chat.child.try_wait().unwrap());
+        assert_ne!(chat.modes(), raw, "{keys:?}");
+        // ECHO and ICANON.
+        assert_eq!(chat.modes() & 10, 10, "{keys:?}");
+        let (screen, _) = chat.ends();
+        assert!(
+            screen.rfind("\u{1b}[?2004l") > screen.rfind("\u{1b}[?2004h"),
+            "{keys:?}: {screen:?}"
+        );
+    }
 }

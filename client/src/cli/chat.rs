@@ -1,28 +1,24 @@
-//! `chat NAME`: a conversation line by line, in any terminal or pipe.
+//! `chat NAME`: a conversation line by line, edited on a terminal, plain in a pipe.
 //!
 //! What is typed goes out, what arrives is shown; lines that begin with `/`
 //! are commands. Everything that was typed is queued durably before the next
 //! line is read, so nothing is lost when a server, or this program, dies.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, IsTerminal as _, Read};
 use std::time::Duration;
 
 use sotto_protocol::{ClientMessageId, Username};
-use tokio::sync::mpsc;
 
 use super::app::App;
 use super::drive::{Interrupts, Troubles};
+use super::lines::{Lines, Typed};
 use super::render::{self, Place};
-use super::send::TEXT_BYTES_MAX;
 use crate::engine::api::{Command, CommandId, Direction, Event, Keep, Request};
 use crate::exit::Failure;
 use crate::runtime::Session;
 
 /// Messages of before that are shown at the start.
 const RECENT: u32 = 12;
-/// Lines that may wait to be handled.
-const LINES_QUEUED_MAX: usize = 16;
 /// How long the end waits for what is still to be sent.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// A message that took longer is worth a word when it is sent.
@@ -54,7 +50,7 @@ pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
     let mut session = app.online(engine)?;
     let mut talk = Talk {
         name,
-        lines: read_lines(),
+        lines: Lines::open(&mut app.printer),
         sending: BTreeMap::new(),
         commands: BTreeMap::new(),
         recent: recent
@@ -64,6 +60,7 @@ pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
         stage: Stage::Talking,
     };
     let outcome = talk.run(app, &mut session).await;
+    talk.lines.close(&mut app.printer);
     let engine = session.close().await;
     outcome?;
     match engine.queued()? {
@@ -80,7 +77,7 @@ pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
 /// One conversation on the screen.
 struct Talk {
     name: Username,
-    lines: mpsc::Receiver<Typed>,
+    lines: Lines,
     /// When each unsent message was typed; monotonic milliseconds.
     sending: BTreeMap<[u8; 16], u64>,
     /// What was asked of the engine and not answered yet.
@@ -88,14 +85,6 @@ struct Talk {
     /// Messages that were shown as history, some of which may come again as unseen.
     recent: BTreeSet<[u8; 16]>,
     stage: Stage,
-}
-
-/// What came from stdin.
-enum Typed {
-    /// A line.
-    Line(String),
-    /// A line of which the terminal dropped a part.
-    Cut,
 }
 
 /// Something asked of the engine.
@@ -129,7 +118,7 @@ impl Talk {
                         self.show(app, session, &event)?;
                     }
                 }
-                line = self.lines.recv(), if self.stage == Stage::Talking => {
+                line = self.lines.next(), if self.stage == Stage::Talking => {
                     match line {
                         Some(Typed::Line(line)) => self.take_line(app, session, &line)?,
                         Some(Typed::Cut) => app.printer.note(CUT),
@@ -295,36 +284,5 @@ fn show_request(app: &mut App, request: &Request) {
     ));
 }
 
-/// A terminal takes lines of at most 4,096 bytes with their end and drops the rest silently
-/// (termios(3), canonical mode).
-const TERMINAL_LINE_BYTES: usize = 4096;
 const CUT: &str = "that line was too long for the terminal, which dropped a part of it; nothing \
                    was sent. Send it in pieces, or from a file: sotto send NAME - < FILE";
-
-/// Lines of stdin, from a thread of their own: reading blocks.
-fn read_lines() -> mpsc::Receiver<Typed> {
-    let (sender, receiver) = mpsc::channel(LINES_QUEUED_MAX);
-    std::thread::spawn(move || {
-        let terminal = std::io::stdin().is_terminal();
-        let mut input = std::io::stdin().lock();
-        loop {
-            let mut bytes = Vec::new();
-            let read = input
-                .by_ref()
-                .take(TEXT_BYTES_MAX as u64)
-                .read_until(b'\n', &mut bytes);
-            if !matches!(read, Ok(1..)) {
-                return;
-            }
-            let typed = if terminal && bytes.len() >= TERMINAL_LINE_BYTES {
-                Typed::Cut
-            } else {
-                Typed::Line(String::from_utf8_lossy(&bytes).into_owned())
-            };
-            if sender.blocking_send(typed).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}

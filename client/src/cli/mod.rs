@@ -12,6 +12,7 @@ mod contacts;
 mod drive;
 mod export;
 mod group;
+mod lines;
 mod listen;
 mod message;
 mod message_args;

@@ -3,7 +3,8 @@
 //! For people: [`SafeText`] with the client's own colours, only on a terminal
 //! and not under `NO_COLOR`. For programs (`--json`): one escaped object per
 //! line on stdout. The sequences that this client ever sends to a terminal are
-//! the ones in [`Style`] and the bell.
+//! the ones in [`Style`], the bell, and, while a line is edited, what moves its cursor and turns
+//! bracketed paste on and off.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -56,9 +57,16 @@ enum Colour {
     Off,
 }
 
+/// Shows text above a line that is being edited.
+pub(crate) type Screen = Box<dyn rustyline::ExternalPrinter + Send>;
+
+/// Ends bracketed paste, and the line that was being edited.
+const LEAVE_EDITOR: &str = "\u{1b}[?2004l\n";
+
 /// Writes what commands show.
-#[derive(Debug)]
 pub(crate) struct Printer {
+    /// While lines are edited: both streams go through it.
+    screen: Option<Screen>,
     audience: Audience,
     colour: Colour,
     error_colour: Colour,
@@ -78,10 +86,51 @@ impl Printer {
             }
         };
         Self {
+            screen: None,
             audience,
             colour: colour(io::stdout().is_terminal()),
             error_colour: colour(io::stderr().is_terminal()),
             rung_at_ms: None,
+        }
+    }
+
+    /// Whether both ends are a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+
+    /// From here on everything is shown above the line that is being edited.
+    pub(crate) fn share_with_editor(&mut self, screen: Screen) {
+        self.screen = Some(screen);
+    }
+
+    /// The editor is done.
+    pub(crate) fn end_editor(&mut self) {
+        self.screen = None;
+    }
+
+    /// The editor is cut short in the middle of a line.
+    pub(crate) fn take_back_from_editor(&mut self) {
+        self.screen = None;
+        // Whoever reads no more has no terminal to be put right.
+        let _ = write_all(&mut io::stdout(), LEAVE_EDITOR);
+    }
+
+    fn show(&mut self, text: String) -> Result<(), Failure> {
+        match &mut self.screen {
+            Some(screen) => screen.print(text).map_err(|error| {
+                let message = format!("the terminal could not be written to: {error}");
+                Failure::named("output", message)
+            }),
+            None => write_all(&mut io::stdout(), &text),
+        }
+    }
+
+    /// On stderr, unless a line is being edited; where nobody can read it, that is no reason to stop.
+    fn remark(&mut self, text: String) {
+        match &mut self.screen {
+            Some(screen) => drop(screen.print(text)),
+            None => drop(io::stderr().write_all(text.as_bytes())),
         }
     }
 
@@ -110,7 +159,7 @@ impl Printer {
         if self.audience == Audience::Programs {
             return Ok(());
         }
-        write_all(&mut io::stdout(), &render(pieces, self.colour))
+        self.show(render(pieces, self.colour))
     }
 
     /// A line of the client's own words for people.
@@ -122,8 +171,7 @@ impl Printer {
     pub(crate) fn note(&mut self, text: &str) {
         if self.audience == Audience::People {
             let line = render(&[(Style::Faint, &own_words(text))], self.error_colour);
-            // A remark that nobody can read is no reason to stop.
-            let _ = io::stderr().write_all(line.as_bytes());
+            self.remark(line);
         }
     }
 
@@ -143,7 +191,7 @@ impl Printer {
             }
         };
         // Stderr may be closed; the exit code still tells.
-        let _ = io::stderr().write_all(line.as_bytes());
+        self.remark(line);
     }
 
     /// Rings the bell on a terminal, at most once in two seconds.
