@@ -24,6 +24,7 @@ pub use mls::{
     WelcomeSummary, commit_hash, forget_key_package, holds_key_package, inspect_welcome,
     make_key_package, migrate_key_store,
 };
+pub use mls::{Signal, SignalKind};
 pub use password::{AuthenticationKey, KdfParameters, PasswordKeys, UnlockKey};
 pub use safety_number::safety_number;
 pub use secret::SecretBytes;

@@ -9,6 +9,7 @@ mod external;
 mod group;
 mod key_package;
 mod message;
+mod signal;
 mod split;
 mod store;
 mod welcome;
@@ -20,5 +21,6 @@ pub use key_package::{
     KeyPackageUse, MadeKeyPackage, forget_key_package, holds_key_package, make_key_package,
 };
 pub use message::{Message, OpenError, Opened, Sealed};
+pub use signal::{Signal, SignalKind};
 pub use store::{KeyStore, KeyStoreError, migrate_key_store};
 pub use welcome::{WelcomeError, WelcomeSummary, inspect_welcome};
