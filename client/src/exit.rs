@@ -103,7 +103,7 @@ impl Exit {
             | "not_a_member"
             | "last_owner"
             | "too_many_commands" => Self::Refused,
-            "unreachable" | "certificate_mismatch" | "timed_out" | "queued" => Self::Unreachable,
+            "unreachable" | "certificate_mismatch" | "timed_out" | "queued" | "forgotten" => Self::Unreachable,
             "profile_in_use" => Self::ProfileInUse,
             _ => Self::Unexpected,
         }

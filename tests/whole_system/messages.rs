@@ -70,15 +70,26 @@ fn a_message_lives_its_life() {
     at_bob.kill();
     let seen = history(&bob, &alice).remove(1);
     assert_eq!(seen["text"], format!("meet at noon, {secret}"));
-    assert_eq!((&seen["edited"], &seen["pinned"]), (&true.into(), &true.into()));
-    let found = bob.ok(&["search", &format!("noon {}", &secret[..6])]).events;
+    assert_eq!(
+        (&seen["edited"], &seen["pinned"]),
+        (&true.into(), &true.into())
+    );
+    let found = bob
+        .ok(&["search", &format!("noon {}", &secret[..6])])
+        .events;
     assert_eq!(found.len(), 1, "{found:?}");
 
     // Only the author changes it; a name that fits nothing is said to fit nothing.
     let refused = bob.run(&["edit", &short_id(&first), "later"]);
-    assert_eq!((refused.code, refused.error_code().as_str()), (5, "not_allowed"));
+    assert_eq!(
+        (refused.code, refused.error_code().as_str()),
+        (5, "not_allowed")
+    );
     let unknown = bob.run(&["delete", "00000000"]);
-    assert_eq!((unknown.code, unknown.error_code().as_str()), (4, "unknown_message"));
+    assert_eq!(
+        (unknown.code, unknown.error_code().as_str()),
+        (4, "unknown_message")
+    );
 
     alice.ok(&["delete", &short_id(&first)]);
     let mut at_bob = bob.listen();
@@ -130,7 +141,10 @@ fn messages_disappear_after_they_were_read() {
         let left = history(&alice, &bob);
         (!format!("{left:?}").contains(&secret)).then_some(())
     });
-    assert_eq!(bob.ok(&["timer", &alice.name]).events[0]["expires_after_s"], 1);
+    assert_eq!(
+        bob.ok(&["timer", &alice.name]).events[0]["expires_after_s"],
+        1
+    );
     assert_gone(deployment, &bob, &alice, &secret);
     assert_gone(deployment, &alice, &bob, &secret);
 }
@@ -178,15 +192,51 @@ fn contacts_learn_a_profile_and_nobody_else_does() {
     let _at_alice = alice.listen();
     let mut at_bob = bob.listen();
     at_bob.until("the profile", |events| {
-        events.iter().any(|event| {
-            event["event"] == "contact" && event["status"] == secret.as_str()
-        })
+        events
+            .iter()
+            .any(|event| event["event"] == "contact" && event["status"] == secret.as_str())
     });
     drop(at_bob);
-    bob.ok(&["contact", &alice.name, "--alias", "Al", "--note", "owes me tea"]);
+    bob.ok(&[
+        "contact",
+        &alice.name,
+        "--alias",
+        "Al",
+        "--note",
+        "owes me tea",
+    ]);
     let contact = bob.ok(&["contacts"]).events.remove(0);
     assert_eq!(contact["display_name"], "Alice A.");
-    assert_eq!((&contact["alias"], &contact["note"]), (&"Al".into(), &"owes me tea".into()));
+    assert_eq!(
+        (&contact["alias"], &contact["note"]),
+        (&"Al".into(), &"owes me tea".into())
+    );
     // E12: the servers cannot read it.
     assert!(files_holding(&deployment.dir, secret.as_bytes()).is_empty());
+}
+
+#[test]
+fn who_listens_sees_that_somebody_writes_unless_they_keep_it_to_themselves() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let mut at_bob = bob.listen();
+    alice.ok(&["send", &bob.name, "are you there"]);
+    let heard = |events: &[Value], text: &str| events.iter().any(|event| event["text"] == text);
+    at_bob.until("the message", |events| heard(events, "are you there"));
+    let typing = |event: &&Value| event["event"] == "typing";
+    alice.ok(&["receipts", "off"]);
+    alice.ok(&["typing", &bob.name]);
+    alice.ok(&["receipts", "on"]);
+    alice.ok(&["send", &bob.name, "nothing was said"]);
+    at_bob.until("the next message", |events| {
+        heard(events, "nothing was said")
+    });
+    assert_eq!(at_bob.events.iter().filter(typing).count(), 0);
+    alice.ok(&["typing", &bob.name]);
+    at_bob.until("a sign of writing", |events| {
+        events
+            .iter()
+            .any(|event| event["event"] == "typing" && event["by"] == alice.name.as_str())
+    });
 }

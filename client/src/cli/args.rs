@@ -382,6 +382,7 @@ mod tests {
             "search word --in bob --last 5",
             "export bob --to /tmp/x",
             "receipts off",
+            "typing bob",
             "contacts",
             "contact bob --alias Bobby --note x",
             "profile set --name A --status B",

@@ -13,7 +13,7 @@ use super::app::App;
 use super::drive::{Interrupts, Troubles};
 use super::lines::{Lines, Typed};
 use super::render::{self, Place};
-use crate::engine::api::{Command, CommandId, Direction, Event, Keep, Request};
+use crate::engine::api::{Command, CommandId, Event, Keep, Request};
 use crate::exit::Failure;
 use crate::runtime::Session;
 
@@ -226,7 +226,7 @@ impl Talk {
         match event {
             Event::Message(message) if self.recent.contains(message.id.as_bytes()) => Ok(()),
             Event::Message(message) => {
-                if message.direction == Direction::Incoming {
+                if message.details.notify {
                     app.printer.ring(session.now().monotonic_ms)?;
                 }
                 let place = if message.talk.person() == Some(&self.name) {

@@ -84,8 +84,11 @@ async fn listen_on(
             Event::Request(_) | Event::Invitation(_) => true,
             _ => false,
         };
-        if arrived {
+        let silent = matches!(&event, Event::Message(message) if !message.details.notify);
+        if arrived && !silent {
             app.printer.ring(app.clock.now().monotonic_ms)?;
+        }
+        if arrived {
             bounds.left = bounds.left.map(|left| left.saturating_sub(1));
             if bounds.left == Some(0) {
                 return Ok(());

@@ -64,6 +64,7 @@ pub(crate) async fn carry_out(app: &mut App, args: MessageArgs) -> Result<(), Fa
             search::search(app, &query, talk.as_deref(), last).await
         }
         MessageArgs::Export { to, directory } => export::export(app, &to, &directory).await,
+        MessageArgs::Typing { to } => typing(app, &to).await,
         MessageArgs::Receipts { switch } => receipts(app, switch).await,
     }
 }
@@ -259,6 +260,28 @@ async fn draft(app: &mut App, to: Option<String>, text: Option<String>) -> Resul
     }
     let text = engine.draft(&to)?;
     search::show_draft(app, &to, text.as_deref())
+}
+
+/// Only a session that has caught up can seal it.
+async fn typing(app: &mut App, to: &str) -> Result<(), Failure> {
+    app.dialer()?;
+    let engine = app.offline().await?;
+    let to = names::talk(&engine, to)?;
+    let mut session = app.online(engine)?;
+    let mut outcome = until(app, &mut session, WAIT, |app, event| match event {
+        Event::CaughtUp => Ok(Some(())),
+        other => render::aside(app, &other).map(|()| None),
+    })
+    .await;
+    if outcome.is_ok() {
+        let id = session.command(Command::Message(MessageCommand::Typing { to }))?;
+        outcome = until(app, &mut session, WAIT, |_, event| {
+            answer_to(id, &event).transpose()
+        })
+        .await;
+    }
+    session.close().await;
+    outcome
 }
 
 async fn receipts(app: &mut App, switch: Switch) -> Result<(), Failure> {

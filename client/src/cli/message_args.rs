@@ -101,6 +101,11 @@ pub(crate) enum MessageArgs {
         #[arg(long = "to", value_name = "DIR")]
         directory: PathBuf,
     },
+    /// Tell who is online that you are writing
+    Typing {
+        /// The conversation
+        to: String,
+    },
     /// Let others know, or not, what of theirs arrived and was read
     Receipts {
         #[arg(value_enum)]

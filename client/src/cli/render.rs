@@ -47,6 +47,10 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Result<(), Failure> {
     match event {
         Event::Message(shown) => message(app, shown, Place::Anywhere),
         Event::Changed(shown) => change(app, shown),
+        Event::Typing(shown) => {
+            let line = own_words(&format!("· {} is writing", shown.by));
+            app.printer.line(&[(Style::Faint, &line)])
+        }
         Event::Request(shown) => request(app, shown),
         Event::Invitation(shown) => invitation(app, shown),
         Event::Group(shown) => group_news(app, shown),

@@ -10,7 +10,7 @@ use super::args::{Send, Until};
 use super::drive::{answer_to, until};
 use super::{names, render};
 use crate::engine::Engine;
-use crate::engine::api::{Command, Event, MessageCommand, Receipt, SendOptions};
+use crate::engine::api::{Command, Event, Keep, MessageCommand, Receipt, SendOptions};
 use crate::exit::{Exit, Failure};
 use crate::talk::Talk;
 
@@ -23,6 +23,8 @@ enum Progress {
     Given,
     /// In the outbox.
     Queued,
+    /// Only in memory, because the conversation is not saved.
+    Forgotten,
     /// Durable at the server.
     Acked(ConversationId, u64),
 }
@@ -66,7 +68,11 @@ pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
         watch.judge(app, &args, &event)
     })
     .await;
-    session.close().await;
+    let engine = session.close().await;
+    let queued = outcome.is_err() && matches!(watch.progress, Progress::Queued);
+    if queued && engine.keep_of(&watch.to)? == Keep::Unsaved {
+        watch.progress = Progress::Forgotten;
+    }
     if outcome.is_ok() {
         app.printer.note(&format!("sent to {}", args.to));
     }
@@ -136,6 +142,10 @@ fn explain(app: &mut App, args: &Send, watch: &Watch, failure: Failure) -> Resul
             );
             Err(Failure::named("queued", message).retry_after(failure.retry_after_ms))
         }
+        Progress::Forgotten if late => Err(Failure::named(
+            "forgotten",
+            "the message was not sent in time; this conversation is not saved, so it is forgotten: send it again",
+        )),
         Progress::Acked(..) if late => Err(Failure::named(
             "timed_out",
             "the server holds the message; no receipt for it came in time",

@@ -361,6 +361,8 @@ pub enum Event {
     Expired(Expired),
     /// A receipt.
     Receipt(Receipt),
+    /// Somebody is writing.
+    Typing(Typing),
     /// A contact told who they are.
     Profile(Contact),
     /// Receipts in a large group.

@@ -41,6 +41,8 @@ pub(super) enum ServerCommand {
     },
     ListDevices,
     PutProfile(wire::PutProfile),
+    /// Made and sent at once; only its answer is waited for.
+    Signal,
     Leave {
         group: ConversationId,
         client_id: ClientMessageId,
@@ -327,6 +329,9 @@ impl Engine {
             }
             ServerCommand::PutProfile(profile) => Ask::PutProfile(profile.clone()),
             ServerCommand::Leave { group, client_id } => self.leave_request(group, client_id),
+            ServerCommand::Signal => {
+                return Err(refusal("timed_out", "the connection was lost; try again"));
+            }
             ServerCommand::Logout => Ask::Logout(wire::Logout {}),
         })
     }
@@ -392,21 +397,26 @@ impl Engine {
                 self.profile.finish_password_change()?;
                 self.done(id);
             }
-            (ServerCommand::PutProfile(_), Answer::Done(_)) => self.done(id),
-            (ServerCommand::Logout, Answer::Done(_)) => {
-                self.store().set_account_state(AccountState::LoggedOut)?;
-                self.leave_conversations()?;
-                self.profile.lock();
-                self.session = Session::Offline;
-                self.done(id);
-                self.emit(Event::Connection(Connection::Refused));
+            (ServerCommand::PutProfile(_) | ServerCommand::Signal, Answer::Done(_)) => {
+                self.done(id)
             }
+            (ServerCommand::Logout, Answer::Done(_)) => self.logged_out(id)?,
             _ => self.failed(
                 id,
                 ErrorCode::Malformed.name(),
                 "the server gave an answer that makes no sense",
             ),
         }
+        Ok(())
+    }
+
+    fn logged_out(&mut self, id: CommandId) -> Result<(), EngineError> {
+        self.store().set_account_state(AccountState::LoggedOut)?;
+        self.leave_conversations()?;
+        self.profile.lock();
+        self.session = Session::Offline;
+        self.done(id);
+        self.emit(Event::Connection(Connection::Refused));
         Ok(())
     }
 

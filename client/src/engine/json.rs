@@ -62,6 +62,7 @@ impl Event {
             Self::Expired(expired) => expired.to_json(),
             Self::Counted(count) => count.to_json(),
             Self::Profile(contact) => contact.to_json(),
+            Self::Typing(typing) => typing.to_json(),
             Self::Membership(membership) => membership.to_json(),
             Self::Invitation(invitation) => invitation.to_json(),
             Self::Group(news) => json!({

@@ -91,6 +91,7 @@ pub struct Engine {
     /// Entries of this session that nobody decided about yet.
     held: usize,
     receipts: receipts::Due,
+    signals: messages::Signals,
     housekeeping_at: u64,
     /// When the next message disappears (monotonic milliseconds).
     expiry_at: Option<u64>,
@@ -150,6 +151,7 @@ impl Engine {
             acknowledge: BTreeMap::new(),
             held: 0,
             receipts: receipts::Due::default(),
+            signals: messages::Signals::default(),
             housekeeping_at: now.monotonic_ms,
             expiry_at: None,
             outbox_reported_empty: Reported::No,

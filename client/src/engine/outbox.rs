@@ -8,6 +8,7 @@ use sotto_protocol::{ClientMessageId, ErrorCode, wire};
 use sotto_roster::Roster;
 
 use super::api::{Direction, Event, Failure};
+use super::commands::refusal;
 use super::commits::UPDATE_MESSAGES;
 use super::error::group_failure;
 use super::flight::Purpose;
@@ -112,6 +113,9 @@ impl Engine {
             .is_some_and(|sealed| sealed.generation == row.generation && sealed.epoch == epoch);
         let sealed = match message.sealed.filter(|_| fits) {
             Some(sealed) => sealed,
+            None if message.body.is_empty() => {
+                return self.forget_unsaved(&row, &message.client_id);
+            }
             None => match self.seal(&row, &message.client_id)? {
                 Some(sealed) => sealed,
                 None => return Ok(()),
@@ -132,6 +136,26 @@ impl Engine {
                 payload: sealed.payload.into(),
             }),
         );
+        Ok(())
+    }
+
+    /// A message of an unsaved conversation cannot be sealed again after the
+    /// program that knew it has ended.
+    fn forget_unsaved(
+        &mut self,
+        row: &ConversationRow,
+        client_id: &ClientMessageId,
+    ) -> Result<(), EngineError> {
+        self.store().remove_outbox(client_id)?;
+        self.emit(Event::SendFailed {
+            id: *client_id,
+            to: row.talk.clone(),
+            title: row.title.clone(),
+            failure: refusal(
+                "forgotten",
+                "this conversation is not saved, and the program ended before the message was sent; write it again",
+            ),
+        });
         Ok(())
     }
 

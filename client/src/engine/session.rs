@@ -156,6 +156,7 @@ impl Engine {
         match (frame.request_id, frame.body) {
             (0, Some(Answer::Deliver(deliver))) => self.deliver(deliver),
             (0, Some(Answer::CaughtUp(_))) => self.caught_up(),
+            (0, Some(Answer::Signaled(said))) => self.signaled(said),
             (0, Some(Answer::Move(wish))) => {
                 self.emit(Event::Connection(Connection::MoveWithin(wish.within_ms)));
                 Ok(())

@@ -220,6 +220,41 @@ fn what_is_unsaved_never_touches_the_file() {
 }
 
 #[test]
+fn what_waits_in_an_unsaved_conversation_is_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("plain.db");
+    let history = readable(&path);
+    let id = with_conversation(&history);
+    let mut row = history.conversation(&id).unwrap().unwrap();
+    row.keep = Keep::Unsaved;
+    history.put_conversation(&row).unwrap();
+    let client_id = ClientMessageId::from_bytes([5; 16]);
+    let talk = Talk::from(bob());
+    history
+        .push_outbox(&OutboxRow {
+            client_id,
+            talk: talk.clone(),
+            kind: OutboxKind::Body,
+            body: Body::text(CANARY).to_bytes().unwrap(),
+            created_at_ms: 0,
+            counter: None,
+            sealed: None,
+        })
+        .unwrap();
+    let queued = history.queued_for(&talk).unwrap();
+    assert_eq!(Body::from_bytes(&queued[0].body), Ok(Body::text(CANARY)));
+    assert_eq!(
+        history.first_for(&talk).unwrap().unwrap().body,
+        queued[0].body
+    );
+    assert!(!file_has(&directory, CANARY));
+    drop(history);
+    let connection = Connection::open(&path).unwrap();
+    let history = History { connection }.with_key_store().unwrap();
+    assert!(history.queued_for(&talk).unwrap().is_empty());
+}
+
+#[test]
 fn a_timer_runs_from_reading() {
     let directory = tempfile::tempdir().unwrap();
     let (history, _, _) = store(&directory);

@@ -192,6 +192,7 @@ impl History {
     fn with_key_store(mut self) -> Result<Self, HistoryError> {
         self.connection.execute_batch(receipt::TABLE)?;
         self.attach_memory()?;
+        self.attach_outbox_memory()?;
         self.index_the_rest()?;
         sotto_crypto::migrate_key_store(&mut self.connection)
             .map_err(|error| HistoryError::KeyStore(error.to_string()))?;

@@ -41,7 +41,8 @@ pub(crate) struct OutboxRow {
     pub(crate) client_id: ClientMessageId,
     pub(crate) talk: Talk,
     pub(crate) kind: OutboxKind,
-    /// The encoded body without counters and padding; of a receipt its two marks.
+    /// The encoded body without counters and padding; of a receipt its two
+    /// marks. Empty where it was in memory and the program ended since.
     pub(crate) body: Vec<u8>,
     pub(crate) created_at_ms: u64,
     /// Given once, at the first sealing, and kept over repetitions.
@@ -49,20 +50,55 @@ pub(crate) struct OutboxRow {
     pub(crate) sealed: Option<Sealed>,
 }
 
+/// Rows with their bodies, which for unsaved conversations lie in memory.
+macro_rules! rows_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT outbox.*, coalesce(said.body, outbox.body) AS said FROM main.outbox
+                 LEFT JOIN unsaved.outbox_body AS said ON said.client_id = outbox.client_id ",
+            $condition
+        )
+    };
+}
+
 impl History {
-    /// Puts something at the end; the same id is put once.
+    /// Where the bodies of what waits in unsaved conversations lie. What a
+    /// program left unsealed that ended is forgotten with its body.
+    pub(super) fn attach_outbox_memory(&self) -> Result<(), HistoryError> {
+        Ok(self.connection().execute_batch(
+            "CREATE TABLE unsaved.outbox_body (
+                 client_id BLOB PRIMARY KEY,
+                 body BLOB NOT NULL
+             ) STRICT;
+             DELETE FROM main.outbox WHERE kind = 2 AND length(body) = 0 AND sealed IS NULL;",
+        )?)
+    }
+
+    /// Puts something at the end; the same id is put once. What a person says
+    /// in an unsaved conversation is kept in memory, its place on disk.
     pub(crate) fn push_outbox(&self, row: &OutboxRow) -> Result<(), HistoryError> {
-        self.connection().execute(
+        let talk = row.talk.to_string();
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT 1 FROM conversation WHERE talk = ?1 AND keep = 1")?;
+        let unsaved = row.kind == OutboxKind::Body && statement.exists([&talk])?;
+        let pushed = self.connection().execute(
             "INSERT OR IGNORE INTO outbox (client_id, talk, kind, body, created_at_ms)
              VALUES (:id, :talk, :kind, :body, :created)",
             named_params! {
                 ":id": row.client_id.as_bytes(),
-                ":talk": row.talk.to_string(),
+                ":talk": talk,
                 ":kind": row.kind.number(),
-                ":body": row.body,
+                ":body": if unsaved { &[] } else { row.body.as_slice() },
                 ":created": row.created_at_ms,
             },
         )?;
+        if unsaved && pushed == 1 {
+            self.connection().execute(
+                "INSERT OR REPLACE INTO unsaved.outbox_body (client_id, body) VALUES (?1, ?2)",
+                (row.client_id.as_bytes(), &row.body),
+            )?;
+        }
         Ok(())
     }
 
@@ -70,7 +106,7 @@ impl History {
     pub(crate) fn first_for(&self, talk: &Talk) -> Result<Option<OutboxRow>, HistoryError> {
         let mut statement = self
             .connection()
-            .prepare_cached("SELECT * FROM outbox WHERE talk = ?1 ORDER BY place LIMIT 1")?;
+            .prepare_cached(rows_where!("WHERE talk = ?1 ORDER BY place LIMIT 1"))?;
         statement
             .query_row([talk.to_string()], |row| Ok(read(row)))
             .optional()?
@@ -88,9 +124,9 @@ impl History {
 
     /// The messages that wait in a talk, oldest first; at most 1,000.
     pub(crate) fn queued_for(&self, talk: &Talk) -> Result<Vec<OutboxRow>, HistoryError> {
-        let mut statement = self.connection().prepare_cached(
-            "SELECT * FROM outbox WHERE talk = ?1 AND kind IN (0, 2) ORDER BY place LIMIT 1000",
-        )?;
+        let mut statement = self.connection().prepare_cached(rows_where!(
+            "WHERE talk = ?1 AND kind IN (0, 2) ORDER BY place LIMIT 1000"
+        ))?;
         let rows = statement.query_map([talk.to_string()], |row| Ok(read(row)))?;
         rows.map(|row| row?).collect()
     }
@@ -110,7 +146,7 @@ impl History {
     ) -> Result<Option<OutboxRow>, HistoryError> {
         let mut statement = self
             .connection()
-            .prepare_cached("SELECT * FROM outbox WHERE client_id = ?1")?;
+            .prepare_cached(rows_where!("WHERE outbox.client_id = ?1"))?;
         statement
             .query_row([client_id.as_bytes()], |row| Ok(read(row)))
             .optional()?
@@ -153,6 +189,10 @@ impl History {
             .connection()
             .prepare_cached("DELETE FROM outbox WHERE client_id = ?1")?;
         statement.execute([client_id.as_bytes()])?;
+        let mut statement = self
+            .connection()
+            .prepare_cached("DELETE FROM unsaved.outbox_body WHERE client_id = ?1")?;
+        statement.execute([client_id.as_bytes()])?;
         Ok(())
     }
 
@@ -180,7 +220,7 @@ fn read(row: &Row<'_>) -> Result<OutboxRow, HistoryError> {
         client_id: codec::client_id(row, "client_id")?,
         talk: codec::talk(row, "talk")?,
         kind: OutboxKind::from_number(row.get("kind")?)?,
-        body: row.get("body")?,
+        body: row.get("said")?,
         created_at_ms: row.get("created_at_ms")?,
         counter: row.get("counter")?,
         sealed,

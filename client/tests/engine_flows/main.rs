@@ -14,6 +14,7 @@ mod world;
 mod attacks;
 mod faults;
 mod flows;
+mod group_messages;
 mod group_attacks;
 mod groups;
 mod messages;

@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 use sotto_client::engine::api::{
-    ChangeKind, Command, Event, Keep, Message, MessageBody, MessageCommand, Mute, Put, SendOptions,
-    Target,
+    ChangeKind, Command, Event, Keep, Message, MessageBody, MessageCommand, Mute, Put,
+    SecurityKind, SendOptions, Target,
 };
 use sotto_client::talk::Talk;
 use sotto_crypto::content::{Emoji, MessageRef};
@@ -441,6 +441,34 @@ fn an_unsaved_conversation_does_it_all_in_memory() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[test]
+fn what_was_not_sent_of_an_unsaved_conversation_is_forgotten_at_the_end() {
+    let mut world = World::pair();
+    world.send(0, "bob", "between us");
+    world.run();
+    world.command(
+        1,
+        Command::Accept {
+            name: name("alice"),
+            keep: Keep::Unsaved,
+        },
+    );
+    world.run();
+    world.settle();
+    world.send(1, "alice", "arrives");
+    world.run();
+    world.settle();
+    world.disconnect(1);
+    world.send(1, "alice", "does not");
+    world.restart(1);
+    world.settle();
+    world.send(1, "alice", "arrives too");
+    world.run();
+    world.settle();
+    assert_eq!(world.texts(0), ["arrives", "arrives too"]);
+    assert_eq!(world.security(0, SecurityKind::Gap), 0);
 }
 
 /// One step of a life of two people.

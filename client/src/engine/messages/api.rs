@@ -140,7 +140,13 @@ pub enum MessageCommand {
         /// How.
         mute: Option<Mute>,
     },
-    /// Whether receipts are sent at all.
+    /// Tells who is online that the person is writing; at most once in three
+    /// seconds, and never to strangers.
+    Typing {
+        /// Where.
+        to: Talk,
+    },
+    /// Whether receipts are sent, and that the person is writing.
     SetReceipts(Put),
 }
 
@@ -309,6 +315,19 @@ pub struct ReceiptCount {
     pub delivered_to: u64,
     /// How many told that they read it.
     pub read_by: u64,
+}
+
+/// Somebody is writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typing {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Where.
+    pub talk: Talk,
+    /// The title of a group, if it is known here.
+    pub title: Option<String>,
+    /// Who, as authenticated.
+    pub by: Username,
 }
 
 /// A message whose time was over: it is gone from this device.

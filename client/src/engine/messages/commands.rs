@@ -94,6 +94,7 @@ impl Engine {
                 self.done(id);
                 Ok(())
             }
+            MessageCommand::Typing { to } => self.typing(id, &to),
             MessageCommand::SetReceipts(put) => {
                 let value = if put == Put::On { "on" } else { OFF };
                 self.store().put_preference(RECEIPTS, value)?;

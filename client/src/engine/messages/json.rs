@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use sotto_crypto::content::MessageRef;
 
-use super::api::{Change, ChangeKind, Contact, Expired, Hit, Mute, Put, ReceiptCount, ReplyTo};
+use super::api::{
+    Change, ChangeKind, Contact, Expired, Hit, Mute, Put, ReceiptCount, ReplyTo, Typing,
+};
 use crate::engine::api::{Direction, Message, MessageBody};
 
 const fn direction(direction: Direction) -> &'static str {
@@ -133,6 +135,19 @@ impl Change {
         };
         extend(&mut object, said);
         object
+    }
+}
+
+impl Typing {
+    /// The object on stdout with `--json`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "event": "typing",
+            "conversation": self.conversation.to_string(),
+            "to": self.talk.label(self.title.as_deref()),
+            "by": self.by.as_str(),
+        })
     }
 }
 

@@ -17,5 +17,7 @@ mod inbox;
 mod json;
 mod queries;
 mod sweep;
+mod typing;
 
 pub(super) use commands::{OFF, RECEIPTS};
+pub(super) use typing::Signals;
