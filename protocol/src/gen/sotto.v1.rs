@@ -933,6 +933,171 @@ pub struct Backup {
     #[prost(uint64, tag = "3")]
     pub stored_at_ms: u64,
 }
+/// What is in an offer: who the new device is and wants to be. Sealed by the code.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LinkOfferBody {
+    /// The deployment; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub deployment_id: ::prost::alloc::vec::Vec<u8>,
+    /// The account that it is to be of.
+    #[prost(string, tag = "2")]
+    pub username: ::prost::alloc::string::String,
+    /// The new device's id; 16 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub device_id: ::prost::alloc::vec::Vec<u8>,
+    /// Its Ed25519 public key; 32 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub device_key: ::prost::alloc::vec::Vec<u8>,
+    /// The X25519 public key that the answer is sealed to; 32 bytes.
+    #[prost(bytes = "vec", tag = "5")]
+    pub agreement_key: ::prost::alloc::vec::Vec<u8>,
+    /// What it calls itself; 1 to 64 bytes of UTF-8.
+    #[prost(string, tag = "6")]
+    pub name: ::prost::alloc::string::String,
+}
+/// What is in an answer: all that the new device needs to be one of the account's.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LinkAnswerBody {
+    /// Its encoded DeviceCertificate.
+    #[prost(bytes = "vec", tag = "1")]
+    pub certificate: ::prost::alloc::vec::Vec<u8>,
+    /// The account as the old device knows it.
+    #[prost(message, optional, tag = "2")]
+    pub account: ::core::option::Option<AccountSnapshot>,
+    /// The latest messages, as many as fit; oldest first.
+    #[prost(message, repeated, tag = "3")]
+    pub history: ::prost::alloc::vec::Vec<PastMessage>,
+}
+/// An account as one of its devices knows it; what is in a backup. It never
+/// leaves a device unsealed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AccountSnapshot {
+    /// The Ed25519 identity key; 32 secret bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub identity_secret: ::prost::alloc::vec::Vec<u8>,
+    /// Everybody whose identity is pinned.
+    #[prost(message, repeated, tag = "2")]
+    pub people: ::prost::alloc::vec::Vec<SnapshotPerson>,
+    /// The conversations.
+    #[prost(message, repeated, tag = "3")]
+    pub conversations: ::prost::alloc::vec::Vec<SnapshotConversation>,
+    /// The account's devices with their names.
+    #[prost(message, repeated, tag = "4")]
+    pub devices: ::prost::alloc::vec::Vec<SnapshotDevice>,
+    /// Settings, sorted by name.
+    #[prost(message, repeated, tag = "5")]
+    pub preferences: ::prost::alloc::vec::Vec<SnapshotPreference>,
+    /// The own display name.
+    #[prost(string, tag = "6")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The own status.
+    #[prost(string, tag = "7")]
+    pub status: ::prost::alloc::string::String,
+}
+/// Somebody.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotPerson {
+    /// The account.
+    #[prost(string, tag = "1")]
+    pub username: ::prost::alloc::string::String,
+    /// The pinned Ed25519 identity key; 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub identity: ::prost::alloc::vec::Vec<u8>,
+    /// When it was verified; milliseconds since 1970 UTC; 0 for never.
+    #[prost(uint64, tag = "3")]
+    pub verified_at_ms: u64,
+    /// 0 seen, 1 contact, 2 blocked.
+    #[prost(uint32, tag = "4")]
+    pub relation: u32,
+    /// A name given by the person here.
+    #[prost(string, tag = "5")]
+    pub alias: ::prost::alloc::string::String,
+    /// A note written by the person here.
+    #[prost(string, tag = "6")]
+    pub note: ::prost::alloc::string::String,
+}
+/// A conversation, without its keys: the device enters it by a commit of its own.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotConversation {
+    /// Its id; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub conversation_id: ::prost::alloc::vec::Vec<u8>,
+    /// The other person; absent for a group.
+    #[prost(string, tag = "2")]
+    pub peer: ::prost::alloc::string::String,
+    /// A group's title.
+    #[prost(string, tag = "3")]
+    pub title: ::prost::alloc::string::String,
+    /// The MLS generation.
+    #[prost(uint32, tag = "4")]
+    pub generation: u32,
+    /// Whether no message of it is written to disk.
+    #[prost(bool, tag = "5")]
+    pub unsaved: bool,
+    /// A group's members, by their places in AccountSnapshot.people.
+    #[prost(uint32, repeated, tag = "6")]
+    pub members: ::prost::alloc::vec::Vec<u32>,
+    /// Their roles, in the same order: 0 member, 1 admin, 2 owner.
+    #[prost(uint32, repeated, tag = "7")]
+    pub roles: ::prost::alloc::vec::Vec<u32>,
+    /// The own role in the group; as above.
+    #[prost(uint32, tag = "8")]
+    pub own_role: u32,
+    /// When something last happened; milliseconds since 1970 UTC.
+    #[prost(uint64, tag = "9")]
+    pub updated_at_ms: u64,
+}
+/// A setting.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotPreference {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its value.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+/// A device of the account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotDevice {
+    /// Its id; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub device_id: ::prost::alloc::vec::Vec<u8>,
+    /// What it is called; may be empty.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+/// A message that was read before the device was there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PastMessage {
+    /// Its conversation, by its place in AccountSnapshot.conversations.
+    #[prost(uint32, tag = "1")]
+    pub conversation: u32,
+    /// Its place in the log.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// The sender's id of it; 16 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub client_id: ::prost::alloc::vec::Vec<u8>,
+    /// Who wrote it, as the old device authenticated.
+    #[prost(string, tag = "4")]
+    pub sender: ::prost::alloc::string::String,
+    /// On which device; 16 bytes.
+    #[prost(bytes = "vec", tag = "5")]
+    pub device_id: ::prost::alloc::vec::Vec<u8>,
+    /// The MLS epoch.
+    #[prost(uint64, tag = "6")]
+    pub epoch: u64,
+    /// The sender's clock; milliseconds since 1970 UTC.
+    #[prost(uint64, tag = "7")]
+    pub sent_at_ms: u64,
+    /// When the server stored it; milliseconds since 1970 UTC.
+    #[prost(uint64, tag = "8")]
+    pub stored_at_ms: u64,
+    /// The encoded body.
+    #[prost(bytes = "vec", tag = "9")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+}
 /// Puts key packages of the asking device into the directory.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishKeyPackages {
