@@ -94,7 +94,7 @@ impl Exit {
                 Self::Authentication
             }
             "not_found" | "not_a_request" | "not_an_invitation" | "no_profile"
-            | "unknown_message" => Self::NotFound,
+            | "unknown_message" | "no_file" => Self::NotFound,
             "key_changed"
             | "blocked"
             | "safety_number_differs"
@@ -102,8 +102,13 @@ impl Exit {
             | "already_member"
             | "not_a_member"
             | "last_owner"
+            | "attachment_mismatch"
+            | "file_changed"
+            | "metadata"
             | "too_many_commands" => Self::Refused,
-            "unreachable" | "certificate_mismatch" | "timed_out" | "queued" | "forgotten" => Self::Unreachable,
+            "unreachable" | "certificate_mismatch" | "timed_out" | "queued" | "forgotten" => {
+                Self::Unreachable
+            }
             "profile_in_use" => Self::ProfileInUse,
             _ => Self::Unexpected,
         }

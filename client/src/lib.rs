@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub mod attachment;
 pub mod cli;
 pub mod engine;
 pub mod exit;

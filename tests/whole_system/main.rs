@@ -13,6 +13,7 @@ mod support;
 mod accounts;
 mod attacks;
 mod conversations;
+mod files;
 mod groups;
 mod leaks;
 mod messages;

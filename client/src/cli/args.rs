@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sotto_protocol::Username;
 
+use crate::attachment::picture::Images;
+
 use super::contacts::ContactArgs;
 use super::group::GroupArgs;
 use super::message_args::{MessageArgs, lifetime};
@@ -104,6 +106,9 @@ pub(crate) enum Command {
         /// Stop after this many messages
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         count: Option<u64>,
+        /// How to show pictures on a terminal
+        #[arg(long, value_enum, default_value_t, env = "SOTTO_IMAGES")]
+        images: Images,
     },
     /// Talk with somebody, line by line
     Chat {
@@ -117,6 +122,17 @@ pub(crate) enum Command {
         /// How many of the latest
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         last: u32,
+        /// How to show pictures on a terminal
+        #[arg(long, value_enum, default_value_t, env = "SOTTO_IMAGES")]
+        images: Images,
+    },
+    /// Get the file of a message, check it, and keep it
+    Save {
+        /// Digits of its id, as history shows it, or TO@last, TO@theirs, TO@NUMBER
+        message: String,
+        /// Folder to keep it in [default: the present one]
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
     },
     /// List conversations
     Chats,
@@ -181,6 +197,12 @@ pub(crate) struct Send {
     /// Let it disappear so long after it was read, such as 30s, 1h, 1d; or off
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub(crate) expires: Option<u32>,
+    /// A file to send, with the text below it; may be given several times
+    #[arg(long = "file", value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Send images as they are: with where, when and by what they were made
+    #[arg(long, requires = "files")]
+    pub(crate) keep_metadata: bool,
     /// How long to wait for what
     #[arg(long, value_enum, default_value_t = Until::Acked)]
     pub(crate) wait: Until,
@@ -309,6 +331,10 @@ mod tests {
             "send bob hello",
             "send bob - --wait delivered --timeout 5s",
             "send bob -x",
+            "send bob look --file a.png --file b.pdf --keep-metadata",
+            "save 3fa9c2 --to /tmp",
+            "history bob --images sixel",
+            "listen --images off",
             "listen --for 10s --count 3",
             "history bob --last 5",
             "chats",
@@ -348,6 +374,7 @@ mod tests {
             "group owner #team dave erin",
             "listen --for 1d",
             "register a --password x",
+            "send bob x --keep-metadata",
             "react 3fa9c2 ok",
             "timer bob 1y",
             "mute bob --for 1h --mentions",

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::app::App;
 use super::drive::{Interrupts, Troubles};
+use super::files::Pictures;
 use super::names;
 use super::render::{self, Place};
+use crate::attachment::picture::Images;
 use crate::engine::api::{Connection, Direction, Event};
 use crate::exit::Failure;
 use crate::runtime::Session;
@@ -15,6 +17,7 @@ struct Bounds {
     duration: Option<Duration>,
     /// Messages and requests still wanted.
     left: Option<u64>,
+    pictures: Pictures,
 }
 
 /// Whether any server let this device in.
@@ -28,8 +31,10 @@ pub(crate) async fn listen(
     app: &mut App,
     duration: Option<Duration>,
     count: Option<u64>,
+    images: Images,
 ) -> Result<(), Failure> {
     app.dialer()?;
+    let pictures = Pictures::new(app, images);
     let mut engine = app.offline().await?;
     // Those that came while other commands ran; they were not asked to be counted.
     for request in engine.requests()? {
@@ -43,6 +48,7 @@ pub(crate) async fn listen(
     let bounds = Bounds {
         duration,
         left: count,
+        pictures,
     };
     let end = listen_on(app, &mut session, bounds).await;
     session.close().await;
@@ -79,6 +85,9 @@ async fn listen_on(
             app.printer.note("listening; Ctrl-C ends");
         }
         render::event(app, &event)?;
+        if let Event::Message(message) = &event {
+            bounds.pictures.show(app, session.engine(), message).await?;
+        }
         let arrived = match &event {
             Event::Message(message) => message.direction == Direction::Incoming,
             Event::Request(_) | Event::Invitation(_) => true,
@@ -97,7 +106,13 @@ async fn listen_on(
     }
 }
 
-pub(crate) async fn history(app: &mut App, name: &str, last: u32) -> Result<(), Failure> {
+pub(crate) async fn history(
+    app: &mut App,
+    name: &str,
+    last: u32,
+    images: Images,
+) -> Result<(), Failure> {
+    let pictures = Pictures::new(app, images);
     let engine = app.offline().await?;
     let talk = names::talk(&engine, name)?;
     let messages = engine.history(&talk, last)?;
@@ -109,6 +124,7 @@ pub(crate) async fn history(app: &mut App, name: &str, last: u32) -> Result<(), 
     }
     for message in &messages {
         render::message(app, message, Place::Archive)?;
+        pictures.show(app, &engine, message).await?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod confirm;
 mod contacts;
 mod drive;
 mod export;
+mod files;
 mod group;
 mod lines;
 mod listen;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
+use crate::attachment::worker;
 use crate::engine::api::{IdentityChange, Keep, UserFilter};
 use crate::exit::{Exit, Failure};
 use account::Leftovers;
@@ -60,6 +62,11 @@ Both are remembered at register and login.
 
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     crate::process::keep_memory_private();
+    if let Some((word, rest)) = args.split_first()
+        && word == worker::WORD
+    {
+        return worker::main(rest);
+    }
     start_logging();
     let audience = if args.iter().any(|arg| arg == "--json") {
         Audience::Programs
@@ -175,9 +182,14 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
             people::users(app, text.unwrap_or_default(), filter).await
         }
         Command::Send(send) => send::send(app, send).await,
-        Command::Listen { duration, count } => listen::listen(app, duration, count).await,
+        Command::Listen {
+            duration,
+            count,
+            images,
+        } => listen::listen(app, duration, count, images).await,
         Command::Chat { name } => chat::chat(app, name).await,
-        Command::History { name, last } => listen::history(app, &name, last).await,
+        Command::History { name, last, images } => listen::history(app, &name, last, images).await,
+        Command::Save { message, to } => files::save(app, &message, to.as_deref()).await,
         Command::Chats => people::chats(app).await,
         Command::Requests => people::requests(app).await,
         Command::Accept { name, unsaved } => {

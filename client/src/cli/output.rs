@@ -3,19 +3,26 @@
 //! For people: [`SafeText`] with the client's own colours, only on a terminal
 //! and not under `NO_COLOR`. For programs (`--json`): one escaped object per
 //! line on stdout. The sequences that this client ever sends to a terminal are
-//! the ones in [`Style`], the bell, and, while a line is edited, what moves its cursor and turns
-//! bracketed paste on and off.
+//! the ones in [`Style`], the bell, the bar of progress, drawings, which
+//! `attachment::picture` makes of pixels alone, and, while a line is edited, what moves its
+//! cursor and turns bracketed paste on and off.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use serde_json::Value;
 
+use crate::attachment::picture::Drawing;
 use crate::exit::{Exit, Failure};
 use crate::safe_text::{SafeText, escape_json};
 
 /// The shortest time between two bells, in milliseconds.
 const BELL_EVERY_MS: u64 = 2_000;
+
+/// Fields of a bar of progress.
+const BAR_FIELDS: u64 = 24;
+/// Cells of a file's name beside it.
+const BAR_NAME_CELLS: usize = 32;
 
 /// How a piece of a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +78,14 @@ pub(crate) struct Printer {
     colour: Colour,
     error_colour: Colour,
     rung_at_ms: Option<u64>,
+    bar: Bar,
+}
+
+/// Whether a bar of progress stands on the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bar {
+    None,
+    Drawn,
 }
 
 impl Printer {
@@ -91,6 +106,7 @@ impl Printer {
             colour: colour(io::stdout().is_terminal()),
             error_colour: colour(io::stderr().is_terminal()),
             rung_at_ms: None,
+            bar: Bar::None,
         }
     }
 
@@ -175,6 +191,41 @@ impl Printer {
         }
     }
 
+    /// How far something is: one line that stays in its place, for people at a terminal.
+    pub(crate) fn progress(&mut self, name: &str, done: u64, total: u64) {
+        if self.audience == Audience::Programs || !io::stderr().is_terminal() {
+            return;
+        }
+        let done = done.min(total);
+        let percent = (done * 100).checked_div(total).unwrap_or(100);
+        let full = (done * BAR_FIELDS).checked_div(total).unwrap_or(BAR_FIELDS);
+        let bar: String = (0..BAR_FIELDS)
+            .map(|field| if field < full { '━' } else { '╌' })
+            .collect();
+        let name = SafeText::line(name, BAR_NAME_CELLS);
+        let (done, total) = (mebibytes(done), mebibytes(total));
+        let line = format!("\r\u{1b}[K{name} {bar} {percent:3}% {done} of {total}");
+        // Nobody misses a bar that cannot be drawn.
+        let _ = io::stderr().write_all(line.as_bytes());
+        self.bar = Bar::Drawn;
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end_progress(&mut self) {
+        if self.bar == Bar::Drawn {
+            let _ = io::stderr().write_all(b"\r\x1b[K");
+            self.bar = Bar::None;
+        }
+    }
+
+    /// A picture, where somebody looks at a terminal.
+    pub(crate) fn picture(&mut self, drawing: &Drawing) -> Result<(), Failure> {
+        if self.audience == Audience::Programs || !io::stdout().is_terminal() {
+            return Ok(());
+        }
+        write_all(&mut io::stdout(), drawing.as_str())
+    }
+
     /// A failure, in the form that the audience reads.
     pub(crate) fn failure(&mut self, failure: &Failure) {
         let line = match self.audience {
@@ -205,6 +256,12 @@ impl Printer {
         self.rung_at_ms = Some(now_ms);
         write_all(&mut io::stdout(), "\u{7}")
     }
+}
+
+/// A size for people.
+fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes * 10 / (1 << 20);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
 /// The client's own words, which may hold a name or a path: cleaned like everything else.

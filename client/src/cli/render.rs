@@ -305,6 +305,7 @@ const fn title(kind: SecurityKind) -> &'static str {
         SecurityKind::Clone => "two copies of one device",
         SecurityKind::Replay => "a repeated message",
         SecurityKind::PolicyRejected => "something was refused",
+        SecurityKind::AttachmentMismatch => "a file that is not the one that was sent",
         SecurityKind::PinMismatch => "another deployment",
         SecurityKind::RecoveryStarted => "the conversation is being repaired",
         SecurityKind::RecoveryDone => "the conversation works again",

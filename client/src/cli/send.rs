@@ -12,10 +12,13 @@ use super::{names, render};
 use crate::engine::Engine;
 use crate::engine::api::{Command, Event, Keep, MessageCommand, Receipt, SendOptions};
 use crate::exit::{Exit, Failure};
+use crate::runtime::Session;
 use crate::talk::Talk;
 
 /// The longest text, in bytes of UTF-8.
 pub(crate) const TEXT_BYTES_MAX: usize = 65_536;
+/// The longest text that stands with a file, in bytes of UTF-8.
+pub(crate) const CAPTION_BYTES_MAX: usize = 4_096;
 
 /// How far a message got.
 enum Progress {
@@ -39,6 +42,9 @@ struct Watch {
 }
 
 pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
+    if !args.files.is_empty() {
+        return super::files::send(app, args).await;
+    }
     let text = read_text(&args.text)?;
     // Before anything is queued: without a server the command line is wrong.
     app.dialer()?;
@@ -47,36 +53,49 @@ pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
     let options = options(&engine, &to, &args)?;
     let mut session = app.online(engine)?;
     let id = ClientMessageId::from_bytes(rand::random());
-    let command = session.command(Command::Message(MessageCommand::Write {
+    let command = MessageCommand::Write {
         to: to.clone(),
         text,
         options,
         client_id: id,
-    }))?;
+    };
+    let outcome = deliver(app, &mut session, &args, (&to, id), command).await;
+    session.close().await;
+    if outcome.is_ok() {
+        app.printer.note(&format!("sent to {}", args.to));
+    }
+    outcome
+}
+
+/// Gives a message to the engine and waits until it is where it was wanted.
+pub(crate) async fn deliver(
+    app: &mut App,
+    session: &mut Session,
+    args: &Send,
+    (to, id): (&Talk, ClientMessageId),
+    command: MessageCommand,
+) -> Result<(), Failure> {
+    let command = session.command(Command::Message(command))?;
     let mut watch = Watch {
         id,
-        to,
+        to: to.clone(),
         progress: Progress::Given,
         receipt: None,
     };
-    let outcome = until(app, &mut session, args.timeout, |app, event| {
+    let outcome = until(app, session, args.timeout, |app, event| {
         if let Some(answer) = answer_to(command, &event) {
             answer?;
             watch.progress = Progress::Queued;
             return Ok(None);
         }
-        watch.judge(app, &args, &event)
+        watch.judge(app, args, &event)
     })
     .await;
-    let engine = session.close().await;
     let queued = outcome.is_err() && matches!(watch.progress, Progress::Queued);
-    if queued && engine.keep_of(&watch.to)? == Keep::Unsaved {
+    if queued && session.engine().keep_of(&watch.to)? == Keep::Unsaved {
         watch.progress = Progress::Forgotten;
     }
-    if outcome.is_ok() {
-        app.printer.note(&format!("sent to {}", args.to));
-    }
-    outcome.or_else(|failure| explain(app, &args, &watch, failure))
+    outcome.or_else(|failure| explain(app, args, &watch, failure))
 }
 
 impl Watch {
@@ -155,7 +174,7 @@ fn explain(app: &mut App, args: &Send, watch: &Watch, failure: Failure) -> Resul
 }
 
 /// What goes with the text.
-fn options(engine: &Engine, to: &Talk, args: &Send) -> Result<SendOptions, Failure> {
+pub(crate) fn options(engine: &Engine, to: &Talk, args: &Send) -> Result<SendOptions, Failure> {
     let reply_to = match &args.reply {
         None => None,
         Some(word) => {

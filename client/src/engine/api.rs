@@ -262,6 +262,8 @@ pub enum SecurityKind {
     Replay,
     /// A message or change broke the rules and was not shown or made.
     PolicyRejected,
+    /// A file is not what its message describes.
+    AttachmentMismatch,
     /// The server stands for another deployment than the pinned one.
     PinMismatch,
     /// A conversation is being repaired.
@@ -284,6 +286,7 @@ impl SecurityKind {
             Self::Clone => "clone",
             Self::Replay => "replay",
             Self::PolicyRejected => "policy_rejected",
+            Self::AttachmentMismatch => "attachment_mismatch",
             Self::PinMismatch => "pin_mismatch",
             Self::RecoveryStarted => "recovery_started",
             Self::RecoveryDone => "recovery_done",

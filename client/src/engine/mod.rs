@@ -25,6 +25,7 @@ pub mod api;
 mod commands;
 mod commits;
 mod error;
+mod files;
 mod flight;
 mod group;
 mod inbox;

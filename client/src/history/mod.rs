@@ -30,6 +30,7 @@ mod receipt;
 mod request;
 mod search;
 mod shelf;
+mod upload;
 
 use std::path::Path;
 
@@ -49,6 +50,7 @@ pub(crate) use pending::{PendingCommitRow, PendingKind};
 pub(crate) use receipt::Marks;
 pub(crate) use request::{REQUESTS_MAX, RequestRow};
 pub(crate) use search::Query;
+pub(crate) use upload::UploadRow;
 
 /// What builds the client's tables, step by step. A store says in its
 /// `user_version` how many of them it has; steps are only ever added.
@@ -57,6 +59,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_talk.sql"),
     include_str!("migrations/0003_messages.sql"),
     include_str!("migrations/0004_groups.sql"),
+    include_str!("migrations/0005_upload.sql"),
 ];
 /// The schema that this version reads and writes.
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

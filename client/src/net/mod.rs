@@ -10,6 +10,7 @@ mod connection;
 mod dial;
 mod liveness;
 mod tls;
+mod transfer;
 
 pub(crate) use address::ServerList;
 pub(crate) use backoff::Backoff;
@@ -17,6 +18,7 @@ pub(crate) use connection::{Connection, LinkError};
 pub(crate) use dial::{DialError, Dialer, Established};
 pub(crate) use liveness::{Due, Liveness};
 pub(crate) use tls::client_config;
+pub(crate) use transfer::{Login as TransferLogin, Source, Transfer, TransferError};
 
 #[cfg(test)]
 mod tests;
