@@ -166,6 +166,41 @@ fn roles_go_by_their_owner_and_the_last_owner_stays() {
     alice.fails(&["send", &id, "one more thing"], 5);
 }
 
+#[test]
+fn a_public_room_is_listed_entered_and_kept_clean() {
+    let deployment = Deployment::shared();
+    let people = ["alice", "bob", "carol"].map(|stem| deployment.registered(stem));
+    let [alice, bob, carol] = &people;
+    let title = format!("Lobby {}", alice.name);
+    let id = alice.ok(&["room", "new", &title, "--public", "--topic", "all things"]);
+    let id = format!("#{}", id.events[0]["conversation"].as_str().unwrap());
+    alice.ok(&["send", &id, "before anybody"]);
+    let listed = bob.ok(&["rooms"]).events;
+    let room = listed.iter().find(|room| room["title"] == title.as_str());
+    let room = room.unwrap_or_else(|| panic!("{listed:?}"));
+    assert_eq!(
+        (&room["topic"], &room["access"]),
+        (&"all things".into(), &"public".into())
+    );
+    bob.ok(&["room", "join", &title]);
+    carol.ok(&["room", "join", &title]);
+    bob.ok(&["send", &id, "hello from bob"]);
+    carol.ok(&["send", &format!("#{title}"), "hello from carol"]);
+    let heard = ["before anybody", "hello from bob", "hello from carol"];
+    assert_eq!(history(alice, &id), heard);
+    assert_eq!(history(bob, &id), heard[1..]);
+    let refused = bob.fails(&["group", "ban", &id, &carol.name], 5);
+    assert!(refused.stderr.contains("only an admin can"), "{refused:?}");
+    alice.ok(&["group", "ban", &id, &carol.name]);
+    carol.ok(&["listen", "--for", "2s"]);
+    carol.fails(&["send", &id, "still there?"], 5);
+    carol.fails(&["room", "join", &title], 5);
+    alice.ok(&["group", "unban", &id, &carol.name]);
+    carol.ok(&["room", "join", &title]);
+    carol.ok(&["send", &id, "sorry"]);
+    assert_eq!(history(bob, &id).last().unwrap(), "sorry");
+}
+
 /// K1 and K2 for groups: servers die while people write and admins change members.
 #[test]
 fn a_group_outlives_its_servers_and_its_clients() {

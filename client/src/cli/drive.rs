@@ -220,6 +220,7 @@ pub(crate) fn answer_to(id: CommandId, event: &Event) -> Option<Result<(), Failu
         Event::Done { command } if *command == id => Some(Ok(())),
         Event::Users { command, .. }
         | Event::Devices { command, .. }
+        | Event::Rooms { command, .. }
         | Event::GroupMade { command, .. }
             if *command == id =>
         {

@@ -10,6 +10,7 @@ use super::drive::perform;
 use super::output::{Style, own_words};
 use super::people::{Shown, catch_up, excuse};
 use super::render;
+use super::room::{self, RoomAction};
 use crate::engine::Engine;
 use crate::engine::api::{Command, Event, GroupCommand, GroupMember, MemberTrust, role_name};
 use crate::exit::Failure;
@@ -25,6 +26,11 @@ pub(crate) enum GroupArgs {
     /// Make a group, or change one
     #[command(subcommand)]
     Group(GroupAction),
+    /// Make a room, enter one, or change its topic
+    #[command(subcommand)]
+    Room(RoomAction),
+    /// List the public rooms
+    Rooms,
     /// List invitations to groups
     Invites,
     /// Follow an invitation to a group
@@ -79,6 +85,18 @@ pub(crate) enum GroupAction {
     Rename { group: String, title: String },
     /// Describe the group; an empty text takes the description away
     Describe { group: String, text: String },
+    /// Put people out for good, or keep them out
+    Ban {
+        group: String,
+        #[arg(required = true, value_parser = username)]
+        names: Vec<Username>,
+    },
+    /// Let people in again
+    Unban {
+        group: String,
+        #[arg(required = true, value_parser = username)]
+        names: Vec<Username>,
+    },
     /// Leave the group; its history stays here
     Leave { group: String },
     /// Show who is in the group
@@ -88,6 +106,8 @@ pub(crate) enum GroupAction {
 pub(crate) async fn carry_out(app: &mut App, args: GroupArgs) -> Result<(), Failure> {
     match args {
         GroupArgs::Group(action) => act(app, action).await,
+        GroupArgs::Room(action) => room::act(app, action).await,
+        GroupArgs::Rooms => room::rooms(app).await,
         GroupArgs::Invites => invites(app).await,
         GroupArgs::Join { group } => join(app, &group).await,
     }
@@ -107,6 +127,16 @@ async fn act(app: &mut App, action: GroupAction) -> Result<(), Failure> {
                 let group = find(app, &group).await?;
                 let command = GroupCommand::Describe { group, text };
                 return change(app, group, "described", command).await;
+            }
+            GroupAction::Ban { group, names } => {
+                let group = find(app, &group).await?;
+                let command = GroupCommand::Ban { group, names };
+                return change(app, group, "banned", command).await;
+            }
+            GroupAction::Unban { group, names } => {
+                let group = find(app, &group).await?;
+                let command = GroupCommand::Unban { group, names };
+                return change(app, group, "unbanned", command).await;
             }
             GroupAction::Leave { group } => {
                 let group = find(app, &group).await?;
@@ -136,9 +166,18 @@ async fn act(app: &mut App, action: GroupAction) -> Result<(), Failure> {
     change(app, group, word.0, command(group, names)).await
 }
 
-async fn new(app: &mut App, title: String, members: Vec<Username>) -> Result<(), Failure> {
+pub(super) async fn new(
+    app: &mut App,
+    title: String,
+    members: Vec<Username>,
+) -> Result<(), Failure> {
+    made(app, GroupCommand::New { title, members }).await
+}
+
+/// Makes a group or room and says so.
+pub(super) async fn made(app: &mut App, command: GroupCommand) -> Result<(), Failure> {
     app.dialer()?;
-    let command = Command::Group(GroupCommand::New { title, members });
+    let command = Command::Group(command);
     let Event::GroupMade {
         conversation,
         title,
@@ -161,7 +200,7 @@ async fn new(app: &mut App, title: String, members: Vec<Username>) -> Result<(),
 }
 
 /// Carries a change out and says so.
-async fn change(
+pub(super) async fn change(
     app: &mut App,
     group: ConversationId,
     done: &str,
@@ -172,7 +211,7 @@ async fn change(
     say_done(app, group, done)
 }
 
-fn say_done(app: &mut App, group: ConversationId, done: &str) -> Result<(), Failure> {
+pub(super) fn say_done(app: &mut App, group: ConversationId, done: &str) -> Result<(), Failure> {
     render::object(
         app,
         json!({ "event": done, "conversation": group.to_string() }),
@@ -278,7 +317,7 @@ pub(crate) async fn decline(app: &mut App, word: &str) -> Result<(), Failure> {
     change(app, group, "declined", GroupCommand::Decline { group }).await
 }
 
-async fn find(app: &mut App, word: &str) -> Result<ConversationId, Failure> {
+pub(super) async fn find(app: &mut App, word: &str) -> Result<ConversationId, Failure> {
     let engine = app.offline().await?;
     group_of(&engine, word)
 }

@@ -22,6 +22,7 @@ mod output;
 mod people;
 mod reach;
 mod render;
+mod room;
 mod search;
 mod send;
 mod zone;

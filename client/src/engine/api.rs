@@ -16,7 +16,7 @@ use crate::talk::Talk;
 
 pub use group::{
     GroupCommand, GroupMember, GroupNews, GroupView, Invitation, MemberTrust, Membership,
-    MembershipChange, role_name,
+    MembershipChange, Room, role_name,
 };
 
 /// The time of a call, read by the shell.
@@ -416,6 +416,13 @@ pub enum Event {
         command: CommandId,
         /// The devices.
         devices: Vec<Device>,
+    },
+    /// The answer to `GroupCommand::Rooms`.
+    Rooms {
+        /// The command.
+        command: CommandId,
+        /// Sorted by title.
+        rooms: Vec<Room>,
     },
     /// The answer to `GroupCommand::New`.
     GroupMade {

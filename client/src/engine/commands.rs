@@ -9,10 +9,11 @@ use sotto_roster::DeviceCertificate;
 use zeroize::Zeroizing;
 
 use super::api::{
-    AccountState, Command, CommandId, Connection, Device, Event, Failure, Keep, SendOptions,
+    AccountState, Command, CommandId, Connection, Device, Event, Failure, Keep, Room, SendOptions,
     ThisDevice, User, UserFilter,
 };
-use super::flight::{Purpose, Room};
+use super::flight::{Purpose, Room as Space};
+use super::group::Listing;
 use super::session::{Session, failure};
 use super::work::people_changed;
 use super::{Engine, EngineError};
@@ -43,11 +44,22 @@ pub(super) enum ServerCommand {
     PutProfile(wire::PutProfile),
     /// Made and sent at once; only its answer is waited for.
     Signal,
+    SetRoom(Listing),
+    ListRooms(Vec<Room>),
     Leave {
         group: ConversationId,
         client_id: ClientMessageId,
     },
     Logout,
+}
+
+impl ServerCommand {
+    const fn is_of_groups(&self) -> bool {
+        matches!(
+            self,
+            Self::Leave { .. } | Self::SetRoom(_) | Self::ListRooms(_)
+        )
+    }
 }
 
 impl Engine {
@@ -278,7 +290,7 @@ impl Engine {
         if matches!(self.session, Session::Offline | Session::LoggingIn(_)) {
             return;
         }
-        while self.room() == Room::Some {
+        while self.room() == Space::Some {
             let Some((id, command)) = self.commands.pop_front() else {
                 return;
             };
@@ -332,6 +344,8 @@ impl Engine {
             ServerCommand::Signal => {
                 return Err(refusal("timed_out", "the connection was lost; try again"));
             }
+            ServerCommand::SetRoom(listing) => listing.request(),
+            ServerCommand::ListRooms(found) => Self::rooms_request(found),
             ServerCommand::Logout => Ask::Logout(wire::Logout {}),
         })
     }
@@ -342,6 +356,9 @@ impl Engine {
         command: ServerCommand,
         answer: Answer,
     ) -> Result<(), EngineError> {
+        if command.is_of_groups() {
+            return self.group_command_answered(id, command, answer);
+        }
         match (command, answer) {
             (ServerCommand::ChangePassword { .. }, Answer::Error(error)) => {
                 // Only a clear refusal means that the old one still counts.
@@ -353,16 +370,12 @@ impl Engine {
                     failure: failure(&error),
                 });
             }
-            (ServerCommand::Leave { group, .. }, answer) => {
-                self.leave_answered(id, &group, &answer)?;
-            }
             (_, Answer::Error(error)) => {
                 self.emit(Event::Failed {
                     command: Some(id),
                     failure: failure(&error),
                 });
             }
-
             (ServerCommand::LookUp(name), Answer::Account(account)) => {
                 match self.account_identity(&name, &account) {
                     Some(identity) => {

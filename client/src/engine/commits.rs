@@ -8,7 +8,7 @@ use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, wire};
 
-use super::api::SecurityKind;
+use super::api::{MembershipChange, SecurityKind};
 use super::error::group_failure;
 use super::flight::Purpose;
 use super::work::Step;
@@ -212,7 +212,11 @@ impl Engine {
         let work = self.work_of(&row.talk);
         work.rejoins = 0;
         work.rebuild = None;
-        if was != ConversationState::Active
+        if self.is_entering(&row.talk) {
+            let me = self.my_name().clone();
+            let epoch = pending.epoch + 1;
+            self.membership(&row, MembershipChange::Joined, me.clone(), me, epoch);
+        } else if was != ConversationState::Active
             && (row.generation > 0 || pending.kind == PendingKind::Rejoin)
         {
             self.security(

@@ -101,7 +101,10 @@ impl Engine {
             Answer::GroupInfo(info) => self.rejoin(row, &info),
             Answer::Error(error) => {
                 match ErrorCode::from_number(error.code) {
-                    ErrorCode::UnknownConversation | ErrorCode::NotAllowed => {
+                    _ if self.is_entering(talk) && !is_passing(&error) => {
+                        return self.entry_refused(talk, &error);
+                    }
+                    ErrorCode::UnknownConversation | ErrorCode::NotAllowed | ErrorCode::Banned => {
                         return self.not_let_in(row);
                     }
                     _ => self.server_refused(talk, &error),
@@ -221,7 +224,7 @@ impl Engine {
             return Ok(true);
         };
         let name = signer.username();
-        if name == self.my_name() {
+        if name == self.my_name() || self.is_entering(&row.talk) {
             return Ok(true);
         }
         let known = self.store().member(&row.id, name)?.is_some();
@@ -275,6 +278,9 @@ impl Engine {
         self.store().put_conversation(&row)?;
         match code {
             ErrorCode::StaleEpoch => self.set_step(&row.talk, Step::Idle),
+            _ if self.is_entering(&row.talk) && !is_passing(error) => {
+                return self.entry_refused(&row.talk, error);
+            }
             ErrorCode::NotAllowed | ErrorCode::UnknownConversation
                 if row.talk.group().is_some() =>
             {
@@ -308,4 +314,12 @@ impl Engine {
         }));
         Ok(())
     }
+}
+
+/// Whether time may cure a refusal.
+fn is_passing(error: &wire::Error) -> bool {
+    matches!(
+        ErrorCode::from_number(error.code),
+        ErrorCode::Internal | ErrorCode::Unavailable | ErrorCode::NotLoggedIn
+    )
 }

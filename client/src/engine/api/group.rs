@@ -66,6 +66,43 @@ pub enum GroupCommand {
         /// At most 1,024 bytes; empty for none.
         text: String,
     },
+    /// Puts people out for good, or keeps them out.
+    Ban {
+        /// Of which group.
+        group: ConversationId,
+        /// Whom.
+        names: Vec<Username>,
+    },
+    /// Lets people in again.
+    Unban {
+        /// Into which group.
+        group: ConversationId,
+        /// Whom.
+        names: Vec<Username>,
+    },
+    /// Makes a public room; answered by `GroupMade`.
+    NewRoom {
+        /// In clear; 1 to 64 bytes.
+        title: String,
+        /// In clear; at most 256 bytes.
+        topic: String,
+    },
+    /// Gives a room another topic.
+    Topic {
+        /// Which.
+        group: ConversationId,
+        /// In clear; at most 256 bytes.
+        topic: String,
+    },
+    /// Lists the public rooms; answered by `Rooms`.
+    Rooms,
+    /// Enters a public room.
+    Enter {
+        /// Which.
+        group: ConversationId,
+        /// Its title in the list.
+        title: String,
+    },
     /// Leaves a group; its history stays here.
     Leave {
         /// Which.
@@ -177,6 +214,21 @@ pub struct GroupNews {
     pub description: String,
     /// Who said so.
     pub by: Username,
+}
+
+/// A public room in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// As its admins wrote it.
+    pub title: String,
+    /// As its admins wrote it.
+    pub topic: String,
+    /// How many people are in.
+    pub members: u32,
+    /// Whether this account is in.
+    pub joined: bool,
 }
 
 /// Somebody in a group.

@@ -10,10 +10,11 @@ use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
 use sotto_roster::{Access, GroupRules, LeafIndex, MembershipChange, Policy, Role, Roster, Rules};
 
 use super::super::api::{Failure, role_name};
-use super::super::commands::refusal;
+use super::super::commands::{ServerCommand, refusal};
 use super::super::error::group_failure;
 use super::super::session::failure;
 use super::super::{Engine, EngineError};
+use super::room::{Founding, Listing};
 use super::{Change, InfoChange, Job, Progress, RoleWish};
 use crate::history::{ConversationRow, PendingCommitRow, PendingKind};
 use crate::talk::Talk;
@@ -112,7 +113,12 @@ impl Engine {
         };
         Ok(match &job.change {
             // Made already, or somebody else repaired it.
-            Change::Create { .. } | Change::Rebuild { .. } => Next::Over(Ok(())),
+            Change::Create { .. }
+            | Change::Found { .. }
+            | Change::Enter { .. }
+            | Change::Rebuild { .. } => Next::Over(Ok(())),
+            Change::Ban(names) => at.ban(names, job),
+            Change::Unban(names) => at.unban(names, job),
             Change::Add(names) => at.add(names, job),
             Change::Remove(names) => at.remove(names, job),
             Change::Roles(names, wish) => at.roles(names, *wish, job),
@@ -193,6 +199,20 @@ impl Engine {
             (Change::Create { title, members }, PendingKind::Create) => {
                 job.progress = Progress::Made(title.clone());
                 job.change = Change::Add(members.clone());
+            }
+            (Change::Found { title, topic }, PendingKind::Create) => {
+                let listing = Listing {
+                    group: row.id,
+                    title: title.clone(),
+                    topic: topic.clone(),
+                    founding: Founding::New,
+                };
+                // The answer is given once the room is listed.
+                let command = job.command.take();
+                job.change = Change::Add(Vec::new());
+                if let Some(command) = command {
+                    self.ask_later(command, ServerCommand::SetRoom(listing));
+                }
             }
             (Change::Rebuild { .. }, PendingKind::Create) => {
                 job.progress = Progress::Some;
@@ -306,6 +326,48 @@ impl Position<'_> {
         let leaves = self.roster.leaves.iter().filter(gone);
         let removals = leaves.map(|(leaf, _)| *leaf).collect();
         self.commit(rules, Vec::new(), removals)
+    }
+
+    fn ban(&self, names: &[Username], job: &Job) -> Next {
+        if job.progress != Progress::Nothing {
+            return Next::Over(Ok(()));
+        }
+        if names.contains(self.me) {
+            return Next::Over(Err(refusal("self", "you cannot ban yourself")));
+        }
+        if self.role < Role::Admin {
+            return only("an admin", "ban people");
+        }
+        let role = |name: &Username| self.rules.role_of(name).unwrap_or(Role::Member);
+        if let Some(name) = names.iter().find(|name| role(name) > Role::Member)
+            && self.role < Role::Owner
+        {
+            let what = format!("ban {name}, who is {}", role_name(role(name)));
+            return only("an owner", &what);
+        }
+        let mut rules = self.rules.clone();
+        rules.roles.retain(|name, _| !names.contains(name));
+        rules.banned.extend(names.iter().cloned());
+        let leaves = self.roster.leaves.iter();
+        let gone = leaves.filter(|(_, leaf)| names.contains(leaf.username()));
+        let removals = gone.map(|(leaf, _)| *leaf).collect();
+        self.commit(rules, Vec::new(), removals)
+    }
+
+    fn unban(&self, names: &[Username], job: &Job) -> Next {
+        if job.progress != Progress::Nothing {
+            return Next::Over(Ok(()));
+        }
+        if self.role < Role::Admin {
+            return only("an admin", "lift a ban");
+        }
+        if let Some(name) = names.iter().find(|name| !self.rules.banned.contains(*name)) {
+            let message = format!("{name} is not banned");
+            return Next::Over(Err(refusal("not_a_member", &message)));
+        }
+        let mut rules = self.rules.clone();
+        rules.banned.retain(|name| !names.contains(name));
+        self.commit(rules, Vec::new(), Vec::new())
     }
 
     fn roles(&self, names: &[Username], wish: RoleWish, job: &Job) -> Next {

@@ -7,7 +7,7 @@ use sotto_crypto::{Address, Group, GroupError, PendingCommit, Plan, Suite};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
-use sotto_roster::{GroupRules, Policy, Role, Rules};
+use sotto_roster::{Access, GroupRules, Policy, Role, Rules};
 
 use super::super::api::{Failure, SecurityKind};
 use super::super::commands::refusal;
@@ -138,6 +138,19 @@ impl Engine {
     /// A group that is not there yet.
     pub(in crate::engine) fn drive_new_group(&mut self, talk: &Talk) -> Result<(), EngineError> {
         let me = self.my_name().clone();
+        if self.is_entering(talk) {
+            return self.drive_entry(talk);
+        }
+        if let Some(Change::Found { title, .. }) = self.job(talk).map(|job| job.change.clone()) {
+            let roles = BTreeMap::from([(me, Role::Owner)]);
+            let founding = Founding {
+                generation: 0,
+                rules: GroupRules::public(roles),
+                names: Vec::new(),
+                suite: Suite::Classical,
+            };
+            return self.found_new(talk, &title, &founding);
+        }
         let Some(Job {
             change: Change::Create { title, members },
             claimed,
@@ -160,20 +173,29 @@ impl Engine {
             .map(|name| (name.clone(), Role::Member))
             .collect();
         roles.insert(me, Role::Owner);
-        let Talk::Group(id) = talk else {
-            return Ok(());
-        };
-        let mut row = self.new_row(*id, talk, 0, ConversationState::Creating);
-        row.baseline = Baseline::FromStart;
-        row.title = Some(title.clone());
         let founding = Founding {
             generation: 0,
             rules: GroupRules::closed(roles),
             names,
             suite,
         };
-        self.found(row, &founding)?;
-        self.keep_title(id, &title)
+        self.found_new(talk, &title, &founding)
+    }
+
+    fn found_new(
+        &mut self,
+        talk: &Talk,
+        title: &str,
+        founding: &Founding,
+    ) -> Result<(), EngineError> {
+        let Talk::Group(id) = talk else {
+            return Ok(());
+        };
+        let mut row = self.new_row(*id, talk, 0, ConversationState::Creating);
+        row.baseline = Baseline::FromStart;
+        row.title = Some(title.to_owned());
+        self.found(row, founding)?;
+        self.keep_title(id, title)
     }
 
     /// A group whose keys are of no use to anybody: an admin makes its next
@@ -316,7 +338,11 @@ impl Engine {
             roles: BTreeMap::from([(self.my_name().clone(), Role::Owner)]),
             ..founding.rules.clone()
         };
-        let first = Policy::group(alone.roles).map_err(|_| GroupError::Invalid)?;
+        let first = match alone.access {
+            Access::Closed => Policy::group(alone.roles),
+            Access::Public => Policy::public_group(alone.roles),
+        };
+        let first = first.map_err(|_| GroupError::Invalid)?;
         let policy = first
             .next(Rules::Group(founding.rules.clone()))
             .map_err(|_| GroupError::Invalid)?;

@@ -91,7 +91,7 @@ impl Engine {
         })
     }
 
-    pub(in crate::engine) fn leave_answered(
+    pub(super) fn leave_answered(
         &mut self,
         id: CommandId,
         group: &ConversationId,

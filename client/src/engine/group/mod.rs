@@ -12,6 +12,7 @@
 //! | `create` | key packages, new groups and new generations of them |
 //! | `info`   | titles and descriptions                              |
 //! | `invite` | invitations, joining                                 |
+//! | `room`   | public rooms: listing and entering                   |
 //! | `leave`  | leaving, declining, and taking out who left          |
 //! | `record` | who is in, as the store and events tell              |
 
@@ -21,8 +22,10 @@ mod info;
 mod invite;
 mod leave;
 mod record;
+mod room;
 
 pub(super) use change::Step as GroupStep;
+pub(super) use room::Listing;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,7 +33,7 @@ use sotto_crypto::content::{DESCRIPTION_BYTES_MAX, TITLE_BYTES_MAX};
 use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username};
 
 use super::api::{CommandId, Event, Failure, GroupCommand};
-use super::commands::refusal;
+use super::commands::{ServerCommand, refusal};
 use super::{Engine, EngineError};
 use crate::history::ConversationState;
 use crate::talk::Talk;
@@ -59,11 +62,20 @@ pub(super) enum Change {
         title: String,
         members: Vec<Username>,
     },
+    Found {
+        title: String,
+        topic: String,
+    },
+    Enter {
+        title: String,
+    },
     Rebuild {
         generation: u32,
     },
     Add(Vec<Username>),
     Remove(Vec<Username>),
+    Ban(Vec<Username>),
+    Unban(Vec<Username>),
     Roles(Vec<Username>, RoleWish),
     Info(InfoChange),
 }
@@ -117,6 +129,21 @@ impl Engine {
                 self.new_group(id, title, members);
                 return Ok(());
             }
+            GroupCommand::NewRoom { title, topic } => {
+                let title = title.trim().to_owned();
+                let group = ConversationId::from_bytes(self.random_id());
+                let change = Change::Found { title, topic };
+                self.push_job(Talk::Group(group), Job::new(Some(id), change));
+                return Ok(());
+            }
+            GroupCommand::Topic { group, topic } => return self.set_topic(id, group, topic),
+            GroupCommand::Rooms => {
+                self.ask_later(id, ServerCommand::ListRooms(Vec::new()));
+                return Ok(());
+            }
+            GroupCommand::Enter { group, title } => return self.enter_room(id, group, title),
+            GroupCommand::Ban { group, names } => (group, Change::Ban(names)),
+            GroupCommand::Unban { group, names } => (group, Change::Unban(names)),
             GroupCommand::Join { group } => return self.join_group(id, &group),
             GroupCommand::Decline { group } => return self.decline_group(id, &group),
             GroupCommand::Leave { group } => return self.leave_group(id, &group),
@@ -269,6 +296,8 @@ fn normal(change: Change) -> Change {
         },
         Change::Add(names) => Change::Add(once(names)),
         Change::Remove(names) => Change::Remove(once(names)),
+        Change::Ban(names) => Change::Ban(once(names)),
+        Change::Unban(names) => Change::Unban(once(names)),
         Change::Roles(names, wish) => Change::Roles(once(names), wish),
         Change::Info(InfoChange::Title(title)) => {
             Change::Info(InfoChange::Title(title.trim().to_owned()))
@@ -281,12 +310,14 @@ fn normal(change: Change) -> Change {
 fn wrong_words(change: &Change) -> Option<Failure> {
     let (names, title, description) = match change {
         Change::Create { title, members } => (Some(members), Some(title), None),
-        Change::Add(names) | Change::Remove(names) | Change::Roles(names, _) => {
-            (Some(names), None, None)
-        }
+        Change::Add(names)
+        | Change::Remove(names)
+        | Change::Ban(names)
+        | Change::Unban(names)
+        | Change::Roles(names, _) => (Some(names), None, None),
         Change::Info(InfoChange::Title(title)) => (None, Some(title), None),
         Change::Info(InfoChange::Description(text)) => (None, None, Some(text)),
-        Change::Rebuild { .. } => (None, None, None),
+        Change::Rebuild { .. } | Change::Found { .. } | Change::Enter { .. } => (None, None, None),
     };
     if names.is_some_and(|names| names.len() > NAMES_MAX) {
         return Some(refusal("too_large", "a group has at most 4,096 devices"));
