@@ -58,6 +58,14 @@ const TESTS: &[(&str, fn())] = &[
         the_terminal_comes_back_after_sigterm,
     ),
     ("memory_is_private", memory_is_private),
+    (
+        "image_bombs_end_only_a_worker",
+        image_bombs_end_only_a_worker,
+    ),
+    (
+        "a_worker_has_little_to_work_with",
+        a_worker_has_little_to_work_with,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -407,4 +415,97 @@ fn memory_is_private() {
     }
     terminal.type_keys("\u{3}");
     terminal.exit_code();
+}
+
+fn png_chunk(kind: &[u8; 4], contents: &[u8]) -> Vec<u8> {
+    let mut chunk = kind.to_vec();
+    chunk.extend_from_slice(contents);
+    let step = |sum: u32, _| (sum >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(sum & 1));
+    let sum = !chunk.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), step)
+    });
+    let length = u32::try_from(contents.len()).unwrap().to_be_bytes();
+    [&length[..], &chunk, &sum.to_be_bytes()].concat()
+}
+
+/// A PNG of this size, whose data is zeros, as far as there is any.
+fn bomb(side: u32, profile: &[u8]) -> Vec<u8> {
+    let mut header = [side.to_be_bytes(), side.to_be_bytes()].concat();
+    header.extend([8, 2, 0, 0, 0]);
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    png.extend(png_chunk(b"IHDR", &header));
+    png.extend(png_chunk(b"iCCP", profile));
+    let mut data = vec![0x78, 1];
+    for _ in 0..2_000 {
+        data.extend([0, 0xff, 0xff, 0, 0]);
+        data.resize(data.len() + 0xffff, 0);
+        if data.len() > 8 << 20 {
+            break;
+        }
+    }
+    png.extend(png_chunk(b"IDAT", &data));
+    png
+}
+
+/// H16: what an image may do to its decoder, it does to nothing else.
+fn image_bombs_end_only_a_worker() {
+    let home = tempfile::tempdir().unwrap();
+    let mut gif = b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff".to_vec();
+    for _ in 0..10_000 {
+        gif.extend(b",\0\0\0\0\xff\xff\xff\xff\0\x02\x01\x44\0");
+    }
+    let mut jpeg = vec![0xff, 0xd8, 0xff, 0xc2, 0, 17, 8, 0xff, 0xff, 0xff, 0xff, 3];
+    jpeg.extend([1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0]);
+    for (what, image) in [
+        ("large", bomb(60_000, b"p\0\0")),
+        ("within the side's bound", bomb(31_000, b"p\0\0")),
+        (
+            "with a profile",
+            bomb(20_000, &[b"p\0\0".as_slice(), &[0x78; 100_000]].concat()),
+        ),
+        ("frames", gif),
+        ("progressive", jpeg),
+        ("cut", bomb(100, b"p\0\0")[..60].to_vec()),
+    ] {
+        let began = Instant::now();
+        let mut child = client(home.path(), &["preview-worker"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may have seen enough before the end.
+        let _ = child.stdin.take().unwrap().write_all(&image);
+        let output = child.wait_with_output().unwrap();
+        assert!(!output.status.success(), "{what} had a preview");
+        assert!(output.stdout.is_empty(), "{what}");
+        assert!(began.elapsed() < DEADLINE, "{what}: {:?}", began.elapsed());
+    }
+}
+
+fn a_worker_has_little_to_work_with() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = client(home.path(), &["preview-worker"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let of = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
+    let end = Instant::now() + DEADLINE;
+    let limit = |name: &str| -> Option<u64> {
+        let limits = of("limits");
+        let line = limits.lines().find(|line| line.starts_with(name))?;
+        line[name.len()..].split_whitespace().next()?.parse().ok()
+    };
+    // The last one that it sets.
+    while limit("Max open files") != Some(0) {
+        assert!(Instant::now() < end, "{}", of("limits"));
+        thread::yield_now();
+    }
+    assert_eq!(limit("Max cpu time"), Some(1));
+    assert_eq!(limit("Max file size"), Some(0));
+    let pages: u64 = of("statm").split(' ').next().unwrap().parse().unwrap();
+    let memory = limit("Max address space").unwrap();
+    assert!(memory <= pages * 4096 + (64 << 20), "{memory}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
