@@ -47,8 +47,13 @@ fn entries(folder: &Path) -> Vec<String> {
 /// Waits for the next file from anybody; the message.
 fn attachment(person: &Person) -> Value {
     let heard = person.ok(&["listen", "--for", "30s", "--count", "1"]);
-    let found = heard.events.iter().find(|event| event["kind"] == "attachment");
-    found.unwrap_or_else(|| panic!("no file: {heard:?}")).clone()
+    let found = heard
+        .events
+        .iter()
+        .find(|event| event["kind"] == "attachment");
+    found
+        .unwrap_or_else(|| panic!("no file: {heard:?}"))
+        .clone()
 }
 
 fn send(person: &Person, to: &Person, path: &Path, text: &str) {
@@ -95,7 +100,10 @@ impl Moving {
         while let Some(event) = self.event() {
             let done = event["done"].as_u64().unwrap_or(0);
             if event["event"] == "progress" && done > 0 {
-                assert!(done < event["total"].as_u64().unwrap(), "too fast for this test");
+                assert!(
+                    done < event["total"].as_u64().unwrap(),
+                    "too fast for this test"
+                );
                 return done;
             }
         }
@@ -147,10 +155,17 @@ fn a_large_file_survives_killed_servers_both_ways() {
     // A text has its own connection, and is not behind the file.
     let began = Instant::now();
     carol.ok(&["send", &dave.name, "meanwhile"]);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
     kill_servers_in_use(&deployment);
     let events = upload.finish();
-    assert!(events.iter().any(|event| event["event"] == "sent"), "{events:?}");
+    assert!(
+        events.iter().any(|event| event["event"] == "sent"),
+        "{events:?}"
+    );
     let message = attachment(&bob);
     assert_eq!(message["text"], "for you");
     assert_eq!(message["file"]["name"], "data.bin");
@@ -161,9 +176,15 @@ fn a_large_file_survives_killed_servers_both_ways() {
     download.halfway();
     kill_servers_in_use(&deployment);
     let events = download.finish();
-    assert!(events.iter().any(|event| event["event"] == "saved"), "{events:?}");
+    assert!(
+        events.iter().any(|event| event["event"] == "saved"),
+        "{events:?}"
+    );
     assert_eq!(entries(&to), ["data.bin"]);
-    assert!(fs::read(to.join("data.bin")).unwrap() == bytes, "it is another file");
+    assert!(
+        fs::read(to.join("data.bin")).unwrap() == bytes,
+        "it is another file"
+    );
 }
 
 #[test]
@@ -178,7 +199,10 @@ fn a_killed_client_goes_on_where_it_was() {
     let done = first.halfway();
     first.kill();
     let mut second = Moving::start(&alice, &arguments);
-    assert!(second.halfway() >= done, "what was stored is not sent again");
+    assert!(
+        second.halfway() >= done,
+        "what was stored is not sent again"
+    );
     second.finish();
     let message = attachment(&bob);
     let to = folder(&bob);
@@ -190,7 +214,10 @@ fn a_killed_client_goes_on_where_it_was() {
     assert!(!to.join("data.bin").exists(), "half a file has no name");
     Moving::start(&bob, &arguments).finish();
     assert_eq!(entries(&to), ["data.bin"]);
-    assert!(fs::read(to.join("data.bin")).unwrap() == bytes, "it is another file");
+    assert!(
+        fs::read(to.join("data.bin")).unwrap() == bytes,
+        "it is another file"
+    );
     // Once more, beside the first.
     assert!(save(&bob, &message).ends_with("data (1).bin"));
 }
@@ -201,7 +228,9 @@ fn photo(marker: &str) -> Vec<u8> {
         image::Rgb([(x / 3) as u8, (y / 2) as u8, 120])
     });
     let mut plain = Cursor::new(Vec::new());
-    picture.write_to(&mut plain, image::ImageFormat::Jpeg).unwrap();
+    picture
+        .write_to(&mut plain, image::ImageFormat::Jpeg)
+        .unwrap();
     let plain = plain.into_inner();
     let exif = format!("Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0GPS {marker}");
     let length = u16::try_from(exif.len() + 2).unwrap();
@@ -230,10 +259,20 @@ fn a_photo_arrives_without_what_it_must_not_tell() {
     let saved = fs::read(save(&bob, &message)).unwrap();
     let holds = |bytes: &[u8]| bytes.windows(32).any(|part| part == marker.as_bytes());
     assert!(holds(&bytes) && !holds(&saved));
-    let (before, after) = (image::load_from_memory(&bytes), image::load_from_memory(&saved));
+    let (before, after) = (
+        image::load_from_memory(&bytes),
+        image::load_from_memory(&saved),
+    );
     assert!(before.unwrap() == after.unwrap(), "the picture is the same");
     // As it is, where that is asked for.
-    alice.ok(&["send", &bob.name, "", "--keep-metadata", "--file", path.to_str().unwrap()]);
+    alice.ok(&[
+        "send",
+        &bob.name,
+        "",
+        "--keep-metadata",
+        "--file",
+        path.to_str().unwrap(),
+    ]);
     let kept = save(&bob, &attachment(&bob));
     assert!(holds(&fs::read(kept).unwrap()));
 }
@@ -250,10 +289,20 @@ fn what_a_file_really_is_is_told() {
     let to = folder(&bob);
     let id = message["id"].as_str().unwrap();
     let said = bob.ok(&["save", id, "--to", to.to_str().unwrap()]);
-    let saved = said.events.iter().find(|event| event["event"] == "saved").unwrap();
-    assert!(saved["warning"].as_str().unwrap().contains("program"), "{saved}");
+    let saved = said
+        .events
+        .iter()
+        .find(|event| event["event"] == "saved")
+        .unwrap();
+    assert!(
+        saved["warning"].as_str().unwrap().contains("program"),
+        "{saved}"
+    );
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(to.join("photo.jpg")).unwrap().permissions().mode();
+    let mode = fs::metadata(to.join("photo.jpg"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -274,10 +323,18 @@ fn limits_and_mistakes_are_told_clearly() {
     refused(&file(&alice, "large", &content(1_000_000)), 5, "too_large");
     let fits = file(&alice, "fits", &content(300_000));
     send(&alice, &bob, &fits, "");
-    refused(&file(&alice, "second", &content(300_001)), 5, "quota_exceeded");
+    refused(
+        &file(&alice, "second", &content(300_001)),
+        5,
+        "quota_exceeded",
+    );
     refused(Path::new("/no/such/file"), 4, "no_file");
     refused(Path::new("/"), 1, "file_unreadable");
-    refused(&file(&alice, "bad.jpg", b"\xff\xd8\xff\xe1\xff\xff"), 5, "metadata");
+    refused(
+        &file(&alice, "bad.jpg", b"\xff\xd8\xff\xe1\xff\xff"),
+        5,
+        "metadata",
+    );
     let said = bob.fails(&["save", "00000000"], 4);
     assert!(!said.error_code().is_empty(), "{said:?}");
     let message = attachment(&bob);
@@ -313,11 +370,17 @@ fn a_file_that_was_changed_at_the_server_is_never_kept() {
     );
     let to = folder(&bob);
     let id = message["id"].as_str().unwrap();
-    for (statement, code) in [(&flip, "attachment_mismatch"), (&swap, "attachment_mismatch")] {
+    for (statement, code) in [
+        (&flip, "attachment_mismatch"),
+        (&swap, "attachment_mismatch"),
+    ] {
         execute(deployment, statement);
         let said = bob.fails(&["save", id, "--to", to.to_str().unwrap()], 5);
         assert_eq!(said.error_code(), code);
-        let alarm = said.events.iter().find(|event| event["event"] == "security");
+        let alarm = said
+            .events
+            .iter()
+            .find(|event| event["event"] == "security");
         assert_eq!(alarm.unwrap()["kind"], "attachment_mismatch", "{said:?}");
         assert!(entries(&to).is_empty(), "{:?}", entries(&to));
     }
