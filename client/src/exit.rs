@@ -41,6 +41,21 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
+    /// The meaning of an exit code; an unknown one is unexpected.
+    #[must_use]
+    pub const fn of_number(number: u8) -> Self {
+        match number {
+            0 => Self::Done,
+            2 => Self::Usage,
+            3 => Self::Authentication,
+            4 => Self::NotFound,
+            5 => Self::Refused,
+            6 => Self::Unreachable,
+            7 => Self::ProfileInUse,
+            _ => Self::Unexpected,
+        }
+    }
+
     /// The exit code that belongs to a server's refusal.
     #[must_use]
     pub const fn of_code(code: ErrorCode) -> Self {

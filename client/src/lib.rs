@@ -10,6 +10,9 @@ use std::process::ExitCode;
 
 pub mod attachment;
 pub mod cli;
+
+mod daemon;
+mod desk;
 pub mod engine;
 pub mod exit;
 mod history;

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use sotto_protocol::wire::{ClientFrame, Ping, Pong, ServerFrame, client_frame, server_frame};
 use tokio::time::Instant;
 
+use crate::desk::Desk;
 use crate::engine::api::{Command, CommandId, Connection as State, Event, Now};
 use crate::engine::{Engine, EngineError};
 use crate::net::{Backoff, Connection, DialError, Dialer, Due, Established, LinkError, Liveness};
@@ -105,29 +106,52 @@ enum Woke {
 
 /// An engine at work over connections that come and go.
 pub(crate) struct Session {
-    engine: Engine,
+    engine: Desk,
     dialer: Dialer,
+    way: Way,
+    clock: Clock,
+}
+
+/// How a session reaches a server: goes with a lent engine from command to command.
+pub(crate) struct Way {
     link: Link,
     backoff: Backoff,
-    clock: Clock,
     pings: u64,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self {
+            link: Link::Waiting(0),
+            backoff: Backoff::default(),
+            pings: 0,
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(lender) = self.engine.lender() {
+            lender.keep_way(std::mem::take(&mut self.way));
+        }
+    }
 }
 
 impl Session {
     /// A session that connects at once, or goes on with a connection made before.
     pub(crate) fn start(
-        engine: Engine,
+        engine: impl Into<Desk>,
         dialer: Dialer,
         established: Option<Established>,
         clock: Clock,
     ) -> Result<Self, EngineError> {
+        let engine = engine.into();
+        let way = engine.lender().and_then(crate::desk::Lender::take_way);
         let mut session = Self {
             engine,
             dialer,
-            link: Link::Waiting(0),
-            backoff: Backoff::default(),
+            way: way.unwrap_or_default(),
             clock,
-            pings: 0,
         };
         if let Some(established) = established {
             session.adopt(established)?;
@@ -155,6 +179,9 @@ impl Session {
         loop {
             if let Some(event) = self.engine.poll_event() {
                 self.heed(&event)?;
+                if let Some(lender) = self.engine.lender() {
+                    lender.observe(&event);
+                }
                 return Ok(Happening::Event(event));
             }
             self.send_frames();
@@ -166,15 +193,35 @@ impl Session {
         }
     }
 
+    /// Tells the lender's observer what the engine has to say already, before it is lent.
+    pub(crate) fn tell_all(&mut self) -> Result<(), EngineError> {
+        while let Some(event) = self.engine.poll_event() {
+            self.heed(&event)?;
+            if let Some(lender) = self.engine.lender() {
+                lender.observe(&event);
+            }
+        }
+        Ok(())
+    }
+
+    /// From here on the engine goes back to nobody.
+    pub(crate) fn keep(&mut self) {
+        self.engine.keep();
+    }
+
     /// Sends what is queued and the last receipts, ends the connection and
-    /// gives the engine back.
-    pub(crate) async fn close(mut self) -> Engine {
+    /// gives the engine back. That of a lent engine stays up.
+    pub(crate) async fn close(mut self) -> Desk {
+        if let Some(lender) = self.engine.lender() {
+            lender.keep_way(std::mem::take(&mut self.way));
+            return std::mem::replace(&mut self.engine, Desk::vacant());
+        }
         if let Err(error) = self.send_receipts().await {
             // They are due still, and the store says so at its next use.
             tracing::debug!(%error, "the last receipts are not sent");
         }
         self.send_frames();
-        if let Link::Open(open) = self.link {
+        if let Link::Open(open) = std::mem::take(&mut self.way).link {
             let closing = tokio::time::timeout(CLOSE_WITHIN, open.connection.close());
             if closing.await.is_err() {
                 tracing::debug!("the goodbye was cut short");
@@ -184,7 +231,7 @@ impl Session {
             // Shown again next time: better twice than never.
             tracing::debug!(%error, "what was shown is not noted");
         }
-        self.engine
+        std::mem::replace(&mut self.engine, Desk::vacant())
     }
 
     /// Tells others what was shown here, while there is a connection.
@@ -192,7 +239,7 @@ impl Session {
         let now = self.clock.now();
         self.engine.hurry_receipts(now)?;
         let end_ms = now.monotonic_ms + RECEIPTS_WITHIN_MS;
-        while matches!(self.link, Link::Open(_)) && self.engine.receipts_leaving()? {
+        while matches!(self.way.link, Link::Open(_)) && self.engine.receipts_leaving()? {
             self.send_frames();
             match self.wait(Some(end_ms)).await {
                 // What arrives now is for the next command: not acknowledged, it comes again.
@@ -208,17 +255,17 @@ impl Session {
     /// What the engine says about the connection concerns this side too.
     fn heed(&mut self, event: &Event) -> Result<(), EngineError> {
         match event {
-            Event::Connection(State::LoggedIn(_)) => self.backoff.reset(),
-            Event::Connection(State::Refused) => self.link = Link::Stopped,
+            Event::Connection(State::LoggedIn(_)) => self.way.backoff.reset(),
+            Event::Connection(State::Refused) => self.way.link = Link::Stopped,
             // The transport still stands, and nobody would speak on it any more.
-            Event::Connection(State::Lost) if matches!(self.link, Link::Open(_)) => {
+            Event::Connection(State::Lost) if matches!(self.way.link, Link::Open(_)) => {
                 let wait_ms = self.backoff_ms();
                 self.retry_in(wait_ms);
                 self.engine.handle_disconnected(self.clock.now())?;
             }
             Event::Connection(State::MoveWithin(within_ms)) => {
                 let now_ms = self.clock.now().monotonic_ms;
-                if let Link::Open(open) = &mut self.link {
+                if let Link::Open(open) = &mut self.way.link {
                     let jitter = rand::random::<u64>() % (u64::from(*within_ms) + 1);
                     open.liveness.leave_at(now_ms + jitter);
                 }
@@ -229,7 +276,7 @@ impl Session {
     }
 
     fn send_frames(&mut self) {
-        let Link::Open(open) = &mut self.link else {
+        let Link::Open(open) = &mut self.way.link else {
             return;
         };
         while open.connection.has_room() {
@@ -244,7 +291,7 @@ impl Session {
     }
 
     fn deadline(&self) -> Option<u64> {
-        let of_link = match &self.link {
+        let of_link = match &self.way.link {
             Link::Waiting(until) => Some(*until),
             Link::Open(open) => Some(open.liveness.deadline_ms()),
             Link::Dialing(_) | Link::Stopped => None,
@@ -263,7 +310,7 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        let link = &mut self.link;
+        let link = &mut self.way.link;
         tokio::select! {
             biased;
             woke = std::future::poll_fn(|cx| poll_link(link, cx)) => woke,
@@ -285,7 +332,7 @@ impl Session {
 
     fn adopt(&mut self, established: Established) -> Result<(), EngineError> {
         let now = self.clock.now();
-        self.link = Link::Open(Box::new(Open {
+        self.way.link = Link::Open(Box::new(Open {
             connection: established.connection,
             liveness: Liveness::new(now.monotonic_ms),
         }));
@@ -294,7 +341,7 @@ impl Session {
 
     fn handle_frame(&mut self, frame: ServerFrame) -> Result<(), EngineError> {
         let now = self.clock.now();
-        if let Link::Open(open) = &mut self.link {
+        if let Link::Open(open) = &mut self.way.link {
             open.liveness.heard(now.monotonic_ms);
             match &frame.body {
                 Some(server_frame::Body::Ping(Ping {})) => {
@@ -311,15 +358,15 @@ impl Session {
 
     fn handle_deadline(&mut self) -> Result<Option<Happening>, EngineError> {
         let now = self.clock.now();
-        match &mut self.link {
+        match &mut self.way.link {
             Link::Waiting(until) if *until <= now.monotonic_ms => {
-                self.link = Link::Dialing(Box::pin(self.dialer.clone().dial()));
+                self.way.link = Link::Dialing(Box::pin(self.dialer.clone().dial()));
             }
             Link::Open(open) => match open.liveness.due(now.monotonic_ms) {
                 Due::Nothing => {}
                 Due::Ping => {
-                    self.pings = self.pings.wrapping_add(1);
-                    queue_own(open, PING_ID | (self.pings & (PING_ID - 1)), ASK);
+                    self.way.pings = self.way.pings.wrapping_add(1);
+                    queue_own(open, PING_ID | (self.way.pings & (PING_ID - 1)), ASK);
                 }
                 Due::GiveUp => return self.lost(LinkError::Silent).map(Some),
                 Due::Leave => return self.lost(LinkError::Left).map(Some),
@@ -341,7 +388,7 @@ impl Session {
 
     fn not_reached(&mut self, error: DialError) -> Happening {
         if error.is_final() {
-            self.link = Link::Stopped;
+            self.way.link = Link::Stopped;
             return Happening::GivenUp(error);
         }
         let wait_ms = self
@@ -352,11 +399,11 @@ impl Session {
     }
 
     fn backoff_ms(&mut self) -> u64 {
-        self.backoff.next_ms(rand::random())
+        self.way.backoff.next_ms(rand::random())
     }
 
     fn retry_in(&mut self, wait_ms: u64) {
-        self.link = Link::Waiting(self.clock.now().monotonic_ms + wait_ms);
+        self.way.link = Link::Waiting(self.clock.now().monotonic_ms + wait_ms);
     }
 }
 

@@ -364,6 +364,13 @@ impl Listening {
         }
     }
 
+    /// Collects what is there already.
+    pub(crate) fn try_collect(&mut self) {
+        while let Ok(line) = self.lines.try_recv() {
+            self.events.push(serde_json::from_str(&line).unwrap());
+        }
+    }
+
     /// SIGKILL: no chance to tidy up.
     pub(crate) fn kill(mut self) -> Vec<Value> {
         let _ = self.child.kill();

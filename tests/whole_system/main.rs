@@ -13,6 +13,7 @@ mod support;
 mod accounts;
 mod attacks;
 mod conversations;
+mod daemon;
 mod files;
 mod groups;
 mod leaks;

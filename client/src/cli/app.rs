@@ -8,6 +8,7 @@ use super::args::Global;
 use super::output::Printer;
 use super::reach::Reach;
 use super::zone::Zone;
+use crate::desk::{Desk, Lender};
 use crate::engine::api::Login;
 use crate::engine::{Engine, EngineError};
 use crate::exit::{Failure, cause};
@@ -23,6 +24,8 @@ pub(crate) struct App {
     pub(crate) printer: Printer,
     pub(crate) clock: Clock,
     pub(crate) zone: Zone,
+    /// Where the engine comes from, in a daemon.
+    pub(crate) lender: Option<Lender>,
 }
 
 impl App {
@@ -32,6 +35,7 @@ impl App {
             printer,
             clock: Clock::start(),
             zone: Zone::local(),
+            lender: None,
         }
     }
 
@@ -102,6 +106,9 @@ impl App {
 
     /// Opens the profile: by the key that a login left, else by the password.
     pub(crate) async fn open(&mut self) -> Result<Profile, Failure> {
+        if self.lender.is_some() {
+            return Err(ProfileError::InUse.into());
+        }
         let location = self.location()?;
         match Profile::open(&location, Unlock::Session) {
             Err(ProfileError::PasswordNeeded) => {}
@@ -129,13 +136,17 @@ impl App {
     }
 
     /// An engine over the profile, without a server.
-    pub(crate) async fn offline(&mut self) -> Result<Engine, Failure> {
+    pub(crate) async fn offline(&mut self) -> Result<Desk, Failure> {
+        if let Some(lender) = &self.lender {
+            let busy = || Failure::named("internal", "the daemon's engine is in use");
+            return lender.lend().ok_or_else(busy);
+        }
         let profile = self.open().await?;
-        self.engine(profile, Login::Device)
+        Ok(self.engine(profile, Login::Device)?.into())
     }
 
     /// Takes an engine online.
-    pub(crate) fn online(&self, engine: Engine) -> Result<Session, Failure> {
+    pub(crate) fn online(&self, engine: impl Into<Desk>) -> Result<Session, Failure> {
         Ok(Session::start(engine, self.dialer()?, None, self.clock)?)
     }
 }

@@ -173,6 +173,8 @@ pub(crate) enum Command {
     },
     /// List the devices of this account
     Devices,
+    /// Serve this profile to many programs at once, over JSON-RPC on a socket
+    Daemon,
     #[command(flatten)]
     Message(MessageArgs),
     #[command(flatten)]

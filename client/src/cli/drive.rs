@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::app::App;
-use crate::engine::Engine;
+use crate::desk::Desk;
 use crate::engine::api::{Command, CommandId, Connection, Event};
 use crate::exit::Failure;
 use crate::runtime::{Happening, Session};
@@ -244,7 +244,7 @@ pub(crate) async fn perform(app: &mut App, command: Command) -> Result<Event, Fa
 /// As [`perform`], with an engine that is open already.
 pub(crate) async fn perform_on(
     app: &mut App,
-    mut engine: Engine,
+    mut engine: Desk,
     command: Command,
 ) -> Result<Event, Failure> {
     let id = engine.handle_command(command, app.clock.now())?;

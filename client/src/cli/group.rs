@@ -11,6 +11,7 @@ use super::output::{Style, own_words};
 use super::people::{Shown, catch_up, excuse};
 use super::render;
 use super::room::{self, RoomAction};
+use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::engine::api::{Command, Event, GroupCommand, GroupMember, MemberTrust, role_name};
 use crate::exit::Failure;
@@ -268,7 +269,7 @@ fn show_member(app: &mut App, group: ConversationId, member: &GroupMember) -> Re
 }
 
 /// A look at the server first, where there is one: an invitation may just have come.
-async fn looked(app: &mut App) -> Result<Engine, Failure> {
+async fn looked(app: &mut App) -> Result<Desk, Failure> {
     let engine = app.offline().await?;
     if app.dialer().is_err() {
         return Ok(engine);

@@ -97,7 +97,7 @@ impl Lines {
         editor.set_helper(Some(Cleaner));
         let screen = editor.create_external_printer().ok()?;
         hush(&before)?;
-        printer.share_with_editor(Box::new(screen));
+        printer.share_with_editor(screen);
         let (go, may_go) = sync_channel(1);
         let (sender, typed) = mpsc::channel(LINES_QUEUED_MAX);
         std::thread::spawn(move || edit(editor, &may_go, &sender));

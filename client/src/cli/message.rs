@@ -10,6 +10,7 @@ use super::app::App;
 use super::drive::{PATIENCE, answer_to, until};
 use super::message_args::{MessageArgs, Switch};
 use super::{export, names, render, search};
+use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::engine::api::{Command, Event, Message, MessageCommand, Mute, Put};
 use crate::exit::{Exit, Failure};
@@ -158,7 +159,7 @@ async fn timer(app: &mut App, to: &str, time: Option<u32>) -> Result<(), Failure
 /// Queues what others are to hear of, and waits until the server holds it.
 async fn deliver(
     app: &mut App,
-    engine: Engine,
+    engine: Desk,
     (command, client_id): (MessageCommand, ClientMessageId),
     done: &str,
 ) -> Result<(), Failure> {

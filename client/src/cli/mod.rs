@@ -13,6 +13,7 @@ mod drive;
 mod export;
 mod files;
 mod group;
+pub(crate) mod inside;
 mod lines;
 mod listen;
 mod message;
@@ -75,13 +76,13 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
         Audience::People
     };
     let mut printer = Printer::new(audience);
-    let cli = match parse(args) {
+    let cli = match parse(args.clone()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &mut printer),
     };
-    let Some(command) = cli.command else {
+    if cli.command.is_none() {
         return start_help(&mut printer);
-    };
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -92,18 +93,29 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
             return Exit::Unexpected.into();
         }
     };
-    let mut app = App::new(cli.global, printer);
-    let outcome = runtime.block_on(carry_out(&mut app, command));
+    let mut app = App::new(cli.global.clone(), printer);
+    let outcome = runtime.block_on(here_or_there(&mut app, cli, &args));
     // A thread that waits for a key must not hold up the end.
     runtime.shutdown_background();
     match outcome {
-        Ok(()) => Exit::Done.into(),
+        Ok(exit) => exit.into(),
         Err(failure) => {
             if !failure.is_silent() {
                 app.printer.failure(&failure);
             }
             failure.exit.into()
         }
+    }
+}
+
+/// Carries a command out, here or, while a daemon has the profile, there.
+async fn here_or_there(app: &mut App, cli: Cli, args: &[OsString]) -> Result<Exit, Failure> {
+    if let Some(outcome) = inside::through_daemon(app, &cli, args).await {
+        return outcome;
+    }
+    match cli.command {
+        Some(command) => carry_out(app, command).await.map(|()| Exit::Done),
+        None => Ok(Exit::Done),
     }
 }
 
@@ -206,6 +218,7 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Unblock { name } => people::unblock(app, name).await,
         Command::Verify { name, confirm } => people::verify(app, name, confirm).await,
         Command::Devices => people::devices(app).await,
+        Command::Daemon => Box::pin(crate::daemon::serve(app)).await,
         Command::Contact(args) => contacts::carry_out(app, args).await,
         Command::Message(args) => message::carry_out(app, args).await,
     }

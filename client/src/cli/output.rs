@@ -10,9 +10,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use rustyline::ExternalPrinter;
 use serde_json::Value;
 
 use crate::attachment::picture::Drawing;
+use crate::daemon::Stream;
 use crate::exit::{Exit, Failure};
 use crate::safe_text::{SafeText, escape_json};
 
@@ -64,16 +66,28 @@ enum Colour {
     Off,
 }
 
-/// Shows text above a line that is being edited.
-pub(crate) type Screen = Box<dyn rustyline::ExternalPrinter + Send>;
+/// Takes words that go elsewhere than to this process' own streams: above a line that is being
+/// edited, or to a program that a daemon serves.
+pub(crate) type Sink = Box<dyn FnMut(Stream, String) -> io::Result<()> + Send>;
+
+/// How words look that are shown elsewhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Look {
+    /// Whether colours are wanted.
+    pub(crate) coloured: bool,
+    /// Cells of a line, on a terminal.
+    pub(crate) width_cells: Option<usize>,
+}
 
 /// Ends bracketed paste, and the line that was being edited.
 const LEAVE_EDITOR: &str = "\u{1b}[?2004l\n";
 
 /// Writes what commands show.
 pub(crate) struct Printer {
-    /// While lines are edited: both streams go through it.
-    screen: Option<Screen>,
+    /// Where both streams go, if not to this process' own.
+    sink: Option<Sink>,
+    /// The look of what is shown elsewhere.
+    look: Option<Look>,
     audience: Audience,
     colour: Colour,
     error_colour: Colour,
@@ -101,12 +115,47 @@ impl Printer {
             }
         };
         Self {
-            screen: None,
+            sink: None,
+            look: None,
             audience,
             colour: colour(io::stdout().is_terminal()),
             error_colour: colour(io::stderr().is_terminal()),
             rung_at_ms: None,
             bar: Bar::None,
+        }
+    }
+
+    /// A printer whose words go elsewhere.
+    pub(crate) fn elsewhere(audience: Audience, look: Look, sink: Sink) -> Self {
+        let colour = if look.coloured && audience == Audience::People {
+            Colour::On
+        } else {
+            Colour::Off
+        };
+        Self {
+            sink: Some(sink),
+            look: Some(look),
+            audience,
+            colour,
+            error_colour: colour,
+            rung_at_ms: None,
+            bar: Bar::None,
+        }
+    }
+
+    /// Whether lines have colours.
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.colour == Colour::On
+    }
+
+    /// Shows words that a daemon made for this terminal.
+    pub(crate) fn pass_on(&mut self, stream: Stream, text: &str) -> Result<(), Failure> {
+        match stream {
+            Stream::Out => self.show(text.to_owned()),
+            Stream::Err => {
+                self.remark(text.to_owned());
+                Ok(())
+            }
         }
     }
 
@@ -116,36 +165,35 @@ impl Printer {
     }
 
     /// From here on everything is shown above the line that is being edited.
-    pub(crate) fn share_with_editor(&mut self, screen: Screen) {
-        self.screen = Some(screen);
+    pub(crate) fn share_with_editor(&mut self, mut screen: impl ExternalPrinter + Send + 'static) {
+        self.sink = Some(Box::new(move |_, text| {
+            screen.print(text).map_err(io::Error::other)
+        }));
     }
 
     /// The editor is done.
     pub(crate) fn end_editor(&mut self) {
-        self.screen = None;
+        self.sink = None;
     }
 
     /// The editor is cut short in the middle of a line.
     pub(crate) fn take_back_from_editor(&mut self) {
-        self.screen = None;
+        self.sink = None;
         // Whoever reads no more has no terminal to be put right.
         let _ = write_all(&mut io::stdout(), LEAVE_EDITOR);
     }
 
     fn show(&mut self, text: String) -> Result<(), Failure> {
-        match &mut self.screen {
-            Some(screen) => screen.print(text).map_err(|error| {
-                let message = format!("the terminal could not be written to: {error}");
-                Failure::named("output", message)
-            }),
+        match &mut self.sink {
+            Some(sink) => sink(Stream::Out, text).map_err(|error| output_failed(&error)),
             None => write_all(&mut io::stdout(), &text),
         }
     }
 
     /// On stderr, unless a line is being edited; where nobody can read it, that is no reason to stop.
     fn remark(&mut self, text: String) {
-        match &mut self.screen {
-            Some(screen) => drop(screen.print(text)),
+        match &mut self.sink {
+            Some(sink) => drop(sink(Stream::Err, text)),
             None => drop(io::stderr().write_all(text.as_bytes())),
         }
     }
@@ -156,6 +204,9 @@ impl Printer {
 
     /// Cells of a line where stdout is a terminal.
     pub(crate) fn width_cells(&self) -> Option<usize> {
+        if let Some(look) = self.look {
+            return look.width_cells;
+        }
         let stdout = io::stdout();
         if !stdout.is_terminal() {
             return None;
@@ -166,8 +217,7 @@ impl Printer {
 
     /// One object for programs.
     pub(crate) fn json(&mut self, object: &Value) -> Result<(), Failure> {
-        let line = format!("{}\n", escape_json(&object.to_string()));
-        write_all(&mut io::stdout(), &line)
+        self.show(format!("{}\n", escape_json(&object.to_string())))
     }
 
     /// One line for people; nothing for programs.
@@ -193,7 +243,8 @@ impl Printer {
 
     /// How far something is: one line that stays in its place, for people at a terminal.
     pub(crate) fn progress(&mut self, name: &str, done: u64, total: u64) {
-        if self.audience == Audience::Programs || !io::stderr().is_terminal() {
+        let elsewhere = self.look.is_some();
+        if self.audience == Audience::Programs || elsewhere || !io::stderr().is_terminal() {
             return;
         }
         let done = done.min(total);
@@ -220,7 +271,8 @@ impl Printer {
 
     /// A picture, where somebody looks at a terminal.
     pub(crate) fn picture(&mut self, drawing: &Drawing) -> Result<(), Failure> {
-        if self.audience == Audience::Programs || !io::stdout().is_terminal() {
+        let elsewhere = self.look.is_some();
+        if self.audience == Audience::Programs || elsewhere || !io::stdout().is_terminal() {
             return Ok(());
         }
         write_all(&mut io::stdout(), drawing.as_str())
@@ -250,7 +302,8 @@ impl Printer {
         let due = self
             .rung_at_ms
             .is_none_or(|at| now_ms >= at + BELL_EVERY_MS);
-        if self.audience == Audience::Programs || !due || !io::stdout().is_terminal() {
+        let elsewhere = self.look.is_some();
+        if self.audience == Audience::Programs || elsewhere || !due || !io::stdout().is_terminal() {
             return Ok(());
         }
         self.rung_at_ms = Some(now_ms);
@@ -288,16 +341,20 @@ fn write_all(target: &mut impl Write, text: &str) -> Result<(), Failure> {
     target
         .write_all(text.as_bytes())
         .and_then(|()| target.flush())
-        .map_err(|error| match error.kind() {
-            // Whoever read the output has seen enough.
-            io::ErrorKind::BrokenPipe => Failure::output_closed(),
-            _ => Failure {
-                exit: Exit::Unexpected,
-                code: "output".to_owned(),
-                message: format!("the output could not be written: {error}"),
-                retry_after_ms: None,
-            },
-        })
+        .map_err(|error| output_failed(&error))
+}
+
+fn output_failed(error: &io::Error) -> Failure {
+    match error.kind() {
+        // Whoever read the output has seen enough.
+        io::ErrorKind::BrokenPipe => Failure::output_closed(),
+        _ => Failure {
+            exit: Exit::Unexpected,
+            code: "output".to_owned(),
+            message: format!("the output could not be written: {error}"),
+            retry_after_ms: None,
+        },
+    }
 }
 
 #[cfg(test)]

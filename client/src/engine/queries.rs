@@ -166,6 +166,15 @@ impl Engine {
         self.write_shown()
     }
 
+    /// Ends [`Self::listen`]: what comes from here on waits for whoever listens next.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn stop_listening(&mut self) -> Result<(), EngineError> {
+        self.listening = Listening::No;
+        self.write_shown()
+    }
+
     pub(super) fn write_shown(&mut self) -> Result<(), EngineError> {
         if self.shown.is_empty() {
             return Ok(());

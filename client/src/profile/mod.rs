@@ -126,6 +126,18 @@ impl Location {
         self.home.join(&self.name)
     }
 
+    /// The socket of a daemon of this profile, beside the key that keeps it unlocked.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        session::key_file(self).with_extension("sock")
+    }
+
+    /// Makes the runtime directory, for its owner alone.
+    pub(crate) fn make_runtime(&self) -> Result<(), ProfileError> {
+        files::make_private_directory(&self.runtime)?;
+        files::check_private_directory(&self.runtime)
+    }
+
     fn database(&self) -> PathBuf {
         self.directory().join("profile.db")
     }

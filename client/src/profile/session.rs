@@ -37,7 +37,7 @@ fn is_own(directory: &Path) -> bool {
 }
 
 /// The file for a profile: named by a hash, so that the name tells nothing.
-fn key_file(location: &Location) -> PathBuf {
+pub(super) fn key_file(location: &Location) -> PathBuf {
     let directory = location.directory();
     let whole = directory.canonicalize().unwrap_or(directory);
     let mut name = String::with_capacity(32);
