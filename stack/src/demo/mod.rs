@@ -1,9 +1,10 @@
-//! The demonstration: two people and a deployment of real processes, from registration to a
-//! server killed in the middle of their talk, with every promise checked as it is shown.
+//! The demonstration: three people and a deployment of real processes, from registration over a
+//! group and an image to a server killed in the middle of a talk, with every promise checked as it is shown.
 //!
 //! Ends with an error the moment anything does not hold. Everything lies in a temporary folder,
 //! which is removed at the end, or kept and named when something failed.
 
+mod group;
 mod person;
 mod scan;
 mod steps;
@@ -53,6 +54,9 @@ struct Stage {
     data: PathBuf,
     alice: Person,
     bob: Person,
+    carol: Person,
+    /// For the files of the demonstration.
+    folder: PathBuf,
     /// Everything that was ever written, for the search at the end.
     written: Vec<String>,
     cancel: Cancel,
@@ -171,12 +175,14 @@ fn perform(
         .ok_or_else(|| DemoError::failed("the deployment has no Postgres of its own"))?;
     let server = deployment.server().to_string();
     let person = |name| Person::new(name, program, folder, &server, deployment.ca());
-    let (alice, bob) = (person("alice")?, person("bob")?);
+    let (alice, bob, carol) = (person("alice")?, person("bob")?, person("carol")?);
     let mut stage = Stage {
         deployment,
         data,
         alice,
         bob,
+        carol,
+        folder: folder.to_owned(),
         written: Vec::new(),
         cancel: cancel.clone(),
         palette,
@@ -186,6 +192,8 @@ fn perform(
     stage.become_acquainted()?;
     stage.talk_both_ways()?;
     stage.write_to_somebody_offline()?;
+    stage.meet_in_a_group()?;
+    stage.send_an_image()?;
     stage.kill_servers_in_a_stream()?;
     stage.search_for_plaintext()?;
     stage.clean_up()?;

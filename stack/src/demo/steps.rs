@@ -155,7 +155,7 @@ impl Stage {
     }
 
     /// Marks a text as one that was written, with a tail that makes it unmistakable.
-    fn write(&mut self, text: &str) -> String {
+    pub(super) fn write(&mut self, text: &str) -> String {
         self.written.push(text.to_owned());
         text.to_owned()
     }
