@@ -105,9 +105,8 @@ impl Exit {
         }
         match name {
             "usage" | "self" => Self::Usage,
-            "wrong_password" | "logged_out" | "wrong_deployment" | "password_needed" => {
-                Self::Authentication
-            }
+            "wrong_password" | "wrong_account" | "logged_out" | "wrong_deployment"
+            | "password_needed" => Self::Authentication,
             "not_found" | "not_a_request" | "not_an_invitation" | "no_profile"
             | "unknown_message" | "no_file" => Self::NotFound,
             "key_changed"

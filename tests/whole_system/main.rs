@@ -14,6 +14,7 @@ mod accounts;
 mod attacks;
 mod conversations;
 mod daemon;
+mod devices;
 mod files;
 mod groups;
 mod leaks;

@@ -80,7 +80,7 @@ async fn resume_registration(
         AccountState::Active => Some(format!(
             "{name} is registered, and logged in on this device: there is nothing left to do"
         )),
-        AccountState::LoggedOut => Some(format!(
+        AccountState::LoggedOut | AccountState::Revoked => Some(format!(
             "{name} is registered; sotto login {name} logs this device in again"
         )),
     };
@@ -146,7 +146,7 @@ fn taken(app: &App, profile: &Profile) -> Failure {
     )
 }
 
-fn start(
+pub(super) fn start(
     app: &App,
     profile: Profile,
     login: Login,
@@ -212,7 +212,7 @@ fn welcome(app: &mut App, event: &str, who: &WhoAmI) -> Result<(), Failure> {
 }
 
 /// Connects, again and again for a while.
-async fn dial(app: &mut App, dialer: &Dialer) -> Result<Established, Failure> {
+pub(super) async fn dial(app: &mut App, dialer: &Dialer) -> Result<Established, Failure> {
     let mut interrupts = Interrupts::listen()?;
     let mut last: Option<DialError> = None;
     let attempts = async {
@@ -250,7 +250,11 @@ async fn dial(app: &mut App, dialer: &Dialer) -> Result<Established, Failure> {
 pub(crate) async fn logout(app: &mut App, leftovers: Leftovers) -> Result<(), Failure> {
     let profile = app.open().await?;
     let name = profile.username().clone();
-    let profile = if profile.account_state()? == AccountState::LoggedOut {
+    let gone = matches!(
+        profile.account_state()?,
+        AccountState::LoggedOut | AccountState::Revoked
+    );
+    let profile = if gone {
         profile
     } else {
         tell_server(app, profile).await?
@@ -309,6 +313,7 @@ fn state_name(state: AccountState) -> &'static str {
         AccountState::Registering => "registering",
         AccountState::Active => "active",
         AccountState::LoggedOut => "logged_out",
+        AccountState::Revoked => "revoked",
     }
 }
 
@@ -317,7 +322,7 @@ fn identity_text(who: &WhoAmI) -> String {
     digits.collect()
 }
 
-fn account_object(app: &mut App, event: &str, who: &WhoAmI) -> Result<(), Failure> {
+pub(super) fn account_object(app: &mut App, event: &str, who: &WhoAmI) -> Result<(), Failure> {
     render::object(
         app,
         json!({

@@ -9,6 +9,7 @@ use sotto_protocol::Username;
 use crate::attachment::picture::Images;
 
 use super::contacts::ContactArgs;
+use super::device::DeviceArgs;
 use super::group::GroupArgs;
 use super::message_args::{MessageArgs, lifetime};
 
@@ -62,6 +63,9 @@ pub(crate) enum Command {
         /// Invite code, where the deployment asks for one
         #[arg(long, value_name = "CODE")]
         invite: Option<String>,
+        /// Make a recovery key and write its twelve words into this new file (mode 0600)
+        #[arg(long, value_name = "FILE")]
+        recovery_key_file: Option<PathBuf>,
     },
     /// Log this device in to an existing account
     Login {
@@ -171,10 +175,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIGITS")]
         confirm: Option<String>,
     },
-    /// List the devices of this account
-    Devices,
     /// Serve this profile to many programs at once, over JSON-RPC on a socket
     Daemon,
+    #[command(flatten)]
+    Device(DeviceArgs),
     #[command(flatten)]
     Message(MessageArgs),
     #[command(flatten)]

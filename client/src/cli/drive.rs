@@ -221,6 +221,7 @@ pub(crate) fn answer_to(id: CommandId, event: &Event) -> Option<Result<(), Failu
         Event::Users { command, .. }
         | Event::Devices { command, .. }
         | Event::Rooms { command, .. }
+        | Event::LinkOffered { command, .. }
         | Event::GroupMade { command, .. }
             if *command == id =>
         {

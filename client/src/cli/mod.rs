@@ -9,6 +9,7 @@ mod args;
 mod chat;
 mod confirm;
 mod contacts;
+mod device;
 mod drive;
 mod export;
 mod files;
@@ -160,7 +161,11 @@ fn start_help(printer: &mut Printer) -> ExitCode {
 
 async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Register { name, invite } => account::register(app, name, invite).await,
+        Command::Register {
+            name,
+            invite,
+            recovery_key_file,
+        } => device::register(app, (name, invite), recovery_key_file).await,
         Command::Login {
             name,
             new_identity,
@@ -217,8 +222,8 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Block { name } => people::block(app, name).await,
         Command::Unblock { name } => people::unblock(app, name).await,
         Command::Verify { name, confirm } => people::verify(app, name, confirm).await,
-        Command::Devices => people::devices(app).await,
         Command::Daemon => Box::pin(crate::daemon::serve(app)).await,
+        Command::Device(args) => device::carry_out(app, args).await,
         Command::Contact(args) => contacts::carry_out(app, args).await,
         Command::Message(args) => message::carry_out(app, args).await,
     }

@@ -9,9 +9,7 @@ use super::app::App;
 use super::drive::{PATIENCE, answer_to, perform, perform_on, until};
 use super::output::{Style, own_words};
 use super::render;
-use crate::engine::api::{
-    Chat, Command, Event, Keep, MessageBody, Pin, SafetyNumber, ThisDevice, UserFilter,
-};
+use crate::engine::api::{Chat, Command, Event, Keep, MessageBody, Pin, SafetyNumber, UserFilter};
 use crate::engine::{Engine, Verification};
 use crate::exit::{Exit, Failure};
 use crate::runtime::Session;
@@ -333,29 +331,4 @@ fn show_number(app: &mut App, name: &Username, number: &SafetyNumber) -> Result<
         ),
     };
     app.printer.line(&[(Style::Faint, &own_words(&state))])
-}
-
-pub(crate) async fn devices(app: &mut App) -> Result<(), Failure> {
-    let Event::Devices { devices, .. } = perform(app, Command::ListDevices).await? else {
-        return Ok(());
-    };
-    for device in devices {
-        let this = device.this == ThisDevice::Yes;
-        render::object(
-            app,
-            json!({
-                "event": "device",
-                "id": device.id.to_string(),
-                "issued_at_ms": device.issued_at_ms,
-                "this": this,
-            }),
-        )?;
-        let since = app.zone.date_and_time(device.issued_at_ms);
-        let mark = if this { "  (this one)" } else { "" };
-        app.printer.line(&[
-            (Style::Plain, &own_words(&device.id.to_string())),
-            (Style::Faint, &own_words(&format!("  since {since}{mark}"))),
-        ])?;
-    }
-    Ok(())
 }

@@ -4,16 +4,19 @@
 //! what is stored. Texts in events are as the sender wrote them; an interface
 //! passes them through its safe text type before anybody sees them.
 
+mod device;
 mod group;
 
 use sotto_crypto::AuthenticationKey;
 use sotto_crypto::content::Attachment;
+use sotto_crypto::link::LinkOffer;
 use sotto_protocol::{ClientMessageId, ConversationId, DeploymentId, DeviceId, Username};
 use zeroize::Zeroizing;
 
 pub use super::messages::api::*;
 use crate::talk::Talk;
 
+pub use device::{Backup, DeviceCommand};
 pub use group::{
     GroupCommand, GroupMember, GroupNews, GroupView, Invitation, MemberTrust, Membership,
     MembershipChange, Room, role_name,
@@ -158,6 +161,8 @@ pub enum Command {
     Contact(ContactCommand),
     /// Does something with a group.
     Group(GroupCommand),
+    /// Does something with the account's devices or its backup.
+    Device(DeviceCommand),
     /// Lists the devices of the own account; answered by [`Event::Devices`].
     ListDevices,
     /// Removes this device from the account. The profile keeps its history.
@@ -323,6 +328,8 @@ pub struct User {
 pub struct Device {
     /// Its id.
     pub id: DeviceId,
+    /// What it is called here; empty where nobody named it.
+    pub name: String,
     /// When its certificate was made; milliseconds since 1970 UTC.
     pub issued_at_ms: u64,
     /// Whether it is this one.
@@ -424,6 +431,15 @@ pub enum Event {
         /// Sorted by title.
         rooms: Vec<Room>,
     },
+    /// The answer to `DeviceCommand::LookAtOffer`.
+    LinkOffered {
+        /// The command.
+        command: CommandId,
+        /// Who wants to become a device; its name is unchecked text.
+        offer: Box<LinkOffer>,
+        /// The offer as it was sealed, for `DeviceCommand::Link`.
+        sealed: Vec<u8>,
+    },
     /// The answer to `GroupCommand::New`.
     GroupMade {
         /// The command.
@@ -520,6 +536,8 @@ pub enum AccountState {
     Active,
     /// Logged out; the history is still here.
     LoggedOut,
+    /// The account does not have this device any more; the history is still here.
+    Revoked,
 }
 
 /// The number that two people compare.

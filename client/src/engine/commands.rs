@@ -5,13 +5,13 @@ use sotto_crypto::Body;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, limits, wire};
-use sotto_roster::DeviceCertificate;
 use zeroize::Zeroizing;
 
 use super::api::{
-    AccountState, Command, CommandId, Connection, Device, Event, Failure, Keep, Room, SendOptions,
-    ThisDevice, User, UserFilter,
+    AccountState, Command, CommandId, Connection, Event, Failure, Keep, Room, SendOptions, User,
+    UserFilter,
 };
+use super::devices::DeviceAsk;
 use super::flight::{Purpose, Room as Space};
 use super::group::Listing;
 use super::session::{Session, failure};
@@ -41,6 +41,7 @@ pub(super) enum ServerCommand {
         new: Zeroizing<String>,
     },
     ListDevices,
+    Device(DeviceAsk),
     PutProfile(wire::PutProfile),
     /// Made and sent at once; only its answer is waited for.
     Signal,
@@ -97,6 +98,7 @@ impl Engine {
                 Ok(())
             }
             Command::Group(command) => self.group_command(id, command),
+            Command::Device(command) => self.device_command(id, command),
             Command::ListDevices => {
                 self.ask_later(id, ServerCommand::ListDevices);
                 Ok(())
@@ -309,6 +311,7 @@ impl Engine {
             ServerCommand::LookUp(name) => Ask::GetAccount(wire::GetAccount {
                 username: name.as_str().to_owned(),
             }),
+            ServerCommand::Device(ask) => self.ask_for_device(ask)?,
             ServerCommand::ListDevices => Ask::GetAccount(wire::GetAccount {
                 username: self.my_name().as_str().to_owned(),
             }),
@@ -370,6 +373,7 @@ impl Engine {
                     failure: failure(&error),
                 });
             }
+            (ServerCommand::Device(ask), answer) => self.device_answered(id, ask, answer)?,
             (_, Answer::Error(error)) => {
                 self.emit(Event::Failed {
                     command: Some(id),
@@ -390,7 +394,7 @@ impl Engine {
                 }
             }
             (ServerCommand::ListDevices, Answer::Account(account)) => {
-                let devices = self.devices(&account);
+                let devices = self.devices(&account)?;
                 self.emit(Event::Devices {
                     command: id,
                     devices,
@@ -469,24 +473,6 @@ impl Engine {
                 users: found,
             });
         }
-    }
-
-    fn devices(&self, account: &wire::Account) -> Vec<Device> {
-        let me = self.profile.device().certificate();
-        account
-            .certificates
-            .iter()
-            .take(limits::DEVICES_PER_ACCOUNT_MAX)
-            .filter_map(|bytes| DeviceCertificate::verify(bytes, me.deployment()).ok())
-            .map(|certificate| Device {
-                id: *certificate.device_id(),
-                issued_at_ms: certificate.issued_at_ms(),
-                this: match certificate.device_id() == me.device_id() {
-                    true => ThisDevice::Yes,
-                    false => ThisDevice::No,
-                },
-            })
-            .collect()
     }
 
     /// The server counts this device out of every conversation: when it comes

@@ -306,7 +306,11 @@ impl Engine {
                 row.update_due_ms = self.now.unix_ms + UPDATE_REFUSED_MS;
                 row.own_since_update = 0;
                 self.store().put_conversation(&row)?;
-                self.set_step(&row.talk, Step::Idle);
+                match self.store().removals_due(&row.id)?.is_empty() {
+                    true => self.set_step(&row.talk, Step::Idle),
+                    // It would be staged again at once.
+                    false => self.rest(&row.talk, error.retry_after_ms),
+                }
                 Ok(())
             }
         }

@@ -22,6 +22,8 @@ pub(super) enum Purpose {
     Sync,
     Resume,
     Account(Username),
+    OwnDevices,
+    Backup,
     Pair(Username),
     Claim {
         peer: Username,

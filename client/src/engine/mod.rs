@@ -24,6 +24,7 @@ pub mod api;
 
 mod commands;
 mod commits;
+mod devices;
 mod error;
 mod files;
 mod flight;
@@ -97,6 +98,8 @@ pub struct Engine {
     /// When the next message disappears (monotonic milliseconds).
     expiry_at: Option<u64>,
     outbox_reported_empty: Reported,
+    /// Who waits for a revoked device to be out everywhere.
+    revoking: Option<CommandId>,
 }
 
 /// Frames and events, in order.
@@ -156,6 +159,7 @@ impl Engine {
             housekeeping_at: now.monotonic_ms,
             expiry_at: None,
             outbox_reported_empty: Reported::No,
+            revoking: None,
         };
         // What is over is gone before anybody can ask for it.
         engine.transact(now, Self::sweep)?;

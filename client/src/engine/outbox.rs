@@ -66,6 +66,9 @@ impl Engine {
         if self.store().pending(&row.id)?.is_some() {
             return self.send_pending(&row);
         }
+        if self.stage_removals(&row, &roster)? == GroupStep::Working {
+            return Ok(());
+        }
         if row.talk.group().is_some() {
             self.tidy(&row, &roster)?;
             if self.drive_jobs(&row, &roster)? == GroupStep::Working {

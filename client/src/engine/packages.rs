@@ -97,6 +97,7 @@ impl Engine {
             self.make_key_packages(Suite::Hybrid, 0, LastResort::Replace)?;
             self.make_key_packages(Suite::Classical, 0, LastResort::Replace)?;
         }
+        self.back_up_if_due()?;
         self.tell_profile()
     }
 }

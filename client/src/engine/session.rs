@@ -182,6 +182,8 @@ impl Engine {
             (Purpose::Sync, Answer::Sync(sync)) => self.synced(sync),
             (Purpose::Publish | Purpose::Resume, _) => Ok(()),
             (Purpose::Account(peer), answer) => self.account_answered(&peer, answer),
+            (Purpose::OwnDevices, answer) => self.own_devices_shown(&answer),
+            (Purpose::Backup, answer) => self.backup_answered(&answer),
             (Purpose::Pair(peer), answer) => self.pair_answered(&peer, answer),
             (Purpose::Claim { peer, generation }, answer) => {
                 self.claim_answered(&peer, generation, answer)
@@ -250,6 +252,11 @@ impl Engine {
                 | ErrorCode::Malformed
                 | ErrorCode::NotLoggedIn,
             ) => self.lose_session(code, error.retry_after_ms),
+            (LoginStep::Device, ErrorCode::WrongCredentials) => {
+                // Ended by another device, or by a new identity.
+                self.store().set_account_state(AccountState::Revoked)?;
+                self.refuse_session(failure(error));
+            }
             _ => self.refuse_session(failure(error)),
         }
         Ok(())
@@ -371,6 +378,8 @@ impl Engine {
             self.housekeeping_at = self.now.monotonic_ms;
             self.receipts_of_before()?;
             self.tidy_all()?;
+            self.look_at_own_devices();
+            self.back_up_if_due()?;
         }
         Ok(())
     }

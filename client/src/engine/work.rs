@@ -137,6 +137,7 @@ impl Engine {
         let mut talks: BTreeSet<Talk> = awaited.iter().cloned().collect();
         talks.extend(self.store().unsettled_talks()?);
         talks.extend(self.store().update_due_talks(self.now.unix_ms)?);
+        talks.extend(self.store().removal_talks()?);
         talks.extend(self.jobs.keys().cloned());
         let now_ms = self.now.monotonic_ms;
         let tidy = |work: &TalkWork| work.tidy_at.is_some_and(|at| at <= now_ms);
@@ -147,6 +148,7 @@ impl Engine {
                 self.drive(&talk)?;
             }
         }
+        self.report_revoked()?;
         self.report_empty_outbox()
     }
 

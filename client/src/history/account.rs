@@ -26,6 +26,7 @@ fn state_number(state: AccountState) -> i64 {
         AccountState::Registering => 0,
         AccountState::Active => 1,
         AccountState::LoggedOut => 2,
+        AccountState::Revoked => 3,
     }
 }
 
@@ -66,6 +67,7 @@ impl History {
                             0 => AccountState::Registering,
                             1 => AccountState::Active,
                             2 => AccountState::LoggedOut,
+                            3 => AccountState::Revoked,
                             _ => return Err(HistoryError::Invalid("account state")),
                         },
                         mailbox_cursor: row.get("mailbox_cursor")?,

@@ -37,7 +37,7 @@ pub(crate) struct InvitationRow {
     pub(crate) received_at_ms: u64,
 }
 
-const fn role_number(role: Role) -> i64 {
+pub(super) const fn role_number(role: Role) -> i64 {
     match role {
         Role::Member => 0,
         Role::Admin => 1,
@@ -45,7 +45,7 @@ const fn role_number(role: Role) -> i64 {
     }
 }
 
-const fn role_of(number: i64) -> Result<Role, HistoryError> {
+pub(super) const fn role_of(number: i64) -> Result<Role, HistoryError> {
     match number {
         0 => Ok(Role::Member),
         1 => Ok(Role::Admin),

@@ -19,6 +19,7 @@ mod change;
 mod codec;
 mod contact;
 mod conversation;
+mod device;
 mod draft;
 mod group;
 mod key_package;
@@ -30,6 +31,7 @@ mod receipt;
 mod request;
 mod search;
 mod shelf;
+mod snapshot;
 mod upload;
 
 use std::path::Path;
@@ -40,7 +42,9 @@ use zeroize::Zeroizing;
 
 pub(crate) use account::AccountRow;
 pub(crate) use change::{ChangeRow, Standing};
+pub(crate) use contact::ContactRow;
 pub(crate) use conversation::{Baseline, ConversationRow, ConversationState, OwnEntry};
+pub(crate) use device::RecoveryRow;
 pub(crate) use group::{INVITATIONS_MAX, InvitationRow, MemberRow};
 pub(crate) use key_package::MadeFor;
 pub(crate) use message::{Fate, Mentioned, MessageRow, Unread};
@@ -60,6 +64,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_messages.sql"),
     include_str!("migrations/0004_groups.sql"),
     include_str!("migrations/0005_upload.sql"),
+    include_str!("migrations/0006_devices.sql"),
 ];
 /// The schema that this version reads and writes.
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

@@ -5,6 +5,7 @@
 //! certificate, and there is no option to.
 
 mod address;
+mod ask;
 mod backoff;
 mod connection;
 mod dial;
@@ -13,6 +14,7 @@ mod tls;
 mod transfer;
 
 pub(crate) use address::ServerList;
+pub(crate) use ask::{AskError, Asker};
 pub(crate) use backoff::Backoff;
 pub(crate) use connection::{Connection, LinkError};
 pub(crate) use dial::{DialError, Dialer, Established};

@@ -15,6 +15,7 @@
 //! password and talks to no server.
 
 mod files;
+mod newcomer;
 mod session;
 
 use std::cell::RefCell;
@@ -34,6 +35,7 @@ use zeroize::Zeroizing;
 use crate::engine::api::{AccountState, Now};
 use crate::history::{AccountRow, History, HistoryError};
 
+pub(crate) use newcomer::{Handover, Newcomer};
 pub use session::default_runtime;
 
 /// The longest name of a profile, in bytes.
@@ -210,6 +212,19 @@ impl Profile {
         password: &str,
         now: Now,
     ) -> Result<(Self, AuthenticationKey), ProfileError> {
+        let row = new_account(account, now)?;
+        Self::create_with(location, account, password, |history| {
+            Ok(history.insert_account(&row)?)
+        })
+    }
+
+    /// Makes a profile that begins with what `fill` puts into its store.
+    fn create_with(
+        location: &Location,
+        account: &NewAccount,
+        password: &str,
+        fill: impl FnOnce(&History) -> Result<(), ProfileError>,
+    ) -> Result<(Self, AuthenticationKey), ProfileError> {
         location.check()?;
         files::make_private_directory(&location.directory())?;
         let lock = take_lock(location)?;
@@ -223,7 +238,9 @@ impl Profile {
         // The library gives its files, journals too, the mode of this one.
         drop(files::open_private(&unfinished)?);
         let history = History::create(&unfinished, &key)?;
-        history.insert_account(&new_account(account, now)?)?;
+        history.begin()?;
+        fill(&history)?;
+        history.commit()?;
         drop(history);
         files::rename(&unfinished, &location.database())?;
         remove_database(&unfinished)?;
