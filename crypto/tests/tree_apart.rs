@@ -62,7 +62,7 @@ impl Growing {
         let alice = Account::new("9z-alice").device(1);
         let owner = BTreeMap::from([(name("9z-alice"), Role::Owner)]);
         let policy = Policy::group(owner).unwrap();
-        let mut group = alice.create(&policy, Suite::Classical);
+        let group = alice.create(&policy, Suite::Classical);
         let server = Server::new(&group.group_info(&alice.store(), &alice.me).unwrap());
         Self {
             alice,

@@ -103,6 +103,23 @@ impl Program {
     }
 }
 
+/// It costs its sender an error or the connection, nobody else anything.
+fn talk_nonsense(other: &mut Program) {
+    other.write("not json\n{\"method\":5}\n[]\n");
+    let complaints: Vec<_> = (0..3)
+        .map(|_| {
+            loop {
+                let line = other.next();
+                if line["method"].is_null() {
+                    break line["error"]["code"].as_i64().unwrap();
+                }
+            }
+        })
+        .collect();
+    assert_eq!(complaints, [-32700, -32600, -32600]);
+    let _ = other.stream.write_all(&vec![b'x'; 2 << 20]);
+}
+
 #[test]
 fn many_programs_work_on_one_profile_and_the_command_line_with_them() {
     let deployment = Deployment::shared();
@@ -164,20 +181,7 @@ fn many_programs_work_on_one_profile_and_the_command_line_with_them() {
         assert!(texts.iter().any(|shown| shown == text), "{texts:?}");
     }
 
-    // Nonsense costs its sender an error or the connection, nobody else anything.
-    other.write("not json\n{\"method\":5}\n[]\n");
-    let complaints: Vec<_> = (0..3)
-        .map(|_| {
-            loop {
-                let line = other.next();
-                if line["method"].is_null() {
-                    break line["error"]["code"].as_i64().unwrap();
-                }
-            }
-        })
-        .collect();
-    assert_eq!(complaints, [-32700, -32600, -32600]);
-    let _ = other.stream.write_all(&vec![b'x'; 2 << 20]);
+    talk_nonsense(&mut other);
     assert_eq!(bot.ask("shutdown", &[])["result"], true);
     let mut daemon = daemon;
     wait_for("the daemon to end", || daemon.child.try_wait().unwrap());

@@ -181,6 +181,10 @@ fn only_a_code_that_is_shown_and_agreed_to_adds_a_device() {
     assert!(!new.home().join("sotto/default/profile.db").exists());
 }
 
+/// A sound recovery key, of nobody here.
+const OTHER_WORDS: &str =
+    "legal winner thank year wave sausage worth useful legal winner thank yellow";
+
 /// F13, I10: with the password and all that the server has, but without the
 /// twelve words, nothing is restored; with them everything is.
 #[test]
@@ -217,11 +221,7 @@ fn the_recovery_key_and_nothing_less_brings_an_account_back() {
         "identity_mismatch"
     );
     let wrong = thief.home().join("wrong");
-    fs::write(
-        &wrong,
-        "legal winner thank year wave sausage worth useful legal winner thank yellow",
-    )
-    .unwrap();
+    fs::write(&wrong, OTHER_WORDS).unwrap();
     let recover = |who: &Person, words: &Path, code: i32| {
         let said = who.run(&[
             "recover",
