@@ -94,8 +94,8 @@ fn a_strangers_flood_is_answered_by_nothing() {
     world.restart(1);
     world.settle();
     asked.extend(world.relay.asked.remove(&1).unwrap_or_default());
-    // "account": which devices the own account has, once in a session.
-    let silent = ["acknowledge", "resume", "account", "other"];
+    // Which devices the own account has is asked once in a session.
+    let silent = ["acknowledge", "resume", "get_own_account", "other"];
     assert!(asked.iter().all(|kind| silent.contains(kind)), "{asked:?}");
     let log = world.relay.log_of_pair().1;
     let first = &log.entries[0].sender;

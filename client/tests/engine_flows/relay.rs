@@ -136,7 +136,10 @@ impl Relay {
 
     pub(crate) fn handle(&mut self, client: usize, frame: wire::ClientFrame) {
         let Some(body) = frame.body else { return };
-        self.asked.entry(client).or_default().push(kind_of(&body));
+        let session = self.sessions.get(&client);
+        let own = session.and_then(|session| session.device.as_ref());
+        let kind = kind_of(&body, own.map(|(name, _)| name.as_str()));
+        self.asked.entry(client).or_default().push(kind);
         if let Ask::Acknowledge(acknowledge) = body {
             self.acknowledge(client, &acknowledge);
             return;
@@ -572,8 +575,10 @@ pub(crate) fn sorted(one: String, other: String) -> (String, String) {
     }
 }
 
-fn kind_of(body: &Ask) -> &'static str {
+/// What a request of the account `own` is counted as.
+fn kind_of(body: &Ask, own: Option<&str>) -> &'static str {
     match body {
+        Ask::GetAccount(asked) if own == Some(&asked.username) => "get_own_account",
         Ask::Acknowledge(_) => "acknowledge",
         Ask::Append(_) => "append",
         Ask::AppendCommit(_) => "append_commit",
