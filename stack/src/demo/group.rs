@@ -53,7 +53,7 @@ impl Stage {
     fn put_carol_out(&mut self, id: &str) -> Result<(), DemoError> {
         self.alice.succeed(&["group", "remove", id, "carol"])?;
         let text = self.write("carol does not read this");
-        self.alice.succeed(&["send", id, &text])?;
+        self.alice.succeed(&["send", GROUP, &text])?;
         let heard = self.carol.succeed(&["listen", "--for", "3s"])?;
         if texts(&heard.events).any(|heard| heard == text) {
             return Err(DemoError::failed("carol reads on after she was put out"));
