@@ -349,6 +349,11 @@ impl Listening {
         }
     }
 
+    /// Whether it has ended, as it does when another program had the profile first.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Collects events until `enough` of them says so.
     pub(crate) fn until(&mut self, what: &str, enough: impl Fn(&[Value]) -> bool) {
         let end = Instant::now() + DEADLINE;
