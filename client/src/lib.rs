@@ -23,6 +23,7 @@ pub mod profile;
 mod runtime;
 pub mod safe_text;
 pub mod talk;
+mod tui;
 
 /// Runs the client: `args` are the arguments after the program's name.
 #[must_use]

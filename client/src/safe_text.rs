@@ -15,7 +15,7 @@ use std::fmt;
 
 use sotto_protocol::Username;
 use unicode_properties::{GeneralCategory, UnicodeEmoji, UnicodeGeneralCategory};
-use unicode_segmentation::UnicodeSegmentation;
+use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 use unicode_width::UnicodeWidthStr;
 
 /// Stands in front of every line of a text but its first.
@@ -75,6 +75,28 @@ impl SafeText {
             lines.push(format!("\u{2026} {hidden} more lines"));
         }
         Self(lines.join(&format!("\n{CONTINUATION}")))
+    }
+
+    /// A text line by line, as its writer broke it, for an interface that lays it out itself: at
+    /// most `lines_max` lines, nothing wrapped, nothing in front.
+    #[must_use]
+    pub fn lines(text: &str, lines_max: usize) -> Vec<Self> {
+        let lines = clean_lines(text).into_iter();
+        lines.take(lines_max.max(1)).map(Self).collect()
+    }
+
+    /// A part by bytes; empty where they are not between graphemes.
+    #[must_use]
+    pub fn part(&self, bytes: std::ops::Range<usize>) -> Self {
+        let edge = |at: usize| {
+            let mut cursor = GraphemeCursor::new(at, self.0.len(), true);
+            at <= self.0.len() && cursor.is_boundary(&self.0, 0) == Ok(true)
+        };
+        if edge(bytes.start) && edge(bytes.end) {
+            Self(self.0.get(bytes).unwrap_or_default().to_owned())
+        } else {
+            Self::default()
+        }
     }
 
     /// The text itself.

@@ -134,6 +134,16 @@ fn blocks(pixels: &Pixels) -> String {
 }
 
 fn kitty(pixels: &Pixels) -> String {
+    kitty_as(pixels, "")
+}
+
+/// The sequence that gives kitty a picture under an id of at most 24 bits, to be shown wherever
+/// its place holders stand, on so many columns and rows of cells; shows nothing by itself.
+pub(crate) fn kitty_virtual(pixels: &Pixels, id: u32, (columns, rows): (u16, u16)) -> String {
+    kitty_as(pixels, &format!("U=1,i={id},c={columns},r={rows},"))
+}
+
+fn kitty_as(pixels: &Pixels, how: &str) -> String {
     let data = STANDARD.encode(pixels.rgb());
     let mut out = String::with_capacity(data.len() + 256);
     let chunks = data.as_bytes().chunks(KITTY_CHUNK);
@@ -144,7 +154,7 @@ fn kitty(pixels: &Pixels) -> String {
             let (width, height) = (pixels.width(), pixels.height());
             // q=2: the terminal answers nothing that could be taken for typing.
             out.push_str(&format!(
-                "\u{1b}_Ga=T,f=24,s={width},v={height},q=2,m={more};"
+                "\u{1b}_G{how}a=T,f=24,s={width},v={height},q=2,m={more};"
             ));
         } else {
             out.push_str(&format!("\u{1b}_Gm={more};"));
