@@ -18,5 +18,6 @@ pub(crate) mod keys;
 pub(crate) mod lock;
 pub(crate) mod picture;
 pub(crate) mod qr;
+pub(crate) mod settings;
 pub(crate) mod text;
 pub(crate) mod theme;

@@ -1,0 +1,330 @@
+//! Settings of the full-screen client: one file, `HOME/tui.toml`, that a person writes.
+//!
+//! ```toml
+//! preset = "vim"              # default, vim, emacs
+//! theme = "light"             # dark, light, high-contrast, colour-blind
+//! mouse = true
+//! bell = false
+//! notifications = "bare"      # off, bare, full
+//! images = "auto"             # auto, off, blocks, kitty, iterm2, sixel
+//! idle-lock-minutes = 15      # 0 for never
+//!
+//! [keys.compose]
+//! send = "ctrl-s"
+//! ```
+//!
+//! It refuses what it does not know, by name: a setting that is misspelt is never ignored. It
+//! writes nothing.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::keys::{Keymap, KeymapError, Overrides, Preset};
+use super::theme::ThemeName;
+use crate::attachment::picture::Images;
+use crate::safe_text::SafeText;
+
+/// The file in the folder of all profiles.
+pub(crate) const FILE: &str = "tui.toml";
+/// The largest file that is read, in bytes.
+const BYTES_MAX: u64 = 256 * 1024;
+/// The longest time without a key, in minutes: a week.
+const IDLE_MINUTES_MAX: u64 = 7 * 24 * 60;
+/// Cells of a reason in a sentence.
+const REASON_CELLS: usize = 400;
+
+/// Whether the mouse is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Mouse {
+    /// It clicks and scrolls here.
+    On,
+    /// It is the terminal's, which selects text with it.
+    #[default]
+    Off,
+}
+
+/// How much a notification of the desktop says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Notifications {
+    /// There is none
+    Off,
+    /// That something came
+    #[default]
+    Bare,
+    /// Who wrote what, as far as it fits
+    Full,
+}
+
+/// Whether the terminal rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Ringing {
+    /// When something comes that one is told of, at most once in two seconds.
+    #[default]
+    On,
+    /// Never.
+    Off,
+}
+
+/// What a person set.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// With which keys one begins.
+    pub(crate) preset: Preset,
+    /// All keys, with the changes of the file.
+    pub(crate) keymap: Keymap,
+    /// How things look.
+    pub(crate) theme: ThemeName,
+    /// Whether the mouse is followed.
+    pub(crate) mouse: Mouse,
+    /// Whether the terminal rings.
+    pub(crate) bell: Ringing,
+    /// How much a notification of the desktop says.
+    pub(crate) notifications: Notifications,
+    /// How pictures are drawn.
+    pub(crate) images: Images,
+    /// How long without a key until the screen is locked; `None` for never.
+    pub(crate) idle_lock: Option<Duration>,
+}
+
+/// Why settings cannot be used. Code: `bad_settings`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// The file is there and cannot be read.
+    #[error("{FILE} could not be read: {0}; make it readable, or move it away")]
+    Unreadable(String),
+    /// It is larger than anybody writes.
+    #[error("{FILE} has more than {BYTES_MAX} bytes; move it away")]
+    TooLarge,
+    /// It is not what is known here.
+    #[error("{FILE}: {0}; correct that line, or remove it")]
+    Malformed(SafeText),
+    /// The keys do not go together.
+    #[error("{FILE}: {0}")]
+    Keys(#[from] KeymapError),
+}
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Written {
+    preset: Preset,
+    theme: ThemeName,
+    mouse: bool,
+    bell: bool,
+    #[serde(deserialize_with = "choice")]
+    notifications: Notifications,
+    #[serde(deserialize_with = "choice")]
+    images: Images,
+    idle_lock_minutes: u64,
+    keys: Overrides,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self {
+            preset: Preset::default(),
+            theme: ThemeName::default(),
+            mouse: false,
+            bell: true,
+            notifications: Notifications::default(),
+            images: Images::default(),
+            idle_lock_minutes: 0,
+            keys: Overrides::new(),
+        }
+    }
+}
+
+/// One of the words that the command line has for it too.
+fn choice<'de, D: Deserializer<'de>, T: ValueEnum>(from: D) -> Result<T, D::Error> {
+    let word = String::deserialize(from)?;
+    T::from_str(&word, false).map_err(|_| {
+        let words = T::value_variants().iter().filter_map(|value| {
+            let value = value.to_possible_value()?;
+            Some(format!("`{}`", value.get_name()))
+        });
+        let words: Vec<String> = words.collect();
+        D::Error::custom(format!("`{word}` is none of {}", words.join(", ")))
+    })
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            preset: Preset::default(),
+            keymap: Keymap::preset(Preset::default()),
+            theme: ThemeName::default(),
+            mouse: Mouse::default(),
+            bell: Ringing::default(),
+            notifications: Notifications::default(),
+            images: Images::default(),
+            idle_lock: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file in the folder of all profiles; without one everything is as it comes.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub(crate) fn load(home: &Path) -> Result<Self, SettingsError> {
+        let path = home.join(FILE);
+        let unreadable =
+            |error: std::io::Error| SettingsError::Unreadable(crate::exit::cause(&error));
+        let size = match std::fs::metadata(&path) {
+            Ok(found) => found.len(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        if size > BYTES_MAX {
+            return Err(SettingsError::TooLarge);
+        }
+        Self::parse(&std::fs::read_to_string(&path).map_err(unreadable)?)
+    }
+
+    /// Reads settings.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub(crate) fn parse(text: &str) -> Result<Self, SettingsError> {
+        let written: Written = toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| {
+                let before = text.get(..span.start).unwrap_or_default();
+                before.matches('\n').count() + 1
+            });
+            let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+            let reason = format!("{place}{}", error.message());
+            SettingsError::Malformed(SafeText::line(&reason, REASON_CELLS))
+        })?;
+        if written.idle_lock_minutes > IDLE_MINUTES_MAX {
+            let reason = format!("idle-lock-minutes is at most {IDLE_MINUTES_MAX}");
+            return Err(SettingsError::Malformed(SafeText::line(
+                &reason,
+                REASON_CELLS,
+            )));
+        }
+        let idle = Duration::from_secs(written.idle_lock_minutes * 60);
+        Ok(Self {
+            preset: written.preset,
+            keymap: Keymap::load(written.preset, &written.keys)?,
+            theme: written.theme,
+            mouse: if written.mouse { Mouse::On } else { Mouse::Off },
+            bell: if written.bell {
+                Ringing::On
+            } else {
+                Ringing::Off
+            },
+            notifications: written.notifications,
+            images: written.images,
+            idle_lock: (!idle.is_zero()).then_some(idle),
+        })
+    }
+}
+
+impl Settings {
+    /// What is set, for a screen that shows it: names as in the file, and values.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
+        fn word<T: ValueEnum>(value: &T) -> String {
+            let value = value.to_possible_value();
+            value.map_or_else(String::new, |value| value.get_name().to_owned())
+        }
+        let minutes = self.idle_lock.map_or(0, |idle| idle.as_secs() / 60);
+        vec![
+            ("preset", self.preset.name().to_owned()),
+            ("theme", self.theme.name().to_owned()),
+            ("mouse", (self.mouse == Mouse::On).to_string()),
+            ("bell", (self.bell == Ringing::On).to_string()),
+            ("notifications", word(&self.notifications)),
+            ("images", word(&self.images)),
+            ("idle-lock-minutes", minutes.to_string()),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::{Action, Mode};
+    use super::*;
+
+    #[test]
+    fn everything_can_be_set() {
+        let settings = Settings::parse(
+            "preset = \"emacs\"\ntheme = \"colour-blind\"\nmouse = true\nbell = false\n\
+             notifications = \"off\"\nimages = \"sixel\"\nidle-lock-minutes = 15\n\
+             [keys.compose]\nattach = \"f10\"\n",
+        )
+        .unwrap();
+        assert_eq!(settings.preset, Preset::Emacs);
+        assert_eq!(settings.theme, ThemeName::ColourBlind);
+        assert_eq!((settings.mouse, settings.bell), (Mouse::On, Ringing::Off));
+        assert_eq!(settings.notifications, Notifications::Off);
+        assert_eq!(settings.images, Images::Sixel);
+        assert_eq!(settings.idle_lock, Some(Duration::from_secs(900)));
+        let way = settings.keymap.way(Mode::Compose, Action::Attach);
+        assert_eq!(way.unwrap(), "F10");
+    }
+
+    #[test]
+    fn what_is_shown_can_be_written() {
+        let shown = Settings::default().lines();
+        let number = |value: &str| value.parse::<u64>().is_ok() || value.parse::<bool>().is_ok();
+        let text: String = shown
+            .iter()
+            .map(|(name, value)| match number(value) {
+                true => format!("{name} = {value}\n"),
+                false => format!("{name} = \"{value}\"\n"),
+            })
+            .collect();
+        assert_eq!(Settings::parse(&text).unwrap().lines(), shown);
+    }
+
+    #[test]
+    fn nothing_set_is_the_default_and_says_nothing_of_messages() {
+        let settings = Settings::parse("").unwrap();
+        assert_eq!(settings.notifications, Notifications::Bare);
+        assert_eq!(settings.idle_lock, None);
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Settings::load(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        for (text, named) in [
+            ("bel = true", "bel"),
+            ("theme = \"pink\"", "pink"),
+            (
+                "\nnotifications = \"loud\"",
+                "line 2: `loud` is none of `off`, `bare`, `full`",
+            ),
+            ("images = \"ascii\"", "ascii"),
+            ("preset = \"nano\"", "nano"),
+            ("mouse = \"yes\"", "line 1: invalid type"),
+            ("idle-lock-minutes = 99999999", "idle-lock-minutes"),
+            ("[keys.compose]\nsned = \"enter\"", "sned"),
+            (
+                "[keys.compose]\nnew-line = \"enter\"",
+                "both send and new-line",
+            ),
+            ("= \u{1b}[2J", "line 1"),
+        ] {
+            let said = Settings::parse(text).unwrap_err().to_string();
+            assert!(said.contains(named), "{text}: {said}");
+            let clean = said.chars().all(|c| c == '\n' || !c.is_control());
+            assert!(clean, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let comment = "#".repeat(usize::try_from(BYTES_MAX).unwrap() + 1);
+        std::fs::write(folder.path().join(FILE), comment).unwrap();
+        let error = Settings::load(folder.path()).unwrap_err();
+        assert!(matches!(error, SettingsError::TooLarge), "{error}");
+    }
+}
