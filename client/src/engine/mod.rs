@@ -41,6 +41,7 @@ mod people;
 mod queries;
 mod receipts;
 mod recovery;
+pub mod screen;
 mod session;
 mod work;
 
@@ -113,6 +114,8 @@ struct Outputs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Listening {
     No,
+    /// Messages are handed over, and say themselves when a person saw them.
+    Watching,
     Yes,
 }
 

@@ -49,7 +49,7 @@ impl Engine {
             .collect()
     }
 
-    fn queued_messages(
+    pub(super) fn queued_messages(
         &self,
         talk: &Talk,
         row: Option<&ConversationRow>,

@@ -106,6 +106,17 @@ impl Engine {
         Ok(self.store().note_receipt(conversation, marks)?)
     }
 
+    /// Messages of others up to here were seen by the person.
+    pub(super) fn read_up_to(
+        &mut self,
+        conversation: &ConversationId,
+        seq: u64,
+    ) -> Result<(), EngineError> {
+        self.message_read(conversation, seq)?;
+        self.receipts.note(*conversation, self.now.monotonic_ms);
+        Ok(())
+    }
+
     /// What was noted as read is durable.
     pub(super) fn reads_are_due(&mut self) {
         for (conversation, _) in &self.shown {

@@ -273,6 +273,25 @@ impl History {
         rows.map(|row| row?).collect()
     }
 
+    /// Messages of a conversation before a place, oldest first: the last `limit` of them.
+    pub(crate) fn messages_before(
+        &self,
+        keep: Keep,
+        conversation: &ConversationId,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<MessageRow>, HistoryError> {
+        let mut statement = self.connection().prepare_cached(&on(
+            keep,
+            "SELECT * FROM (SELECT * FROM @.message WHERE conversation = ?1 AND seq < ?2
+                 AND fate <> 2 ORDER BY seq DESC LIMIT ?3) ORDER BY seq",
+        ))?;
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let key = (conversation.as_bytes(), before, limit);
+        let rows = statement.query_map(key, |row| Ok(read(row)))?;
+        rows.map(|row| row?).collect()
+    }
+
     /// Messages that no interface showed yet, oldest first, at most `limit`, after a place.
     pub(crate) fn unshown(
         &self,
@@ -306,6 +325,47 @@ impl History {
             statement.execute((conversation.as_bytes(), seq, now_ms))?;
         }
         Ok(())
+    }
+
+    /// Notes that everything of others up to a place was shown; the last of it that was not yet.
+    pub(crate) fn mark_shown_up_to(
+        &self,
+        keep: Keep,
+        conversation: &ConversationId,
+        seq: u64,
+        now_ms: u64,
+    ) -> Result<Option<u64>, HistoryError> {
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        let mut statement = self.connection().prepare_cached(&on(
+            keep,
+            "SELECT max(seq) FROM @.message WHERE conversation = ?1 AND shown = 0 AND seq <= ?2",
+        ))?;
+        let last: Option<u64> =
+            statement.query_row((conversation.as_bytes(), seq), |row| row.get(0))?;
+        if last.is_some() {
+            let mut statement = self.connection().prepare_cached(&on(
+                keep,
+                "UPDATE @.message SET shown = 1, expires_at_ms = CASE
+                     WHEN expires_after_s > 0 AND fate = 0 AND expires_at_ms IS NULL
+                     THEN ?3 + expires_after_s * 1000 ELSE expires_at_ms END
+                 WHERE conversation = ?1 AND shown = 0 AND seq <= ?2",
+            ))?;
+            statement.execute((conversation.as_bytes(), seq, now_ms))?;
+        }
+        Ok(last)
+    }
+
+    /// The first message of a conversation that was not shown yet.
+    pub(crate) fn first_unshown(
+        &self,
+        keep: Keep,
+        conversation: &ConversationId,
+    ) -> Result<Option<u64>, HistoryError> {
+        let mut statement = self.connection().prepare_cached(&on(
+            keep,
+            "SELECT min(seq) FROM @.message WHERE conversation = ?1 AND shown = 0",
+        ))?;
+        Ok(statement.query_row([conversation.as_bytes()], |row| row.get(0))?)
     }
 
     /// How much of a conversation was not shown yet.

@@ -20,3 +20,4 @@ mod groups;
 mod messages;
 mod receipts;
 mod repair;
+mod screen;

@@ -37,7 +37,10 @@ struct Founding {
 
 impl Engine {
     /// The suite of a group that stands.
-    pub(super) fn suite_of(&mut self, row: &ConversationRow) -> Result<Suite, EngineError> {
+    pub(in crate::engine) fn suite_of(
+        &mut self,
+        row: &ConversationRow,
+    ) -> Result<Suite, EngineError> {
         let group = self.take_group(row)?;
         let suite = group.as_ref().and_then(Group::suite);
         if let Some(group) = group {

@@ -139,7 +139,7 @@ impl Engine {
         let (direction, seq) = (stored.direction, stored.seq);
         let reference = stored.reference();
         self.keep_message(row, &stored)?;
-        if self.listening == Listening::Yes || row.keep == Keep::Unsaved {
+        if self.listening != Listening::No || row.keep == Keep::Unsaved {
             // As it stands after what waited for it.
             if let Some(kept) = self.store().message(row.keep, &row.id, &reference)? {
                 let message = self.to_message(row, kept)?;
@@ -194,7 +194,7 @@ impl Engine {
     }
 
     fn tell_change(&mut self, row: &ConversationRow, change: ChangeRow) -> Result<(), EngineError> {
-        let told = self.listening == Listening::Yes
+        let told = self.listening != Listening::No
             || row.keep == Keep::Unsaved
             || change.direction == Direction::Outgoing;
         if !told {
