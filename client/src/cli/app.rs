@@ -26,6 +26,8 @@ pub(crate) struct App {
     pub(crate) zone: Zone,
     /// Where the engine comes from, in a daemon.
     pub(crate) lender: Option<Lender>,
+    /// A password that an interface asked for in its own way.
+    pub(crate) given_password: Option<Password>,
 }
 
 impl App {
@@ -36,6 +38,7 @@ impl App {
             clock: Clock::start(),
             zone: Zone::local(),
             lender: None,
+            given_password: None,
         }
     }
 
@@ -97,6 +100,9 @@ impl App {
         question: &str,
         purpose: Purpose,
     ) -> Result<Password, Failure> {
+        if let Some(given) = &self.given_password {
+            return Ok(given.clone());
+        }
         let password = match &self.global.password_file {
             Some(file) => password_prompt::from_file(file, purpose),
             None => password_prompt::ask(question, purpose).await,

@@ -175,6 +175,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIGITS")]
         confirm: Option<String>,
     },
+    /// Open the full-screen client, as sotto does without a command
+    Tui {
+        /// Try it out without a network: conversations that are made up, nothing kept
+        #[arg(long)]
+        demo: bool,
+    },
     /// Serve this profile to many programs at once, over JSON-RPC on a socket
     Daemon,
     #[command(flatten)]

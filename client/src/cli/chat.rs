@@ -4,6 +4,8 @@
 //! are commands. Everything that was typed is queued durably before the next
 //! line is read, so nothing is lost when a server, or this program, dies.
 
+pub(crate) mod input;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

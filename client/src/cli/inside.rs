@@ -3,12 +3,17 @@
 
 use std::ffi::OsString;
 
+pub(crate) use super::account::{login, register};
 pub(crate) use super::app::App;
+pub(crate) use super::args::Global;
 use super::args::{Cli, Command};
-pub(crate) use super::drive::{Interrupts, Troubles, after};
+pub(crate) use super::chat::input;
+pub(crate) use super::drive::{Interrupts, Troubles, after, perform};
 pub(crate) use super::output::{Audience, Sink};
 use super::output::{Look, Printer};
+pub(crate) use super::render::title as security_title;
 pub(crate) use super::render::{event, object, request};
+pub(crate) use super::zone::Zone;
 use crate::daemon::{Bounds, Errand, Place};
 use crate::engine::api::{Direction, Event};
 use crate::exit::{Exit, Failure};
@@ -20,6 +25,11 @@ pub(crate) fn audience_of(args: &[String]) -> Audience {
     } else {
         Audience::People
     }
+}
+
+/// What commands share, with their words going elsewhere.
+pub(crate) fn quiet(global: Global, audience: Audience, sink: Sink) -> App {
+    App::new(global, Printer::elsewhere(audience, Look::default(), sink))
 }
 
 impl App {
@@ -86,6 +96,7 @@ fn errand(command: &Command) -> Option<Errand> {
         | Command::Logout { .. }
         | Command::Passwd { .. }
         | Command::Chat { .. }
+        | Command::Tui { .. }
         | Command::Daemon => None,
         Command::Listen {
             duration, count, ..

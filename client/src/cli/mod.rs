@@ -37,6 +37,7 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::attachment::worker;
 use crate::engine::api::{IdentityChange, Keep, UserFilter};
 use crate::exit::{Exit, Failure};
+use crate::tui::Play;
 use account::Leftovers;
 use app::App;
 use args::{Cli, Command};
@@ -70,7 +71,6 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     {
         return worker::main(rest);
     }
-    start_logging();
     let audience = if args.iter().any(|arg| arg == "--json") {
         Audience::Programs
     } else {
@@ -81,6 +81,20 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &mut printer),
     };
+    if opens_screen(&cli, &printer) {
+        let play = match cli.command {
+            Some(Command::Tui { demo: true }) => Play::Demo,
+            _ => Play::Real,
+        };
+        return match crate::tui::open(cli.global, play) {
+            Ok(()) => Exit::Done.into(),
+            Err(failure) => {
+                printer.failure(&failure);
+                failure.exit.into()
+            }
+        };
+    }
+    start_logging();
     if cli.command.is_none() {
         return start_help(&mut printer);
     }
@@ -107,6 +121,15 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// Whether the full-screen client is asked for, and there is a terminal for it.
+fn opens_screen(cli: &Cli, printer: &Printer) -> bool {
+    let capable = std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");
+    matches!(cli.command, None | Some(Command::Tui { .. }))
+        && printer.audience() == Audience::People
+        && printer.is_terminal()
+        && capable
 }
 
 /// Carries a command out, here or, while a daemon has the profile, there.
@@ -192,10 +215,9 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Whoami => account::whoami(app).await,
         Command::Passwd { new_password_file } => account::passwd(app, new_password_file).await,
         Command::Users { text, online } => {
-            let filter = if online {
-                UserFilter::Online
-            } else {
-                UserFilter::All
+            let filter = match online {
+                true => UserFilter::Online,
+                false => UserFilter::All,
             };
             people::users(app, text.unwrap_or_default(), filter).await
         }
@@ -223,11 +245,15 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Unblock { name } => people::unblock(app, name).await,
         Command::Verify { name, confirm } => people::verify(app, name, confirm).await,
         Command::Daemon => Box::pin(crate::daemon::serve(app)).await,
+        Command::Tui { .. } => Err(usage_of(NO_SCREEN.to_owned())),
         Command::Device(args) => device::carry_out(app, args).await,
         Command::Contact(args) => contacts::carry_out(app, args).await,
         Command::Message(args) => message::carry_out(app, args).await,
     }
 }
+
+const NO_SCREEN: &str =
+    "the full-screen client needs a terminal of its own; the other commands work without one";
 
 fn usage_of(sentence: String) -> Failure {
     Failure::named("usage", sentence)

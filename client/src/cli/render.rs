@@ -294,7 +294,7 @@ fn security(app: &mut App, security: &SecurityEvent) -> Result<(), Failure> {
 }
 
 /// A security kind in words; programs get [`SecurityKind::name`].
-const fn title(kind: SecurityKind) -> &'static str {
+pub(crate) const fn title(kind: SecurityKind) -> &'static str {
     match kind {
         SecurityKind::KeyChanged => "another identity than before",
         SecurityKind::DeviceAdded => "a new device",

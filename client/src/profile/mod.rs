@@ -37,6 +37,7 @@ use crate::history::{AccountRow, History, HistoryError};
 
 pub(crate) use newcomer::{Handover, Newcomer};
 pub use session::default_runtime;
+pub(crate) use session::private_runtime;
 
 /// The longest name of a profile, in bytes.
 pub const PROFILE_NAME_BYTES_MAX: usize = 64;
@@ -340,6 +341,14 @@ impl Profile {
         files::remove(&location.next_key())?;
         remove_database(&location.database())?;
         files::remove_directory(&location.directory())
+    }
+
+    /// Whether a password opens a profile, also while it is open.
+    ///
+    /// # Errors
+    /// [`ProfileError::WrongPassword`]; see [`ProfileError`].
+    pub(crate) fn check_password(location: &Location, password: &str) -> Result<(), ProfileError> {
+        unlock_with_password(location, password).map(drop)
     }
 
     /// Wraps the database key under a new password beside the old one, and

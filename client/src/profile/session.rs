@@ -29,6 +29,17 @@ pub fn default_runtime() -> PathBuf {
     }
 }
 
+/// That directory, made where it is not there; nobody else may look into it.
+///
+/// # Errors
+/// When it cannot be made, or belongs to or may be read by somebody else.
+pub(crate) fn private_runtime() -> Result<PathBuf, ProfileError> {
+    let directory = default_runtime();
+    files::make_private_directory(&directory)?;
+    files::check_private_directory(&directory)?;
+    Ok(directory)
+}
+
 /// Whether nobody else could put another folder in the place of one in here.
 fn is_own(directory: &Path) -> bool {
     let own = rustix::process::geteuid().as_raw();

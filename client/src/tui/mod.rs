@@ -1,23 +1,393 @@
-//! The full-screen client: its parts, each of which is used and tested alone.
+//! The full-screen client: `sotto` alone opens it.
 //!
-//! `keys` says which key does what, `theme` how things look, `text` lays foreign words out in
-//! rows of cells, `fuzzy` and `complete` find things by a few letters. None of them does I/O,
-//! knows the engine's state or draws by itself.
+//! ```text
+//!  keyboard thread ─┐
+//!                   ├─► [inputs] ─► drawing thread: Model ─► view ─► terminal
+//!  worker thread ───┘                  └─► [asks] ─► worker: Session, store, network
+//! ```
+//!
+//! The drawing thread owns the terminal and the model, and never waits for the disk or the
+//! network: a key is answered with the next frame whatever they do. Every queue is bounded. All
+//! foreign text is drawn as [`SafeText`](crate::safe_text::SafeText).
+
 #![allow(
     dead_code,
-    reason = "the screens that use these parts are built on them"
+    reason = "parts that the screens do not use yet, each tested alone"
 )]
 
+mod ask;
 pub(crate) mod clipboard;
 pub(crate) mod complete;
 #[cfg(test)]
 pub(crate) mod corpus;
+mod demo;
 pub(crate) mod emoji;
 pub(crate) mod fuzzy;
 pub(crate) mod keys;
 pub(crate) mod lock;
+pub(crate) mod model;
 pub(crate) mod picture;
 pub(crate) mod qr;
 pub(crate) mod settings;
+#[cfg(test)]
+pub(crate) mod sim;
+mod terminal;
 pub(crate) mod text;
 pub(crate) mod theme;
+pub(crate) mod view;
+mod worker;
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use ratatui::crossterm::event::{Event, KeyEventKind, MouseEventKind};
+use tokio::sync::mpsc;
+
+use crate::cli::inside::{self, Audience, Global, Zone};
+use crate::engine::api::Event as Happened;
+use crate::exit::{Failure, cause};
+use crate::profile::private_runtime;
+use crate::runtime::Clock;
+use crate::safe_text::SafeText;
+use ask::{ASKS_MAX, Ask, NEWS_MAX, News};
+use model::{Effect, Model, Wishes};
+use settings::{Ringing, Settings};
+use terminal::{Keyboard, Screen};
+use theme::{Colours, Theme};
+use worker::Input;
+
+/// Inputs that are taken in before a frame is drawn.
+const BUDGET: usize = 128;
+/// The shortest time between two frames that no key asked for, in milliseconds.
+const FRAME_MS: u64 = 16;
+/// The longest wait without a look at the clock, in milliseconds.
+const LOOK_MS: u64 = 60_000;
+/// How long the end may take.
+const FAREWELL: Duration = Duration::from_secs(6);
+/// The shortest time between two bells, in milliseconds.
+const BELL_EVERY_MS: u64 = 2_000;
+
+/// Whether there is a deployment behind the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Play {
+    /// The person's own.
+    Real,
+    /// None: conversations of the demonstration, in memory.
+    Demo,
+}
+
+/// Opens the full-screen client; returns when the person leaves.
+///
+/// # Errors
+/// When the terminal does not obey, or the profile cannot be used.
+pub(crate) fn open(global: Global, play: Play) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let settings = settings(&global)?;
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    let (sender, inputs) = sync_channel(NEWS_MAX);
+    let worker = match play {
+        Play::Real => worker::start(global, asked, sender.clone()),
+        Play::Demo => demo::start(clock, asked, sender.clone()),
+    };
+    let worker = worker.map_err(|error| no(&error))?;
+    let mut model = Model::new(wishes(&settings), Zone::local(), clock.now());
+    model.folder = std::env::current_dir().unwrap_or_default();
+    let screen = Screen::take(settings.mouse).map_err(|error| no(&error))?;
+    let keyboard = Keyboard::start(sender).map_err(|error| no(&error))?;
+    let mut drawing = Drawing {
+        model,
+        screen,
+        keyboard,
+        clock,
+        asks,
+        inputs,
+        ringing: settings.bell,
+        rung_at_ms: None,
+        ended: None,
+    };
+    let outcome = drawing.run();
+    let Drawing {
+        screen,
+        asks,
+        inputs,
+        ended,
+        ..
+    } = drawing;
+    // The terminal first: what is left is quick, and nobody has to watch it.
+    drop(screen);
+    drop(asks);
+    let ended = ended.map_or_else(|| farewell(&inputs), Some);
+    if ended.is_some() && worker.join().is_err() {
+        return Err(Failure::named("internal", "the worker ended in a panic"));
+    }
+    outcome.and(ended.unwrap_or(Ok(())))
+}
+
+/// What the person set.
+fn settings(global: &Global) -> Result<Settings, Failure> {
+    let quiet = Box::new(|_, _| Ok(()));
+    let home = inside::quiet(global.clone(), Audience::People, quiet)
+        .location()?
+        .home;
+    Settings::load(&home).map_err(|error| Failure::named("bad_settings", error.to_string()))
+}
+
+fn wishes(settings: &Settings) -> Wishes {
+    let idle = settings.idle_lock.map(|idle| idle.as_millis());
+    let lines = settings.lines().into_iter();
+    Wishes {
+        keymap: settings.keymap.clone(),
+        theme: Theme::named(settings.theme, Colours::of_environment()),
+        idle_lock_ms: idle.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+        settings: lines
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    }
+}
+
+fn no(error: &std::io::Error) -> Failure {
+    let words = format!(
+        "the terminal does not obey: {}; try another, or the commands (sotto --help)",
+        cause(error)
+    );
+    Failure::named("terminal", words)
+}
+
+/// Waits for the worker's last word.
+fn farewell(inputs: &Receiver<Input>) -> Option<Result<(), Failure>> {
+    loop {
+        match inputs.recv_timeout(FAREWELL) {
+            Ok(Input::News(News::Ended(outcome))) => return Some(outcome),
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => return None,
+            Err(RecvTimeoutError::Disconnected) => return Some(Ok(())),
+        }
+    }
+}
+
+/// The drawing thread.
+struct Drawing {
+    model: Model,
+    screen: Screen,
+    keyboard: Keyboard,
+    clock: Clock,
+    asks: mpsc::Sender<Ask>,
+    inputs: Receiver<Input>,
+    ringing: Ringing,
+    rung_at_ms: Option<u64>,
+    /// How the worker ended.
+    ended: Option<Result<(), Failure>>,
+}
+
+/// Whether the screen goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Going {
+    On,
+    Over,
+}
+
+/// Who asked for a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    Nobody,
+    News,
+    Person,
+}
+
+impl Drawing {
+    fn run(&mut self) -> Result<(), Failure> {
+        let mut wanted = Wanted::Person;
+        let mut drawn_at_ms = 0;
+        loop {
+            let now = self.clock.now();
+            self.model.tick(now);
+            if self.carry_out()? == Going::Over {
+                return Ok(());
+            }
+            let due_ms = drawn_at_ms + FRAME_MS;
+            let draw = match wanted {
+                Wanted::Nobody => false,
+                Wanted::News => now.monotonic_ms >= due_ms,
+                Wanted::Person => true,
+            };
+            if draw {
+                self.draw().map_err(|error| no(&error))?;
+                drawn_at_ms = now.monotonic_ms;
+                wanted = Wanted::Nobody;
+            }
+            self.give_asks();
+            let until = match wanted {
+                Wanted::Nobody => self.model.wakes_at(),
+                _ => Some(due_ms),
+            };
+            let wait_ms = until.map_or(LOOK_MS, |at| at.saturating_sub(now.monotonic_ms));
+            wanted = wanted.max(self.listen(Duration::from_millis(wait_ms.clamp(1, LOOK_MS))));
+        }
+    }
+
+    fn draw(&mut self) -> std::io::Result<()> {
+        let area = self.screen.area()?;
+        view::prepare(&mut self.model, area);
+        let model = &self.model;
+        self.screen.draw(|frame| view::draw(model, frame))
+    }
+
+    /// Gives the worker what it has room for.
+    fn give_asks(&mut self) {
+        while let Some(ask) = self.model.poll_ask() {
+            match self.asks.try_send(ask) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(ask)) => {
+                    self.model.put_back(ask);
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    /// Waits for an input, and takes in what there is.
+    fn listen(&mut self, wait: Duration) -> Wanted {
+        let mut wanted = match self.inputs.recv_timeout(wait) {
+            Ok(input) => self.hear(input),
+            // Time passed: a remark or a hint may be due.
+            Err(RecvTimeoutError::Timeout) => return Wanted::News,
+            Err(RecvTimeoutError::Disconnected) => {
+                self.ended.get_or_insert(Ok(()));
+                return Wanted::Person;
+            }
+        };
+        for _ in 0..BUDGET {
+            let Ok(input) = self.inputs.try_recv() else {
+                break;
+            };
+            wanted = wanted.max(self.hear(input));
+        }
+        wanted
+    }
+
+    fn hear(&mut self, input: Input) -> Wanted {
+        let now = self.clock.now();
+        match input {
+            Input::News(News::Ended(outcome)) => {
+                self.ended = Some(outcome);
+                Wanted::Person
+            }
+            Input::News(news) => {
+                self.model.handle_news(news, now);
+                Wanted::News
+            }
+            Input::Terminal(event) => {
+                match event {
+                    Event::Key(key) if key.kind != KeyEventKind::Release => {
+                        self.model.handle_key(key, now);
+                    }
+                    Event::Paste(text) => self.model.handle_paste(&text, now),
+                    Event::Mouse(mouse) => match mouse.kind {
+                        MouseEventKind::ScrollUp => self.model.handle_wheel(-3, now),
+                        MouseEventKind::ScrollDown => self.model.handle_wheel(3, now),
+                        _ => return Wanted::Nobody,
+                    },
+                    _ => {}
+                }
+                Wanted::Person
+            }
+        }
+    }
+
+    /// Does what the model wants of the terminal.
+    fn carry_out(&mut self) -> Result<Going, Failure> {
+        if self.ended.is_some() {
+            return Ok(Going::Over);
+        }
+        for effect in self.model.take_effects() {
+            match effect {
+                Effect::Quit => {
+                    self.give_asks();
+                    return Ok(Going::Over);
+                }
+                Effect::Redraw => self.screen.redraw().map_err(|error| no(&error))?,
+                Effect::Suspend => self.suspend().map_err(|error| no(&error))?,
+                Effect::Edit(text) => self.edit(&text).map_err(|error| no(&error))?,
+                Effect::Copy(text) => self.copy(&text),
+                Effect::Tell(event) => self.ring(&event),
+            }
+        }
+        Ok(Going::On)
+    }
+
+    fn suspend(&mut self) -> std::io::Result<()> {
+        let keyboard = self.keyboard.clone();
+        let stopped = self.screen.leave(|| {
+            keyboard.pause(|| {
+                let own = rustix::process::getpid();
+                // Comes back when the shell continues this process.
+                rustix::process::kill_process(own, rustix::process::Signal::TSTP)
+            })
+        })?;
+        stopped.map_err(std::io::Error::from)
+    }
+
+    /// Lets the text be written in another program.
+    fn edit(&mut self, text: &str) -> std::io::Result<()> {
+        let keyboard = self.keyboard.clone();
+        let edited = self
+            .screen
+            .leave(|| keyboard.pause(|| edit_elsewhere(text)))?;
+        if let Ok(text) = edited {
+            self.model.edited(&text);
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, text: &str) {
+        let lines = SafeText::lines(text, usize::MAX);
+        if let Ok(sequence) = clipboard::copy(&lines) {
+            // A terminal that does not take it shows nothing.
+            let _ = self.screen.write(&sequence);
+        }
+    }
+
+    /// One bell for what somebody wants to be told of, at most one in two seconds.
+    fn ring(&mut self, event: &Happened) {
+        let told = match event {
+            Happened::Message(message) => message.details.notify,
+            _ => true,
+        };
+        let now_ms = self.clock.now().monotonic_ms;
+        let due = self
+            .rung_at_ms
+            .is_none_or(|at| now_ms >= at + BELL_EVERY_MS);
+        if told && due && self.ringing == Ringing::On {
+            self.rung_at_ms = Some(now_ms);
+            let _ = self.screen.write("\u{7}");
+        }
+    }
+}
+
+/// Opens `$VISUAL` or `$EDITOR` over a file that only this user can read, where files are in
+/// memory; the file goes when it is read.
+fn edit_elsewhere(text: &str) -> std::io::Result<String> {
+    let folder = private_runtime().map_err(std::io::Error::other)?;
+    let number: u64 = rand::random();
+    let path = folder.join(format!("message-{number:016x}.txt"));
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    let outcome = file.write_all(text.as_bytes()).and_then(|()| {
+        std::process::Command::new("sh")
+            .args(["-c", "exec ${VISUAL:-${EDITOR:-vi}} \"$1\"", "sh"])
+            .arg(&path)
+            .status()
+    });
+    let edited = outcome.and_then(|status| match status.success() {
+        true => std::fs::read_to_string(&path),
+        false => Err(std::io::Error::other("the editor ended with a failure")),
+    });
+    std::fs::remove_file(&path)?;
+    edited
+}

@@ -107,7 +107,7 @@ impl Pictures {
 
 /// Pixels of a cell, as the terminal driver has them; nothing is asked of the terminal.
 pub(crate) fn cell_pixels() -> Option<(u16, u16)> {
-    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok()?;
     let width = size.ws_xpixel.checked_div(size.ws_col)?;
     let height = size.ws_ypixel.checked_div(size.ws_row)?;
     ((2..=64).contains(&width) && (4..=128).contains(&height)).then_some((width, height))

@@ -1,0 +1,362 @@
+//! What each action of the keys does.
+
+use super::form::{FirstRun, Form};
+use super::overlay::{Doing, Overlay, Question};
+use super::piece::Tone;
+use super::{Effect, Focus, Model};
+use crate::engine::api::Keep;
+use crate::tui::ask::{Ask, Enrol};
+use crate::tui::keys::Action;
+
+impl Model {
+    /// Does what a key stands for.
+    pub(super) fn act(&mut self, action: Action) {
+        if self.first_run.is_some() || self.locked.is_some() {
+            self.act_in_front(action);
+            return;
+        }
+        match &self.overlay {
+            Some(Overlay::Picker(_)) => self.act_in_picker(action),
+            Some(Overlay::Sheet(_)) => self.act_in_sheet(action),
+            Some(Overlay::Safety(_)) => self.act_in_safety(action),
+            Some(Overlay::Question(_)) => self.act_in_question(action),
+            None => self.act_here(action),
+        }
+    }
+
+    /// While the screen is locked, or nobody is logged in yet.
+    fn act_in_front(&mut self, action: Action) {
+        match action {
+            Action::Quit if self.locked.is_none() => return self.quit(),
+            Action::Suspend => return self.effect(Effect::Suspend),
+            Action::Redraw => return self.effect(Effect::Redraw),
+            _ => {}
+        }
+        if self.form().is_some() {
+            self.act_in_form(action);
+            return;
+        }
+        match (&mut self.first_run, action) {
+            (Some(FirstRun::Offer), Action::Yes | Action::Confirm) => {
+                self.enrol(Enrol::MakeRecovery);
+            }
+            (Some(FirstRun::Offer), Action::No | Action::Back) => self.enrol(Enrol::SkipRecovery),
+            (Some(FirstRun::Words(words)), Action::Yes | Action::Confirm) => {
+                let first = usize::try_from(self.now.unix_ms % 12).unwrap_or(0);
+                let form = Form::check(words, first);
+                self.first_run = Some(FirstRun::Check(words.clone(), form));
+            }
+            (Some(FirstRun::Words(_)), Action::No | Action::Back) => {
+                self.enrol(Enrol::SkipRecovery);
+            }
+            (Some(FirstRun::Busy(_)), Action::Back) => self.quit(),
+            _ => {}
+        }
+    }
+
+    fn enrol(&mut self, answer: Enrol) {
+        self.first_run = Some(FirstRun::Busy("one moment…"));
+        self.ask(Ask::Enrol(answer));
+    }
+
+    fn act_in_form(&mut self, action: Action) {
+        let Some(form) = self.form() else {
+            return;
+        };
+        match action {
+            Action::Up | Action::FocusPrevious | Action::HistoryPrevious => form.step(-1),
+            Action::Down | Action::FocusNext | Action::HistoryNext => form.step(1),
+            Action::Left | Action::Right => form.switch(),
+            Action::DeleteBack => form.delete(),
+            Action::DeleteWord | Action::DeleteToStart | Action::DeleteToEnd => form.clear(),
+            Action::Confirm | Action::Send => {
+                if !form.is_at_end() {
+                    form.step(1);
+                } else if let Some(ask) = form.submit() {
+                    self.submitted(ask);
+                }
+            }
+            Action::Back => self.leave_form(),
+            _ => {}
+        }
+    }
+
+    fn submitted(&mut self, ask: Ask) {
+        if self.first_run.is_some() {
+            let before = self.first_run.replace(FirstRun::Busy("one moment…"));
+            if let Some(FirstRun::Form(form)) = before {
+                self.kept_form = Some(form);
+            }
+        }
+        self.ask(ask);
+    }
+
+    fn leave_form(&mut self) {
+        if self.locked.is_some() {
+            return;
+        }
+        match self.first_run.take() {
+            Some(FirstRun::Check(words, _)) => self.first_run = Some(FirstRun::Words(words)),
+            Some(FirstRun::Form(mut form)) => {
+                let purpose = form.purpose;
+                form.switch();
+                let switched = form.purpose != purpose;
+                self.first_run = Some(FirstRun::Form(form));
+                if !switched {
+                    self.quit();
+                }
+            }
+            other => {
+                self.first_run = other;
+                self.overlay = None;
+            }
+        }
+    }
+
+    fn act_in_sheet(&mut self, action: Action) {
+        let Some(Overlay::Sheet(sheet)) = &mut self.overlay else {
+            return;
+        };
+        match action {
+            Action::Up => sheet.scroll(-1),
+            Action::Down => sheet.scroll(1),
+            Action::PageUp => sheet.scroll(-10),
+            Action::PageDown => sheet.scroll(10),
+            Action::Top => sheet.scroll = 0,
+            Action::Bottom => sheet.scroll = sheet.rows.len().saturating_sub(1),
+            Action::Quit => self.quit(),
+            Action::Lock => self.lock(),
+            _ => self.overlay = None,
+        }
+    }
+
+    fn act_in_safety(&mut self, action: Action) {
+        match action {
+            Action::Lock => self.lock(),
+            Action::Quit => self.quit(),
+            other => self.act_in_form(other),
+        }
+    }
+
+    fn act_in_question(&mut self, action: Action) {
+        let Some(Overlay::Question(question)) = self.overlay.take() else {
+            return;
+        };
+        match action {
+            Action::Yes => match question.doing {
+                Doing::Quit => self.leave(),
+                Doing::Delete(target) => self.ask(Ask::Delete { target }),
+                Doing::AcceptIdentity(name) => self.ask(Ask::Accept {
+                    name,
+                    keep: Keep::Saved,
+                }),
+                Doing::Block(name) => self.ask(Ask::Block { name }),
+            },
+            Action::No | Action::Back => {}
+            Action::Lock => self.lock(),
+            _ => self.overlay = Some(Overlay::Question(question)),
+        }
+    }
+
+    /// In the panes.
+    fn act_here(&mut self, action: Action) {
+        match action {
+            Action::Help => self.show_help(),
+            Action::Quit => self.quit(),
+            Action::Suspend => self.effect(Effect::Suspend),
+            Action::Redraw => self.effect(Effect::Redraw),
+            Action::Lock => self.lock(),
+            Action::Palette => self.pick_conversation(),
+            Action::Commands => self.pick_command(),
+            Action::People => self.pick_people(),
+            Action::Requests => self.pick_request(),
+            Action::Rooms => self.pick_room(),
+            Action::Devices => self.pick_device(),
+            Action::Settings => self.show_settings(),
+            Action::Search => self.search(None),
+            Action::SearchHere => {
+                let here = self.pane.as_ref().map(|pane| pane.talk.clone());
+                self.search(here);
+            }
+            Action::Verify => self.show_safety(),
+            Action::ToggleMembers => self.members_shown = !self.members_shown,
+            Action::NextUnread => self.next_unread(),
+            Action::NextChat => self.beside(1),
+            Action::PreviousChat => self.beside(-1),
+            Action::FocusNext => self.step_focus(1),
+            Action::FocusPrevious => self.step_focus(-1),
+            Action::FocusChats => self.focus = Focus::Chats,
+            Action::FocusMessages => self.enter_messages(),
+            Action::FocusComposer => self.enter_composer(),
+            Action::Back => self.back(),
+            other => match self.focus {
+                Focus::Chats => self.act_in_list(other),
+                Focus::Messages => self.act_on_messages(other),
+                Focus::Composer if self.blocked_by().is_some() => self.act_blocked(other),
+                Focus::Composer => self.act_in_composer(other),
+            },
+        }
+    }
+
+    fn next_unread(&mut self) {
+        let here = self.pane.as_ref().map(|pane| &pane.talk);
+        match self.list.next_unread(here) {
+            Some(talk) => self.open(talk),
+            None => self.say(Tone::Dim, "nothing new anywhere else"),
+        }
+    }
+
+    fn beside(&mut self, step: isize) {
+        let here = self.pane.as_ref().map(|pane| &pane.talk);
+        if let Some(talk) = self.list.beside(here, step) {
+            let focus = self.focus;
+            self.open(talk);
+            self.focus = focus;
+        }
+    }
+
+    fn step_focus(&mut self, step: isize) {
+        let order = [Focus::Chats, Focus::Messages, Focus::Composer];
+        let now = order.iter().position(|focus| *focus == self.focus);
+        let count = if self.pane.is_some() { 3 } else { 1 };
+        let next = (now.unwrap_or(0) + if step > 0 { 1 } else { count - 1 }) % count;
+        match order.get(next) {
+            Some(Focus::Messages) => self.enter_messages(),
+            Some(Focus::Composer) => self.enter_composer(),
+            _ => self.focus = Focus::Chats,
+        }
+    }
+
+    fn enter_messages(&mut self) {
+        if let Some(pane) = &mut self.pane {
+            self.focus = Focus::Messages;
+            pane.select(0);
+        }
+    }
+
+    pub(super) fn enter_composer(&mut self) {
+        if let Some(pane) = &mut self.pane {
+            self.focus = Focus::Composer;
+            pane.deselect();
+        }
+    }
+
+    /// Leaves the innermost thing that is open.
+    fn back(&mut self) {
+        if !self.alarms.is_empty() {
+            self.alarms.pop_front();
+            return;
+        }
+        match (self.focus, &self.about) {
+            (Focus::Composer, Some(_)) => self.forget_about(),
+            (Focus::Messages, _) => self.enter_composer(),
+            (Focus::Composer, None) => self.focus = Focus::Chats,
+            (Focus::Chats, _) => {}
+        }
+    }
+
+    fn act_in_list(&mut self, action: Action) {
+        match action {
+            Action::Up => self.list.step(-1),
+            Action::Down => self.list.step(1),
+            Action::PageUp => self.list.step(-10),
+            Action::PageDown => self.list.step(10),
+            Action::Top => self.list.step(isize::MIN),
+            Action::Bottom => self.list.step(isize::MAX),
+            Action::Confirm | Action::Right => self.enter_marked(),
+            Action::Accept => self.answer_marked(Action::Accept),
+            Action::Decline => self.answer_marked(Action::Decline),
+            Action::Block => self.answer_marked(Action::Block),
+            _ => {}
+        }
+    }
+
+    fn act_on_messages(&mut self, action: Action) {
+        let Some(pane) = &mut self.pane else {
+            return;
+        };
+        let page = isize::try_from(pane.height().saturating_sub(1).max(1)).unwrap_or(1);
+        match action {
+            Action::Up => pane.select(-1),
+            Action::Down => pane.select(1),
+            Action::PageUp => pane.scroll(-page),
+            Action::PageDown => pane.scroll(page),
+            Action::Top => pane.go_to_start(),
+            Action::Bottom => {
+                let ask = pane.go_to_end();
+                self.asks.extend(ask);
+            }
+            other => self.act_on_message(other),
+        }
+    }
+
+    /// The wheel, and paging while one writes.
+    pub(super) fn scroll(&mut self, rows: isize) {
+        match &mut self.overlay {
+            Some(Overlay::Sheet(sheet)) => sheet.scroll(rows),
+            Some(Overlay::Picker(picker)) => picker.step(rows.signum()),
+            Some(_) => {}
+            None => {
+                if let Some(pane) = &mut self.pane {
+                    pane.scroll(rows);
+                }
+            }
+        }
+    }
+
+    /// A changed identity keeps anything from being sent until it is answered.
+    fn act_blocked(&mut self, action: Action) {
+        let Some(name) = self.blocked_by().cloned() else {
+            return;
+        };
+        match action {
+            Action::Yes | Action::Accept => {
+                let words = vec![
+                    format!("Accept {name}'s new identity without comparing the safety number?"),
+                    "Whoever has it reads everything that you send from now on.".to_owned(),
+                ];
+                self.overlay = Some(Overlay::Question(Question {
+                    words,
+                    doing: Doing::AcceptIdentity(name),
+                }));
+            }
+            Action::Block => self.ask_to_block(name),
+            Action::No | Action::Decline => self.focus = Focus::Chats,
+            Action::Confirm | Action::Send => self.show_safety(),
+            Action::PageUp | Action::PageDown => self.act_on_messages(action),
+            _ => {}
+        }
+    }
+
+    pub(super) fn ask_to_block(&mut self, name: sotto_protocol::Username) {
+        let words = vec![
+            format!("Block {name}? You hear nothing more from them; they are not told."),
+            "What waits to be sent to them is not sent.".to_owned(),
+        ];
+        self.overlay = Some(Overlay::Question(Question {
+            words,
+            doing: Doing::Block(name),
+        }));
+    }
+
+    /// Asks before it leaves something unfinished.
+    pub(super) fn quit(&mut self) {
+        match &self.running {
+            Some(running) if self.first_run.is_none() => {
+                let words = vec![
+                    format!("{} is not done. Leave anyway?", running.label),
+                    "A file goes on where it stands when it is sent or saved again.".to_owned(),
+                ];
+                let doing = Doing::Quit;
+                self.overlay = Some(Overlay::Question(Question { words, doing }));
+            }
+            _ => self.leave(),
+        }
+    }
+
+    fn leave(&mut self) {
+        self.keep_draft();
+        self.ask(Ask::Quit);
+        self.effect(Effect::Quit);
+    }
+}

@@ -1,0 +1,399 @@
+//! Fields to be filled in: the first run, a password, a safety number. What is typed into a
+//! secret field is wiped when it goes, and never shown.
+
+use sotto_protocol::Username;
+use zeroize::Zeroizing;
+
+use super::piece::Tone;
+use crate::exit::Failure;
+use crate::password_prompt::PASSWORD_CHARS_MIN;
+use crate::tui::ask::{Ask, Enrol, Stage};
+
+/// The most bytes of a field: no field ever grows, so that no copy of a secret is left behind.
+const FIELD_BYTES_MAX: usize = 1_024;
+/// Words of a recovery key that are typed again.
+const CHECKED: usize = 3;
+
+/// Whether a field's text is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secrecy {
+    Shown,
+    Dots,
+}
+
+/// A field.
+pub(crate) struct Field {
+    pub(crate) label: String,
+    pub(crate) text: Zeroizing<String>,
+    pub(crate) secrecy: Secrecy,
+}
+
+impl Field {
+    fn new(label: impl Into<String>, secrecy: Secrecy) -> Self {
+        Self {
+            label: label.into(),
+            text: Zeroizing::new(String::with_capacity(FIELD_BYTES_MAX)),
+            secrecy,
+        }
+    }
+
+    /// What is drawn.
+    pub(crate) fn shown(&self) -> String {
+        match self.secrecy {
+            Secrecy::Shown => self.text.to_string(),
+            Secrecy::Dots => "•".repeat(self.text.chars().count()),
+        }
+    }
+}
+
+/// What a form is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Server,
+    Register,
+    Login,
+    Unlock,
+    /// The screen is locked.
+    Locked,
+    Check,
+    /// The sixty digits that somebody read out.
+    Digits,
+}
+
+/// Fields, and which of them has the keys.
+pub(crate) struct Form {
+    pub(crate) purpose: Purpose,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) at: usize,
+    /// What went wrong, or what to know.
+    pub(crate) remark: Option<(Tone, String)>,
+    /// Places of the recovery words that are asked for, and the words.
+    words: Vec<(usize, Zeroizing<String>)>,
+    name: Option<Username>,
+}
+
+impl Form {
+    fn of(purpose: Purpose, fields: Vec<Field>, failure: Option<Failure>) -> Self {
+        Self {
+            purpose,
+            fields,
+            at: 0,
+            remark: failure.map(|failure| (Tone::Warning, failure.message)),
+            words: Vec::new(),
+            name: None,
+        }
+    }
+
+    /// Where the deployment is.
+    pub(crate) fn server(failure: Option<Failure>) -> Self {
+        let fields = vec![
+            Field::new("Address (HOST:PORT)", Secrecy::Shown),
+            Field::new(
+                "Certificate authority (a file; empty for the system's)",
+                Secrecy::Shown,
+            ),
+        ];
+        Self::of(Purpose::Server, fields, failure)
+    }
+
+    /// A new account.
+    pub(crate) fn register(failure: Option<Failure>) -> Self {
+        let fields = vec![
+            Field::new("Name (a-z 0-9 _ . -)", Secrecy::Shown),
+            Field::new("Password (8 characters or more)", Secrecy::Dots),
+            Field::new("The password once more", Secrecy::Dots),
+            Field::new("Invite code (if you were given one)", Secrecy::Shown),
+        ];
+        Self::of(Purpose::Register, fields, failure)
+    }
+
+    /// An account that exists.
+    pub(crate) fn login(failure: Option<Failure>) -> Self {
+        let fields = vec![
+            Field::new("Name", Secrecy::Shown),
+            Field::new("Password", Secrecy::Dots),
+        ];
+        Self::of(Purpose::Login, fields, failure)
+    }
+
+    /// The password of a profile.
+    pub(crate) fn password(purpose: Purpose, failure: Option<Failure>) -> Self {
+        let fields = vec![Field::new("Password", Secrecy::Dots)];
+        Self::of(purpose, fields, failure)
+    }
+
+    /// The digits that somebody read out.
+    pub(crate) fn digits(name: Username) -> Self {
+        let label = format!("The digits on {name}'s screen");
+        let mut form = Self::of(
+            Purpose::Digits,
+            vec![Field::new(label, Secrecy::Shown)],
+            None,
+        );
+        form.name = Some(name);
+        form
+    }
+
+    /// Three of the recovery words again; `first` chooses which.
+    pub(crate) fn check(words: &str, first: usize) -> Self {
+        let all: Vec<&str> = words.split(' ').collect();
+        let count = all.len().max(1);
+        let asked: Vec<usize> = (0..CHECKED)
+            .map(|step| (first + step * 5) % count)
+            .collect();
+        let fields = asked
+            .iter()
+            .map(|place| Field::new(format!("Word {}", place + 1), Secrecy::Shown))
+            .collect();
+        let mut form = Self::of(Purpose::Check, fields, None);
+        form.words = asked
+            .into_iter()
+            .filter_map(|place| Some((place, Zeroizing::new((*all.get(place)?).to_owned()))))
+            .collect();
+        form
+    }
+
+    /// Types into the field.
+    pub(crate) fn type_char(&mut self, typed: char) {
+        self.paste(typed.encode_utf8(&mut [0; 4]));
+    }
+
+    /// Puts a text into the field; of several lines the first.
+    pub(crate) fn paste(&mut self, text: &str) {
+        let line = text.lines().next().unwrap_or_default();
+        if let Some(field) = self.fields.get_mut(self.at) {
+            for character in line.chars().filter(|character| !character.is_control()) {
+                if field.text.len() + character.len_utf8() <= FIELD_BYTES_MAX {
+                    field.text.push(character);
+                }
+            }
+        }
+    }
+
+    /// Deletes the last character.
+    pub(crate) fn delete(&mut self) {
+        if let Some(field) = self.fields.get_mut(self.at) {
+            field.text.pop();
+        }
+    }
+
+    /// Empties the field.
+    pub(crate) fn clear(&mut self) {
+        if let Some(field) = self.fields.get_mut(self.at) {
+            field.text.clear();
+        }
+    }
+
+    /// Goes to another field, round and round.
+    pub(crate) fn step(&mut self, step: isize) {
+        let count = self.fields.len().max(1);
+        self.at = match step {
+            1.. => (self.at + 1) % count,
+            _ => (self.at + count - 1) % count,
+        };
+    }
+
+    /// A new account instead of one that exists, or the other way round.
+    pub(crate) fn switch(&mut self) {
+        let other = match self.purpose {
+            Purpose::Register => Self::login(None),
+            Purpose::Login => Self::register(None),
+            _ => return,
+        };
+        *self = other;
+    }
+
+    /// The last field has the keys.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at + 1 >= self.fields.len()
+    }
+
+    fn text(&self, place: usize) -> String {
+        let field = self.fields.get(place);
+        field.map_or_else(String::new, |field| field.text.trim().to_owned())
+    }
+
+    fn secret(&self, place: usize) -> Zeroizing<String> {
+        let field = self.fields.get(place);
+        field.map_or_else(Zeroizing::default, |field| field.text.clone())
+    }
+
+    fn object(&mut self, place: usize, sentence: &str) -> Option<Ask> {
+        self.at = place;
+        self.remark = Some((Tone::Warning, sentence.to_owned()));
+        None
+    }
+
+    /// What the answers ask for; what is wrong with them is said otherwise.
+    pub(crate) fn submit(&mut self) -> Option<Ask> {
+        self.remark = None;
+        match self.purpose {
+            Purpose::Server => {
+                let server = self.text(0);
+                if server.is_empty() {
+                    return self
+                        .object(0, "an address is needed, for example chat.example.org:7443");
+                }
+                let ca = Some(self.text(1)).filter(|path| !path.is_empty());
+                Some(Ask::Enrol(Enrol::Connect { server, ca }))
+            }
+            Purpose::Register => self.submit_registration(),
+            Purpose::Login => {
+                let Ok(name) = Username::parse(&self.text(0)) else {
+                    return self.object(0, "a name has 3 to 32 of a-z 0-9 _ . -");
+                };
+                let password = self.secret(1);
+                Some(Ask::Enrol(Enrol::Login { name, password }))
+            }
+            Purpose::Unlock => {
+                let password = self.secret(0);
+                Some(Ask::Enrol(Enrol::Unlock { password }))
+            }
+            Purpose::Locked => {
+                let password = self.secret(0);
+                self.clear();
+                Some(Ask::Enrol(Enrol::Check { password }))
+            }
+            Purpose::Check => {
+                let typed = |place: usize| self.text(place).to_ascii_lowercase();
+                let wrong = self
+                    .words
+                    .iter()
+                    .enumerate()
+                    .find(|(place, (_, word))| typed(*place) != **word);
+                match wrong.map(|(place, _)| place) {
+                    Some(place) => self.object(place, "that is another word; look again"),
+                    None => Some(Ask::Enrol(Enrol::KeepRecovery)),
+                }
+            }
+            Purpose::Digits => {
+                let digits = self.text(0);
+                let name = self.name.clone()?;
+                Some(Ask::Verify { name, digits })
+            }
+        }
+    }
+
+    fn submit_registration(&mut self) -> Option<Ask> {
+        let Ok(name) = Username::parse(&self.text(0)) else {
+            return self.object(0, "a name has 3 to 32 of a-z 0-9 _ . -");
+        };
+        let password = self.secret(1);
+        if password.chars().count() < PASSWORD_CHARS_MIN {
+            return self.object(
+                1,
+                "a password has at least 8 characters; choose a longer one",
+            );
+        }
+        if *password != *self.secret(2) {
+            return self.object(2, "the two passwords differ");
+        }
+        let invite = Some(self.text(3)).filter(|code| !code.is_empty());
+        Some(Ask::Enrol(Enrol::Register {
+            name,
+            password,
+            invite,
+        }))
+    }
+}
+
+/// What the screen shows while there is no conversation yet.
+pub(crate) enum FirstRun {
+    /// Fields to fill in.
+    Form(Form),
+    /// It takes a moment.
+    Busy(&'static str),
+    /// Whether to make a recovery key.
+    Offer,
+    /// The words of a recovery key.
+    Words(Zeroizing<String>),
+    /// The words are typed again; Back shows them once more.
+    Check(Zeroizing<String>, Form),
+}
+
+impl FirstRun {
+    /// What to show for a stage; `None` when all is there.
+    pub(crate) fn of(stage: Stage) -> Option<Self> {
+        Some(match stage {
+            Stage::Server { failure } => Self::Form(Form::server(failure)),
+            Stage::Account { failure } => Self::Form(Form::register(failure)),
+            Stage::Password { name, failure } => {
+                let mut form = Form::password(Purpose::Unlock, failure);
+                if let Some(field) = form.fields.first_mut() {
+                    field.label = format!("Password of {name}");
+                }
+                Self::Form(form)
+            }
+            Stage::Busy(words) => Self::Busy(words),
+            Stage::Offer => Self::Offer,
+            Stage::Words(words) => Self::Words(words),
+            Stage::Ready => return None,
+        })
+    }
+
+    /// The form that has the keys.
+    pub(crate) fn form(&mut self) -> Option<&mut Form> {
+        match self {
+            Self::Form(form) | Self::Check(_, form) => Some(form),
+            Self::Busy(_) | Self::Offer | Self::Words(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(form: &mut Form, texts: &[&str]) {
+        for (place, text) in texts.iter().enumerate() {
+            form.at = place;
+            form.paste(text);
+        }
+    }
+
+    #[test]
+    fn a_registration_is_checked_before_it_leaves() {
+        let mut form = Form::register(None);
+        typed(&mut form, &["Alice", "short", "other"]);
+        assert!(form.submit().is_none());
+        assert_eq!(form.at, 0);
+        form.clear();
+        form.paste("alice");
+        assert!(form.submit().is_none());
+        assert_eq!(form.at, 1);
+        form.paste("er and longer");
+        assert!(form.submit().is_none());
+        assert_eq!(form.at, 2);
+        form.clear();
+        form.paste("shorter and longer\nsecond line");
+        let Some(Ask::Enrol(Enrol::Register { name, invite, .. })) = form.submit() else {
+            panic!("{:?}", form.remark);
+        };
+        assert_eq!((name.as_str(), invite), ("alice", None));
+    }
+
+    #[test]
+    fn secrets_are_dots() {
+        let mut form = Form::login(None);
+        typed(&mut form, &["alice", "canary-77"]);
+        assert_eq!(form.fields[0].shown(), "alice");
+        assert_eq!(form.fields[1].shown(), "•••••••••");
+    }
+
+    #[test]
+    fn recovery_words_are_typed_again() {
+        let words = "a b c d e f g h i j k l";
+        let mut form = Form::check(words, 10);
+        let labels: Vec<&str> = form.fields.iter().map(|field| &*field.label).collect();
+        assert_eq!(labels, ["Word 11", "Word 4", "Word 9"]);
+        typed(&mut form, &["k", "x", "i"]);
+        assert!(form.submit().is_none());
+        assert_eq!(form.at, 1);
+        form.clear();
+        form.paste("D");
+        assert!(matches!(
+            form.submit(),
+            Some(Ask::Enrol(Enrol::KeepRecovery))
+        ));
+    }
+}

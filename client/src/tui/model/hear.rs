@@ -1,0 +1,322 @@
+//! What each word of the worker changes.
+
+use super::form::{FirstRun, Form, Purpose};
+use super::overlay::{Overlay, Sheet};
+use super::piece::{Row, Tone};
+use super::{ALARMS_MAX, Effect, Focus, Model, Running, TYPING_MS};
+use crate::cli::inside::security_title;
+use crate::engine::api::{
+    Connection, Direction, Event, Membership, MembershipChange, SecurityEvent, SecurityKind,
+    Typing, role_name,
+};
+use crate::engine::api::{Message, Now};
+use crate::talk::Talk;
+use crate::tui::ask::{Ask, Link, News, Stage, Verdict};
+
+impl Model {
+    /// The worker says something.
+    pub(crate) fn handle_news(&mut self, news: News, now: Now) {
+        self.now = now;
+        match news {
+            News::Link(link) => self.link = link,
+            News::Who(who) => {
+                self.me = Some(*who);
+                self.ask(Ask::Chats);
+            }
+            News::Chats(chats) => {
+                self.list.set(*chats);
+                self.requests_again();
+                self.begin();
+            }
+            News::Page(page) => {
+                let talk = &page.talk;
+                if let Some(pane) = self.pane.as_mut().filter(|pane| pane.talk == *talk) {
+                    pane.take(*page);
+                }
+            }
+            News::Overview { talk, overview } => {
+                if let Some(pane) = self.pane.as_mut().filter(|pane| pane.talk == talk) {
+                    pane.set_overview(*overview);
+                }
+            }
+            News::Event(event) => self.happened(*event),
+            News::Failed(failure) => {
+                self.say(Tone::Warning, failure.to_sentence().as_str());
+                if let Some(Overlay::Picker(picker)) = &mut self.overlay {
+                    picker.waiting = false;
+                }
+                self.overview_again();
+            }
+            News::NotSent { client_id, failure } => {
+                self.not_sent(&client_id);
+                self.say(Tone::Warning, failure.to_sentence().as_str());
+                self.overview_again();
+            }
+            News::Done(sentence) => {
+                self.say(Tone::Good, sentence);
+                self.chats_again();
+                self.overview_again();
+            }
+            News::People(people) => self.people_came(&people),
+            News::Rooms(rooms) => self.rooms_came(&rooms),
+            News::Devices(devices) => self.devices_came(&devices),
+            News::Safety { name, number } => self.safety_came(&name, number),
+            News::Found { ticket, hits } => self.found(ticket, &hits),
+            News::Runs { label } => {
+                self.running = Some(Running {
+                    label,
+                    progress: None,
+                });
+            }
+            News::Progress(progress) => {
+                if let Some(running) = &mut self.running {
+                    running.progress = Some(progress);
+                }
+            }
+            News::Ran { label, said } => self.ran(label, &said),
+            News::Enrol(stage) => self.staged(stage),
+            News::Unlocked(verdict) => self.unlocked(verdict),
+            News::Ended(_) => self.effect(Effect::Quit),
+        }
+    }
+
+    /// At the first list the latest conversation is shown; the keys stay with the list.
+    fn begin(&mut self) {
+        if self.first_run.is_some() || self.pane.is_some() {
+            return;
+        }
+        if let Some(talk) = self.list.chats().first().map(|chat| chat.talk.clone()) {
+            self.open(talk);
+            self.focus = Focus::Chats;
+        }
+    }
+
+    fn staged(&mut self, stage: Stage) {
+        let failure = match &stage {
+            Stage::Server { failure }
+            | Stage::Account { failure }
+            | Stage::Password { failure, .. } => failure.clone(),
+            _ => None,
+        };
+        self.first_run = match (failure, self.kept_form.take()) {
+            (Some(failure), Some(mut form)) => {
+                // What was typed stays, with why it did not do.
+                form.remark = Some((Tone::Warning, failure.message));
+                Some(FirstRun::Form(form))
+            }
+            _ => FirstRun::of(stage),
+        };
+        if self.first_run.is_none() {
+            self.pressed_at_ms = self.now.monotonic_ms;
+            self.ask(Ask::Chats);
+        }
+    }
+
+    fn unlocked(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Right => {
+                self.locked = None;
+                self.pressed_at_ms = self.now.monotonic_ms;
+                self.effect(Effect::Redraw);
+            }
+            Verdict::Wrong => {
+                let mut form = Form::password(Purpose::Locked, None);
+                form.remark = Some((Tone::Warning, "that is not the password".to_owned()));
+                self.locked = Some(form);
+            }
+        }
+    }
+
+    /// A command ended.
+    fn ran(&mut self, label: String, said: &[String]) {
+        self.running = None;
+        self.chats_again();
+        self.overview_again();
+        if let Some(pane) = &mut self.pane {
+            pane.outdated();
+        }
+        match said {
+            [] => self.say(Tone::Good, format!("{label}: done")),
+            [line] => self.say(Tone::Text, line.clone()),
+            lines => {
+                let rows = lines.iter().map(|line| Row::of(Tone::Text, line)).collect();
+                self.overlay = Some(Overlay::Sheet(Sheet::new(format!("/{label}"), rows)));
+            }
+        }
+    }
+
+    fn not_sent(&mut self, id: &sotto_protocol::ClientMessageId) {
+        let Some((talk, text)) = self.sending.remove(id.as_bytes()) else {
+            return;
+        };
+        let here = self.pane.as_mut().filter(|pane| pane.talk == talk);
+        if let Some(pane) = here {
+            pane.not_sent(id);
+            if self.composer.is_empty() {
+                self.composer.set(&text);
+            }
+        } else {
+            self.drafts.insert(talk.clone(), text.clone());
+            self.ask(Ask::Draft { to: talk, text });
+        }
+    }
+
+    /// How the open conversation stands is asked again.
+    fn overview_again(&mut self) {
+        if let Some(talk) = self.pane.as_ref().map(|pane| pane.talk.clone()) {
+            self.ask(Ask::Overview { talk });
+        }
+    }
+
+    fn is_open(&self, talk: &Talk) -> bool {
+        self.pane.as_ref().is_some_and(|pane| pane.talk == *talk)
+    }
+
+    /// Something happened.
+    fn happened(&mut self, event: Event) {
+        match &event {
+            Event::Message(message) => self.arrived(message),
+            Event::Sent { id, to, seq, .. } => {
+                self.sending.remove(id.as_bytes());
+                let (id, seq) = (*id, *seq);
+                if let Some(pane) = self.pane.as_mut().filter(|pane| pane.talk == *to) {
+                    pane.sent(&id, seq);
+                }
+                self.chats_again();
+            }
+            Event::SendFailed { failure, .. } => {
+                let sentence = failure.message.clone();
+                self.say(Tone::Warning, sentence);
+                self.overview_again();
+                self.chats_again();
+            }
+            Event::Typing(typing) => self.somebody_writes(typing),
+            Event::Changed(change) => self.touched(&change.talk),
+            Event::Counted(count) => self.touched(&count.talk),
+            Event::Receipt(_) | Event::Expired(_) => {
+                if let Some(pane) = &mut self.pane {
+                    pane.outdated();
+                }
+            }
+            Event::Request(_) | Event::Invitation(_) | Event::Profile(_) => self.chats_again(),
+            Event::Group(news) => {
+                let words = format!("{} calls this group {}", news.by, news.title);
+                self.system(&Talk::Group(news.conversation), Tone::Dim, &words);
+                self.overview_again();
+                self.chats_again();
+            }
+            Event::Membership(membership) => self.membership(membership),
+            Event::Security(security) => self.security(security),
+            Event::Connection(connection) => self.connection(connection),
+            Event::CaughtUp => {
+                self.link = Link::Online;
+                self.chats_again();
+                self.overview_again();
+            }
+            _ => {}
+        }
+        if matches!(
+            event,
+            Event::Message(_) | Event::Request(_) | Event::Invitation(_) | Event::Security(_)
+        ) {
+            self.effect(Effect::Tell(Box::new(event)));
+        }
+    }
+
+    fn arrived(&mut self, message: &Message) {
+        if message.direction == Direction::Incoming {
+            self.typing.remove(&message.talk);
+        }
+        if let Some(pane) = self.pane.as_mut().filter(|pane| pane.talk == message.talk) {
+            pane.add(message.clone());
+        }
+        self.chats_again();
+    }
+
+    fn touched(&mut self, talk: &Talk) {
+        if let Some(pane) = self.pane.as_mut().filter(|pane| pane.talk == *talk) {
+            pane.outdated();
+        }
+        self.chats_again();
+    }
+
+    fn somebody_writes(&mut self, typing: &Typing) {
+        let until = self.now.monotonic_ms + TYPING_MS;
+        // One word a conversation, and no more conversations than there are.
+        self.typing
+            .insert(typing.talk.clone(), (typing.by.clone(), until));
+    }
+
+    fn connection(&mut self, connection: &Connection) {
+        match connection {
+            Connection::LoggedIn(_) => self.link = Link::Reading,
+            Connection::Lost => self.link = Link::Connecting,
+            Connection::Refused => {
+                let words = "the login is refused; use sotto login";
+                self.link = Link::GivenUp(words.to_owned());
+            }
+            Connection::MoveWithin(_) => {}
+        }
+    }
+
+    fn system(&mut self, talk: &Talk, tone: Tone, words: &str) {
+        if let Some(pane) = self.pane.as_mut().filter(|pane| pane.talk == *talk) {
+            pane.say(tone, words);
+        }
+    }
+
+    fn membership(&mut self, membership: &Membership) {
+        let what = match membership.change {
+            MembershipChange::Joined => "is in".to_owned(),
+            MembershipChange::Removed => "was put out".to_owned(),
+            MembershipChange::Left => "left".to_owned(),
+            MembershipChange::Declined => "did not want to come in".to_owned(),
+            MembershipChange::Role(role) => format!("is {} now", role_name(role)),
+            MembershipChange::Banned => "is banned".to_owned(),
+            MembershipChange::Unbanned => "may come in again".to_owned(),
+            MembershipChange::DeviceAdded => "has a further device".to_owned(),
+            MembershipChange::DeviceRemoved => "has a device less".to_owned(),
+        };
+        let by = match membership.by == membership.subject {
+            true => String::new(),
+            false => format!(" (by {})", membership.by),
+        };
+        let words = format!("{} {what}{by}", membership.subject);
+        self.system(&membership.talk, Tone::Dim, &words);
+        if self.is_open(&membership.talk) {
+            self.overview_again();
+        }
+        self.chats_again();
+    }
+
+    /// What nobody may overlook stands on top until it is acknowledged; what is only worth
+    /// knowing stands among the messages.
+    fn security(&mut self, security: &SecurityEvent) {
+        let about = security.subject.as_ref();
+        let about = about.map_or_else(String::new, |name| format!("{name}: "));
+        let words = format!(
+            "{about}{}; {}",
+            security_title(security.kind),
+            security.action
+        );
+        let quiet = matches!(
+            security.kind,
+            SecurityKind::RecoveryStarted | SecurityKind::RecoveryDone | SecurityKind::DeviceAdded
+        );
+        if quiet {
+            if let Some(pane) = &mut self.pane
+                && pane.overview.conversation == security.conversation
+            {
+                pane.say(Tone::Warning, &words);
+            } else {
+                self.say(Tone::Warning, words);
+            }
+        } else if self.alarms.back() != Some(&words) {
+            if self.alarms.len() >= ALARMS_MAX {
+                self.alarms.pop_front();
+            }
+            self.alarms.push_back(words);
+        }
+        self.overview_again();
+    }
+}

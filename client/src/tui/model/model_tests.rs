@@ -1,0 +1,287 @@
+//! The model as a reducer: keys and words in, asks and rows out.
+
+use super::*;
+use crate::engine::api::{Failure as Refusal, SecurityEvent, SecurityKind};
+use crate::exit::Failure;
+use crate::tui::ask::{News, Stage};
+use crate::tui::sim::Sim;
+
+const SIZE: (u16, u16) = (80, 24);
+
+fn in_bob() -> Sim {
+    let mut sim = Sim::new(SIZE);
+    sim.press("ctrl-k");
+    sim.types("bob");
+    sim.press("enter");
+    sim
+}
+
+#[test]
+fn the_latest_conversation_is_open_at_the_start() {
+    let mut sim = Sim::new(SIZE);
+    let words = sim.words();
+    assert!(words.contains("garden"), "{words}");
+    assert!(words.contains("who waters on Sunday?"), "{words}");
+    assert_eq!(sim.model.mode(), Mode::List);
+}
+
+#[test]
+fn a_text_is_sent_and_answered() {
+    let mut sim = in_bob();
+    sim.types("hello there");
+    assert!(sim.asked.contains(&"typing"));
+    sim.press("enter");
+    assert!(sim.asked.contains(&"write"));
+    let words = sim.words();
+    assert!(words.contains("hello there"), "{words}");
+    assert!(words.contains("you wrote 11 characters"), "{words}");
+    assert!(sim.model.composer.is_empty());
+}
+
+#[test]
+fn what_begins_as_a_command_is_never_sent() {
+    let mut sim = in_bob();
+    for line in ["/nonsense", "/", "/send carol \"x"] {
+        sim.types(line);
+        sim.press("enter");
+        sim.press("esc");
+        sim.press("alt-k");
+        sim.model.composer.set("");
+        sim.model.focus = Focus::Composer;
+        sim.model.overlay = None;
+    }
+    assert!(!sim.asked.contains(&"write"), "{:?}", sim.asked);
+    sim.types("//etc/hosts");
+    sim.press("enter");
+    assert!(sim.words().contains("/etc/hosts"));
+}
+
+#[test]
+fn a_paste_is_not_sent() {
+    let mut sim = in_bob();
+    sim.model.handle_paste("first\nsecond\r\n/quit\n", sim.now);
+    sim.settle();
+    assert!(!sim.asked.contains(&"write"));
+    assert_eq!(sim.model.composer.text(), "first\nsecond\n/quit\n");
+}
+
+#[test]
+fn a_changed_identity_blocks_what_is_written() {
+    let mut sim = in_bob();
+    let bob = Username::parse("bob").unwrap();
+    let mut overview = sim.model.pane.as_ref().unwrap().overview.clone();
+    overview.changed = vec![bob];
+    sim.hear(News::Overview {
+        talk: Talk::parse("bob").unwrap(),
+        overview: Box::new(overview),
+    });
+    assert_eq!(sim.model.mode(), Mode::Ask);
+    sim.types("secret");
+    sim.press("enter");
+    assert!(!sim.asked.contains(&"write"));
+    assert!(sim.model.composer.is_empty());
+    sim.press("esc");
+    sim.model.focus = Focus::Composer;
+    assert!(sim.words().contains("another identity than before"));
+    sim.press("y");
+    assert!(sim.words().contains("without comparing"));
+    sim.press("n");
+    assert!(!sim.asked.contains(&"accept"));
+    sim.press("y");
+    sim.press("y");
+    assert!(sim.asked.contains(&"accept"));
+}
+
+#[test]
+fn drafts_stay_where_they_were_begun() {
+    let mut sim = in_bob();
+    sim.types("begun");
+    sim.press("ctrl-n");
+    assert!(sim.model.composer.is_empty());
+    assert!(sim.asked.contains(&"draft"));
+    sim.press("ctrl-k");
+    sim.types("bob");
+    sim.press("enter");
+    assert_eq!(sim.model.composer.text(), "begun");
+}
+
+#[test]
+fn a_refused_text_comes_back() {
+    let mut sim = Sim::new(SIZE);
+    sim.press("ctrl-k");
+    sim.types("bob");
+    sim.press("enter");
+    sim.types("lost?");
+    sim.model
+        .handle_key(ratatui::crossterm::event::KeyCode::Enter.into(), sim.now);
+    let mut id = None;
+    while let Some(ask) = sim.model.poll_ask() {
+        if let Ask::Write { client_id, .. } = ask {
+            id = Some(client_id);
+        }
+    }
+    sim.hear(News::NotSent {
+        client_id: id.unwrap(),
+        failure: Failure::named("outbox_full", "too many messages wait"),
+    });
+    assert_eq!(sim.model.composer.text(), "lost?");
+    assert!(sim.words().contains("too many messages wait"));
+}
+
+#[test]
+fn messages_are_selected_and_answered_changed_and_reacted_to() {
+    let mut sim = in_bob();
+    sim.press("ctrl-up");
+    assert_eq!(sim.model.mode(), Mode::Browse);
+    sim.press("up");
+    sim.press("r");
+    assert!(matches!(sim.model.about, Some(About::Reply(_))));
+    sim.press("esc");
+    assert!(sim.model.about.is_none());
+    sim.press("alt-e");
+    assert_eq!(sim.model.composer.text(), "so I can try every key?");
+    sim.types("!");
+    sim.press("enter");
+    assert!(sim.asked.contains(&"edit"));
+    assert!(sim.words().contains("so I can try every key?!"));
+    sim.press("ctrl-up");
+    sim.press("+");
+    sim.press("enter");
+    assert!(sim.asked.contains(&"react"));
+    assert!(sim.words().contains("👍"), "{}", sim.words());
+    sim.press("d");
+    sim.press("n");
+    assert!(!sim.asked.contains(&"delete"));
+}
+
+#[test]
+fn a_search_finds_as_one_types() {
+    let mut sim = in_bob();
+    sim.press("alt-s");
+    sim.types("sunday");
+    assert!(sim.words().contains("who waters on Sunday?"));
+    sim.press("enter");
+    assert_eq!(
+        sim.model.pane.as_ref().unwrap().talk,
+        Talk::Group(sotto_protocol::ConversationId::from_bytes([9; 16]))
+    );
+}
+
+#[test]
+fn what_nobody_may_overlook_stays_until_it_is_seen() {
+    let mut sim = in_bob();
+    sim.hear(News::Event(Box::new(Event::Security(SecurityEvent {
+        kind: SecurityKind::Gap,
+        conversation: None,
+        subject: Username::parse("bob").ok(),
+        action: "messages of this person did not arrive".to_owned(),
+        count: 2,
+    }))));
+    sim.wait(60_000);
+    assert!(sim.words().contains("messages are missing"));
+    sim.press("esc");
+    assert!(!sim.words().contains("messages are missing"));
+}
+
+#[test]
+fn a_locked_screen_shows_nothing() {
+    let mut sim = in_bob();
+    sim.model.wishes.idle_lock_ms = Some(1_000);
+    sim.wait(2_000);
+    let words = sim.words();
+    assert!(words.contains("Locked"), "{words}");
+    assert!(
+        !words.contains("bob") && !words.contains("garden"),
+        "{words}"
+    );
+    sim.types("canary");
+    let words = sim.words();
+    assert!(
+        !words.contains("canary") && words.contains("••••••"),
+        "{words}"
+    );
+    sim.press("enter");
+    assert!(sim.asked.contains(&"enrol"));
+    assert!(sim.words().contains("bob"));
+}
+
+#[test]
+fn the_first_run_goes_step_by_step() {
+    let mut sim = Sim::blank(SIZE);
+    sim.model
+        .handle_news(News::Enrol(Stage::Server { failure: None }), sim.now);
+    assert!(sim.words().contains("Where is the deployment?"));
+    sim.press("enter");
+    sim.press("enter");
+    assert!(sim.words().contains("an address is needed"));
+    sim.model
+        .handle_news(News::Enrol(Stage::Account { failure: None }), sim.now);
+    assert!(sim.words().contains("A new account"));
+    sim.press("right");
+    assert!(sim.words().contains("Log in"));
+    let words = "a b c d e f g h i j k l".to_owned().into();
+    sim.model
+        .handle_news(News::Enrol(Stage::Words(words)), sim.now);
+    assert!(sim.words().contains("Write these words down"));
+    sim.press("y");
+    assert!(sim.words().contains("once more"));
+    sim.press("esc");
+    assert!(sim.words().contains("Write these words down"));
+}
+
+#[test]
+fn a_failure_that_was_not_asked_for_is_told() {
+    let mut sim = in_bob();
+    sim.hear(News::Event(Box::new(Event::SendFailed {
+        id: sotto_protocol::ClientMessageId::from_bytes([1; 16]),
+        to: Talk::parse("bob").unwrap(),
+        title: None,
+        failure: Refusal {
+            code: "blocked",
+            message: "you blocked this person".to_owned(),
+            retry_after_ms: None,
+        },
+    })));
+    assert!(sim.words().contains("you blocked this person"));
+}
+
+#[test]
+fn keys_that_can_follow_are_shown_after_a_pause() {
+    let mut sim = Sim::new(SIZE);
+    sim.model.wishes.keymap = Keymap::preset(crate::tui::keys::Preset::Vim);
+    sim.press("g");
+    assert!(!sim.words().contains("and then"));
+    sim.wait(HINT_AFTER_MS);
+    assert!(sim.words().contains("and then"), "{}", sim.words());
+}
+
+#[test]
+fn no_size_panics() {
+    for (width, height) in [
+        (20, 5),
+        (1, 1),
+        (2, 2),
+        (5, 30),
+        (300, 3),
+        (59, 10),
+        (60, 4),
+        (100, 6),
+    ] {
+        let mut sim = in_bob();
+        sim.resize((width, height));
+        sim.types("some words that are longer than the screen is wide");
+        for key in [
+            "f1", "esc", "f2", "esc", "alt-v", "esc", "ctrl-up", "up", "space", "esc",
+        ] {
+            sim.press(key);
+            sim.draw();
+        }
+        sim.model.lock();
+        sim.draw();
+        let mut first = Sim::blank((width, height));
+        first
+            .model
+            .handle_news(News::Enrol(Stage::Account { failure: None }), first.now);
+        first.draw();
+    }
+}

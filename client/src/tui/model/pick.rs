@@ -1,0 +1,473 @@
+//! Lists to pick from and sheets to read: what opens them, what a choice does.
+
+use super::form::Form;
+use super::list::{Entry, EntryKey};
+use super::overlay::{Overlay, Safety, Sheet};
+use super::picker::{Item, Kind, Picker, Value};
+use super::piece::{Row, Tone, padded};
+use super::{Focus, Model};
+use crate::engine::api::{
+    Chat, Device, Hit, Keep, Put, Request, Room, SafetyNumber, ThisDevice, User, UserFilter,
+};
+use crate::talk::Talk;
+use crate::tui::ask::{Ask, Place};
+use crate::tui::keys::{Action, Mode};
+use sotto_crypto::content::Emoji;
+use sotto_protocol::Username;
+
+/// Emoji to react with at first; others are typed.
+const REACTIONS: &[(&str, &str)] = &[
+    ("👍", "yes, good"),
+    ("❤️", "love"),
+    ("😂", "laughing"),
+    ("🎉", "celebrate"),
+    ("😮", "surprised"),
+    ("😢", "sad"),
+    ("🙏", "thanks"),
+    ("👀", "looking"),
+    ("✅", "done"),
+    ("👎", "no"),
+];
+
+impl Model {
+    pub(super) fn show(&mut self, picker: Picker) {
+        self.overlay = Some(Overlay::Picker(picker));
+    }
+
+    fn talk_items(&self) -> Vec<Item> {
+        let item = |chat: &Chat| {
+            let label = chat.talk.label(chat.title.as_deref());
+            let unread = match (chat.unread, chat.mentions) {
+                (0, _) => String::new(),
+                (unread, 0) => format!("{unread} new"),
+                (unread, mentions) => format!("{unread} new, {mentions} to you"),
+            };
+            let tone = if chat.unread > 0 {
+                Tone::Unread
+            } else {
+                Tone::Text
+            };
+            Item::new(&label, &unread, tone, Value::Talk(chat.talk.clone()))
+        };
+        self.list.chats().iter().map(item).collect()
+    }
+
+    pub(super) fn pick_conversation(&mut self) {
+        let items = self.talk_items();
+        self.show(Picker::new(Kind::Conversations, items));
+    }
+
+    pub(super) fn pick_forward(&mut self) {
+        let items = self.talk_items();
+        self.show(Picker::new(Kind::Forward, items));
+    }
+
+    pub(super) fn pick_command(&mut self) {
+        let mode = self.mode();
+        let actions = Action::ALL.iter().map(|action| {
+            let way = self.wishes.keymap.way(mode, *action).unwrap_or_default();
+            Item::new(action.help(), &way, Tone::Text, Value::Action(*action))
+        });
+        let mut items: Vec<Item> = actions.collect();
+        for command in crate::cli::command().get_subcommands() {
+            let words = format!("/{} ", command.get_name());
+            let about = command.get_about().map(ToString::to_string);
+            let about = about.unwrap_or_default();
+            items.push(Item::new(
+                &words,
+                &about,
+                Tone::Key,
+                Value::Words(words.clone()),
+            ));
+        }
+        self.show(Picker::new(Kind::Commands, items));
+    }
+
+    pub(super) fn pick_people(&mut self) {
+        self.ask(Ask::People {
+            prefix: String::new(),
+            filter: UserFilter::All,
+        });
+        self.show(Picker::awaited(Kind::People));
+    }
+
+    pub(super) fn pick_room(&mut self) {
+        self.ask(Ask::Rooms);
+        self.show(Picker::awaited(Kind::Rooms));
+    }
+
+    pub(super) fn pick_device(&mut self) {
+        self.ask(Ask::Devices);
+        self.show(Picker::awaited(Kind::Devices));
+    }
+
+    pub(super) fn pick_reaction(&mut self) {
+        let items = REACTIONS.iter().map(|(emoji, words)| {
+            Item::new(emoji, words, Tone::Text, Value::Emoji((*emoji).to_owned()))
+        });
+        let items = items.collect();
+        self.show(Picker::new(Kind::Reaction, items));
+    }
+
+    pub(super) fn pick_request(&mut self) {
+        let items = self.request_items();
+        self.show(Picker::new(Kind::Requests, items));
+    }
+
+    fn request_items(&self) -> Vec<Item> {
+        let request = |request: &Request| {
+            let value = Value::Request(request.from.clone());
+            let since = self.zone.short(request.received_at_ms, self.now.unix_ms);
+            let note = format!("wants to talk with you, since {since}");
+            Item::new(request.from.as_str(), &note, Tone::Request, value)
+        };
+        let mut items: Vec<Item> = self.list.requests().iter().map(request).collect();
+        for invitation in self.list.invitations() {
+            let note = format!("invites you to a group of {}", invitation.members);
+            let value = Value::Invitation(invitation.conversation);
+            items.push(Item::new(
+                invitation.from.as_str(),
+                &note,
+                Tone::Request,
+                value,
+            ));
+        }
+        items
+    }
+
+    pub(super) fn search(&mut self, here: Option<Talk>) {
+        self.show(Picker::new(Kind::Search(here), Vec::new()));
+    }
+
+    /// The field of a list changed.
+    pub(super) fn picker_typed(&mut self) {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let Some(Overlay::Picker(picker)) = &mut self.overlay else {
+            return;
+        };
+        picker.filter();
+        let text = picker.field.text().to_owned();
+        let Kind::Search(talk) = &picker.kind else {
+            if picker.kind == Kind::Reaction {
+                Self::offer_emoji(picker);
+            }
+            return;
+        };
+        let talk = talk.clone();
+        picker.ticket = ticket;
+        if text.trim().is_empty() {
+            picker.set(Vec::new());
+        } else {
+            picker.waiting = true;
+            self.ask(Ask::Search { text, talk, ticket });
+        }
+    }
+
+    /// What was typed may be an emoji itself.
+    fn offer_emoji(picker: &mut Picker) {
+        let typed = picker.field.text().trim().to_owned();
+        if picker.len() == 0 && Emoji::parse(&typed).is_some() {
+            let value = Value::Emoji(typed.clone());
+            picker.set(vec![Item::new(&typed, &typed, Tone::Text, value)]);
+        }
+    }
+
+    pub(super) fn act_in_picker(&mut self, action: Action) {
+        let Some(Overlay::Picker(picker)) = &mut self.overlay else {
+            return;
+        };
+        use super::composer::Way;
+        match action {
+            Action::Up => picker.step(-1),
+            Action::Down => picker.step(1),
+            Action::PageUp => picker.step(-10),
+            Action::PageDown => picker.step(10),
+            Action::Top => picker.step(isize::MIN),
+            Action::Bottom => picker.step(isize::MAX),
+            Action::Left => picker.field.step(Way::Back),
+            Action::Right => picker.field.step(Way::Forward),
+            Action::WordLeft => picker.field.step_word(Way::Back),
+            Action::WordRight => picker.field.step_word(Way::Forward),
+            Action::LineStart => picker.field.line_edge(Way::Back),
+            Action::LineEnd => picker.field.line_edge(Way::Forward),
+            Action::DeleteBack => {
+                picker.field.delete(Way::Back);
+                self.picker_typed();
+            }
+            Action::DeleteForward => {
+                picker.field.delete(Way::Forward);
+                self.picker_typed();
+            }
+            Action::DeleteWord => {
+                picker.field.delete_word();
+                self.picker_typed();
+            }
+            Action::DeleteToStart | Action::DeleteToEnd => {
+                picker.field.set("");
+                self.picker_typed();
+            }
+            Action::Confirm | Action::Accept | Action::Decline | Action::Block => {
+                self.pick(action);
+            }
+            Action::Lock => self.lock(),
+            Action::Quit => self.quit(),
+            _ => self.overlay = None,
+        }
+    }
+
+    /// Takes what is marked.
+    fn pick(&mut self, action: Action) {
+        let Some(Overlay::Picker(picker)) = self.overlay.take() else {
+            return;
+        };
+        let Some(value) = picker.value().cloned() else {
+            // A name that nobody listed may still be somebody.
+            let typed = picker.field.text().trim();
+            let person = Username::parse(typed).ok();
+            match (picker.kind, person) {
+                (Kind::Conversations | Kind::People, Some(name)) => self.open(name.into()),
+                _ => self.say(Tone::Dim, "nothing chosen"),
+            }
+            return;
+        };
+        match (value, action) {
+            (Value::Talk(to), _) if picker.kind == Kind::Forward => self.forward_to(to),
+            (Value::Talk(talk), _) => self.open(talk),
+            (Value::Person(name), Action::Block) => self.ask_to_block(name),
+            (Value::Person(name), _) => self.open(name.into()),
+            (Value::Request(name), answer) => self.answer_request(name, answer),
+            (Value::Invitation(group), Action::Decline) => {
+                self.ask(Ask::DeclineInvitation { group });
+            }
+            (Value::Invitation(group), _) => self.ask(Ask::Join { group }),
+            (Value::Room(room, title), _) => self.ask(Ask::Enter { room, title }),
+            (Value::Message(talk, seq), _) => self.go_to_message(talk, seq),
+            (Value::Action(action), _) => self.act(action),
+            (Value::Words(words), _) => self.begin_command(&words),
+            (Value::Emoji(emoji), _) => self.react_with(&emoji, Put::On),
+            (Value::Nothing, _) => {}
+        }
+        self.chats_again();
+    }
+
+    fn answer_request(&mut self, name: Username, answer: Action) {
+        match answer {
+            Action::Decline => self.ask(Ask::Decline { name }),
+            Action::Block => self.ask_to_block(name),
+            _ => {
+                self.ask(Ask::Accept {
+                    name: name.clone(),
+                    keep: Keep::Saved,
+                });
+                self.open(name.into());
+            }
+        }
+    }
+
+    fn go_to_message(&mut self, talk: Talk, seq: u64) {
+        let open = self.pane.as_ref().is_some_and(|pane| pane.talk == talk);
+        if !open {
+            self.open_at(talk, Place::Around(seq));
+        } else if let Some(pane) = &mut self.pane {
+            let ask = pane.go_to(seq);
+            self.asks.extend(ask);
+        }
+        self.focus = Focus::Messages;
+    }
+
+    /// Opens the marked line of the list of conversations.
+    pub(super) fn enter_marked(&mut self) {
+        let entries = self.list.entries();
+        let entry = self.list.marked().and_then(|place| entries.get(place));
+        match entry.map(Entry::key) {
+            Some(EntryKey::Chat(talk)) => {
+                let open = self.pane.as_ref().is_some_and(|pane| pane.talk == talk);
+                match open {
+                    true => self.enter_composer(),
+                    false => self.open(talk),
+                }
+            }
+            Some(_) => self.pick_request(),
+            None => self.pick_people(),
+        }
+    }
+
+    /// Answers the marked request or invitation of the list.
+    pub(super) fn answer_marked(&mut self, answer: Action) {
+        let entries = self.list.entries();
+        let entry = self.list.marked().and_then(|place| entries.get(place));
+        match entry.map(Entry::key) {
+            Some(EntryKey::Request(Talk::Person(name))) => self.answer_request(name, answer),
+            Some(EntryKey::Invitation(group)) => self.ask(match answer {
+                Action::Decline => Ask::DeclineInvitation { group },
+                _ => Ask::Join { group },
+            }),
+            Some(EntryKey::Chat(Talk::Person(name))) if answer == Action::Block => {
+                self.ask_to_block(name);
+            }
+            _ => {}
+        }
+        self.chats_again();
+    }
+
+    /// People came.
+    pub(super) fn people_came(&mut self, people: &[User]) {
+        let item = |user: &User| {
+            let (tone, note) = match user.online {
+                true => (Tone::Good, "online"),
+                false => (Tone::Text, ""),
+            };
+            Item::new(
+                user.name.as_str(),
+                note,
+                tone,
+                Value::Person(user.name.clone()),
+            )
+        };
+        self.fill(&Kind::People, people.iter().map(item).collect());
+    }
+
+    /// Rooms came.
+    pub(super) fn rooms_came(&mut self, rooms: &[Room]) {
+        let item = |room: &Room| {
+            let joined = if room.joined { ", you are in" } else { "" };
+            let note = format!("{} in{joined} · {}", room.members, room.topic);
+            let value = match room.joined {
+                true => Value::Talk(Talk::Group(room.conversation)),
+                false => Value::Room(room.conversation, room.title.clone()),
+            };
+            Item::new(&format!("#{}", room.title), &note, Tone::Text, value)
+        };
+        self.fill(&Kind::Rooms, rooms.iter().map(item).collect());
+    }
+
+    /// Devices came.
+    pub(super) fn devices_came(&mut self, devices: &[Device]) {
+        let item = |device: &Device| {
+            let since = self.zone.date_and_time(device.issued_at_ms);
+            let this = match device.this {
+                ThisDevice::Yes => " · this one",
+                ThisDevice::No => "",
+            };
+            let id = device.id.to_string();
+            let name = if device.name.is_empty() {
+                "(no name)"
+            } else {
+                &device.name
+            };
+            let label = format!("{name}  {}", id.get(..8).unwrap_or(&id));
+            let value = match device.this {
+                ThisDevice::Yes => Value::Words(format!("/devices rename {id} ")),
+                ThisDevice::No => Value::Words(format!("/devices revoke {id}")),
+            };
+            Item::new(&label, &format!("since {since}{this}"), Tone::Text, value)
+        };
+        let items = devices.iter().map(item).collect();
+        self.fill(&Kind::Devices, items);
+    }
+
+    /// A search found something.
+    pub(super) fn found(&mut self, ticket: u64, hits: &[Hit]) {
+        let item = |hit: &Hit| {
+            let message = &hit.message;
+            let at = self
+                .zone
+                .short(super::rows::time_of(message), self.now.unix_ms);
+            let place = message.talk.label(message.title.as_deref());
+            let note = format!("{at} {} in {place}", message.sender);
+            let value = Value::Message(message.talk.clone(), message.seq);
+            Item::new(&hit.snippet, &note, Tone::Text, value)
+        };
+        let items: Vec<Item> = hits.iter().map(item).collect();
+        if let Some(Overlay::Picker(picker)) = &mut self.overlay
+            && picker.ticket == ticket
+            && picker.kind.is_asked()
+        {
+            picker.set(items);
+        }
+    }
+
+    fn fill(&mut self, kind: &Kind, items: Vec<Item>) {
+        if let Some(Overlay::Picker(picker)) = &mut self.overlay
+            && picker.kind == *kind
+        {
+            picker.set(items);
+        }
+    }
+
+    /// Requests changed while their list is open.
+    pub(super) fn requests_again(&mut self) {
+        let items = self.request_items();
+        self.fill(&Kind::Requests, items);
+    }
+
+    pub(super) fn show_settings(&mut self) {
+        let settings = self.wishes.settings.iter();
+        let items =
+            settings.map(|(name, value)| Item::new(name, value, Tone::Text, Value::Nothing));
+        let items = items.collect();
+        self.show(Picker::new(Kind::Settings, items));
+    }
+
+    pub(super) fn show_help(&mut self) {
+        let mode = self.mode();
+        let mut rows = Vec::new();
+        let mut group = None;
+        for line in self.help_lines(mode) {
+            if group != Some(line.action.group()) {
+                group = Some(line.action.group());
+                rows.push(Row::default());
+                rows.push(Row::of(Tone::Title, line.action.group().title()));
+            }
+            let keys = padded(&line.keys, 22);
+            rows.push(
+                Row::of(Tone::Key, keys).with(Tone::Text, format!(" {}", line.action.help())),
+            );
+        }
+        rows.push(Row::default());
+        rows.push(Row::of(
+            Tone::Dim,
+            "A line that begins with / is a command, as on the command line; //text sends /text.",
+        ));
+        self.overlay = Some(Overlay::Sheet(Sheet::new("Keys that work here", rows)));
+    }
+
+    fn help_lines(&self, mode: Mode) -> Vec<crate::tui::keys::HelpLine> {
+        let mut lines = self.wishes.keymap.help(mode);
+        lines.sort_by_key(|line| line.action.group());
+        lines
+    }
+
+    pub(super) fn show_safety(&mut self) {
+        let blocked = self.blocked_by().cloned();
+        let person = self
+            .pane
+            .as_ref()
+            .and_then(|pane| pane.talk.person().cloned());
+        let Some(name) = blocked.or(person) else {
+            self.say(
+                Tone::Dim,
+                "open a conversation with somebody, or type /verify NAME",
+            );
+            return;
+        };
+        self.ask(Ask::Safety { name: name.clone() });
+        self.overlay = Some(Overlay::Safety(Safety {
+            form: Form::digits(name.clone()),
+            name,
+            number: None,
+            waiting: true,
+        }));
+    }
+
+    /// The number to compare came.
+    pub(super) fn safety_came(&mut self, name: &Username, number: Option<SafetyNumber>) {
+        if let Some(Overlay::Safety(safety)) = &mut self.overlay
+            && safety.name == *name
+        {
+            safety.number = number;
+            safety.waiting = false;
+        }
+    }
+}

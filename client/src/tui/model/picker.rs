@@ -1,0 +1,205 @@
+//! A list with a field that filters it as one types: conversations, commands, people, requests,
+//! rooms, devices, messages that a search found, emoji, settings.
+
+use sotto_protocol::{ConversationId, Username};
+
+use super::composer::Composer;
+use super::piece::Tone;
+use crate::safe_text::SafeText;
+use crate::talk::Talk;
+use crate::tui::fuzzy;
+use crate::tui::keys::Action;
+
+/// Lines that are kept of one list.
+const ITEMS_MAX: usize = 10_000;
+/// Cells of a line's words.
+const LABEL_CELLS_MAX: usize = 400;
+
+/// What is picked from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Conversations to go to.
+    Conversations,
+    /// Conversations to pass a message on to.
+    Forward,
+    /// Everything that a key does, and the command line's words.
+    Commands,
+    /// People of the deployment.
+    People,
+    /// Who wants to talk, and who invites.
+    Requests,
+    /// Public rooms.
+    Rooms,
+    /// The account's devices.
+    Devices,
+    /// Messages that the field's words find, everywhere or in one conversation.
+    Search(Option<Talk>),
+    /// An emoji to react with.
+    Reaction,
+    /// Settings of this screen.
+    Settings,
+}
+
+impl Kind {
+    /// The words on top.
+    pub(crate) const fn title(&self) -> &'static str {
+        match self {
+            Self::Conversations => "Go to",
+            Self::Forward => "Pass on to",
+            Self::Commands => "Commands",
+            Self::People => "People",
+            Self::Requests => "Requests and invitations",
+            Self::Rooms => "Rooms",
+            Self::Devices => "Your devices",
+            Self::Search(None) => "Search everywhere",
+            Self::Search(Some(_)) => "Search here",
+            Self::Reaction => "React with",
+            Self::Settings => "Settings",
+        }
+    }
+
+    /// What stands where nothing is listed.
+    pub(crate) const fn empty(&self) -> &'static str {
+        match self {
+            Self::Search(_) => "type words; the beginnings of them are enough",
+            Self::Requests => "nobody waits for an answer",
+            Self::Rooms => "no public rooms here; /room new TITLE --public opens one",
+            _ => "nothing here",
+        }
+    }
+
+    /// Whether the worker looks, not the list itself.
+    pub(crate) const fn is_asked(&self) -> bool {
+        matches!(self, Self::Search(_))
+    }
+}
+
+/// What a line stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    Talk(Talk),
+    Action(Action),
+    /// Words to begin a command with.
+    Words(String),
+    Person(Username),
+    Request(Username),
+    Invitation(ConversationId),
+    Room(ConversationId, String),
+    Message(Talk, u64),
+    Emoji(String),
+    /// To be read only.
+    Nothing,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) label: SafeText,
+    pub(crate) note: SafeText,
+    pub(crate) tone: Tone,
+    pub(crate) value: Value,
+}
+
+impl Item {
+    /// A line of foreign or own words.
+    pub(crate) fn new(label: &str, note: &str, tone: Tone, value: Value) -> Self {
+        Self {
+            label: SafeText::line(label, LABEL_CELLS_MAX),
+            note: SafeText::line(note, LABEL_CELLS_MAX),
+            tone,
+            value,
+        }
+    }
+}
+
+/// A list with its field.
+#[derive(Debug)]
+pub(crate) struct Picker {
+    pub(crate) kind: Kind,
+    pub(crate) field: Composer,
+    items: Vec<Item>,
+    /// Which of them are shown, the best first.
+    shown: Vec<usize>,
+    marked: usize,
+    /// Names the search whose answer counts.
+    pub(crate) ticket: u64,
+    /// The list is on its way.
+    pub(crate) waiting: bool,
+}
+
+impl Picker {
+    /// A list of these lines.
+    pub(crate) fn new(kind: Kind, items: Vec<Item>) -> Self {
+        let mut picker = Self {
+            kind,
+            field: Composer::default(),
+            items: Vec::new(),
+            shown: Vec::new(),
+            marked: 0,
+            ticket: 0,
+            waiting: false,
+        };
+        picker.set(items);
+        picker
+    }
+
+    /// A list that is on its way.
+    pub(crate) fn awaited(kind: Kind) -> Self {
+        let mut picker = Self::new(kind, Vec::new());
+        picker.waiting = true;
+        picker
+    }
+
+    /// Takes the lines.
+    pub(crate) fn set(&mut self, mut items: Vec<Item>) {
+        items.truncate(ITEMS_MAX);
+        self.items = items;
+        self.waiting = false;
+        self.filter();
+    }
+
+    /// The field changed.
+    pub(crate) fn filter(&mut self) {
+        let words = self.field.text();
+        self.shown = if self.kind.is_asked() || words.trim().is_empty() {
+            (0..self.items.len()).collect()
+        } else {
+            let texts: Vec<String> = self
+                .items
+                .iter()
+                .map(|item| format!("{} {}", item.label, item.note))
+                .collect();
+            fuzzy::rank(words, texts.iter().map(String::as_str))
+        };
+        self.marked = 0;
+    }
+
+    /// The lines that are shown.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &Item> {
+        self.shown.iter().filter_map(|place| self.items.get(*place))
+    }
+
+    /// How many are shown.
+    pub(crate) fn len(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// Which of the shown ones is marked.
+    pub(crate) const fn marked(&self) -> usize {
+        self.marked
+    }
+
+    /// What the marked one stands for.
+    pub(crate) fn value(&self) -> Option<&Value> {
+        let place = self.shown.get(self.marked)?;
+        self.items.get(*place).map(|item| &item.value)
+    }
+
+    /// Moves the mark.
+    pub(crate) fn step(&mut self, step: isize) {
+        self.marked = self
+            .marked
+            .saturating_add_signed(step)
+            .min(self.shown.len().saturating_sub(1));
+    }
+}

@@ -1,0 +1,232 @@
+//! The lines around the panes: title, warnings, what is written, status.
+
+use ratatui::layout::{Position, Rect};
+
+use super::canvas::Canvas;
+use crate::engine::screen::{Overview, Standing};
+use crate::safe_text::SafeText;
+use crate::tui::ask::Link;
+use crate::tui::keys::{Action, Mode};
+use crate::tui::model::pane::Pane;
+use crate::tui::model::piece::{Row, Tone, padded};
+use crate::tui::model::rows::{preview, size};
+use crate::tui::model::{About, Focus, Model};
+
+/// What stands before the written text.
+const PROMPT: &str = "› ";
+
+/// The name of the open conversation, and how it is sealed.
+pub(super) fn title(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    canvas.paint(area, canvas.theme.title);
+    let row = match &model.pane {
+        Some(pane) => title_row(model, pane),
+        None => Row::of(Tone::Title, " Sotto"),
+    };
+    let width = usize::from(area.width);
+    let words: String = row.pieces.iter().map(|piece| piece.text.as_str()).collect();
+    // The name first: what has no room is the rest.
+    canvas.row(area, 0, &Row::of(Tone::Title, padded(&words, width)));
+}
+
+fn title_row(model: &Model, pane: &Pane) -> Row {
+    let name = model.list.label(&pane.talk);
+    Row::of(
+        Tone::Title,
+        format!(" {name} · {}", sealing(&pane.overview)),
+    )
+}
+
+/// How a conversation is sealed, in words.
+fn sealing(overview: &Overview) -> String {
+    let sealed = match overview.post_quantum {
+        Some(true) => "encrypted, post-quantum",
+        Some(false) => "encrypted",
+        None => "encrypted from the first message",
+    };
+    let verified = match (overview.others, overview.verified) {
+        (0, _) => "only you".to_owned(),
+        (1, 0) => "not verified".to_owned(),
+        (1, _) => "verified".to_owned(),
+        (others, verified) => format!("{verified} of {others} verified"),
+    };
+    let standing = match overview.standing {
+        Standing::Open => "",
+        Standing::Blocked => " · blocked by you",
+        Standing::Repairing => " · being repaired",
+        Standing::Ended => " · you are out",
+    };
+    let description = match overview.description.as_str() {
+        "" => String::new(),
+        words => format!(" · {words}"),
+    };
+    format!("{sealed} · {verified}{standing}{description}")
+}
+
+/// A warning that nobody may overlook.
+pub(super) fn alarm(model: &Model, canvas: &mut Canvas<'_>, (area, words): (Rect, &str)) {
+    let way = model
+        .wishes
+        .keymap
+        .way(model.mode(), Action::Back)
+        .unwrap_or_default();
+    let more = match model.alarms.len() {
+        0 | 1 => String::new(),
+        count => format!(" (+{})", count - 1),
+    };
+    let width = usize::from(area.width);
+    let end = format!("{more}  {way}: seen ");
+    let room = width.saturating_sub(SafeText::line(&end, width).cells());
+    let row =
+        Row::of(Tone::Security, padded(&format!(" ! {words}"), room)).with(Tone::Security, end);
+    canvas.row(area, 0, &row);
+}
+
+/// What is answered or changed, else who writes and what runs.
+pub(super) fn about(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let cells = usize::from(area.width);
+    let row = match &model.about {
+        Some(About::Reply(message)) => Row::of(
+            Tone::Quote,
+            format!("↩ answers {}: {}", message.sender, preview(message)),
+        ),
+        Some(About::Edit(_)) => Row::of(
+            Tone::Warning,
+            "changes your message; Esc leaves it as it is",
+        ),
+        None if model.composer.is_command() => Row::of(
+            Tone::Key,
+            "a command; it is never sent as text (//text sends /text)",
+        ),
+        None => match model.writing() {
+            Some(name) => Row::of(Tone::Dim, format!("{name} is writing…")),
+            None => Row::of(Tone::Dim, "─".repeat(cells)),
+        },
+    };
+    canvas.row(area, 0, &row);
+}
+
+/// What is written; the cursor, where the composer has the keys.
+pub(super) fn composer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
+    model.pane.as_ref()?;
+    if let Some(name) = model.blocked_by() {
+        banner(model, canvas, (area, name.as_str()));
+        return None;
+    }
+    let style = canvas.theme.dim;
+    let prompt = SafeText::line(PROMPT, 2);
+    canvas.text(area, (area.x, 0), &prompt, style);
+    let inner = Rect {
+        x: area.x + 2.min(area.width),
+        width: area.width.saturating_sub(2),
+        ..area
+    };
+    if model.composer.is_empty() && model.focus != Focus::Composer {
+        let way = model.wishes.keymap.way(model.mode(), Action::FocusComposer);
+        let words = format!("{} to write", way.unwrap_or_default());
+        canvas.row(inner, 0, &Row::of(Tone::Dim, words));
+        return None;
+    }
+    let rows = model.composer.rows(usize::from(inner.width).max(2));
+    let height = usize::from(area.height.max(1));
+    let first = rows.cursor.0.saturating_sub(height - 1);
+    let style = match model.focus {
+        Focus::Composer => canvas.theme.text,
+        _ => canvas.theme.draft,
+    };
+    for (line, row) in (0..area.height).zip(rows.rows.iter().skip(first)) {
+        canvas.text(inner, (inner.x, line), &row.text, style);
+    }
+    let (row, cell) = rows.cursor;
+    let x = inner.x
+        + u16::try_from(cell)
+            .unwrap_or(0)
+            .min(inner.width.saturating_sub(1));
+    let y = area.y + u16::try_from(row - first).unwrap_or(0);
+    (model.focus == Focus::Composer).then_some(Position { x, y })
+}
+
+/// A changed identity in the place of what is written.
+fn banner(model: &Model, canvas: &mut Canvas<'_>, (area, name): (Rect, &str)) {
+    canvas.paint(area, canvas.theme.security);
+    let way = |action| {
+        model
+            .wishes
+            .keymap
+            .way(Mode::Ask, action)
+            .unwrap_or_default()
+    };
+    let width = usize::from(area.width);
+    let lines = [
+        format!(" ! {name} has another identity than before. Nothing is sent until you answer."),
+        format!(
+            " {}: compare the safety number (best over the phone) · {}: accept it unseen",
+            way(Action::Verify),
+            way(Action::Yes)
+        ),
+        " A new phone or computer does this, and so does somebody in the middle.".to_owned(),
+    ];
+    for (line, words) in (0..area.height).zip(lines) {
+        canvas.row(area, line, &Row::of(Tone::Security, padded(&words, width)));
+    }
+}
+
+/// The connection, what is queued, what just happened, and the keys that apply now.
+pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    canvas.paint(area, canvas.theme.status);
+    let width = usize::from(area.width);
+    let (mark, tone, words) = match &model.link {
+        Link::Online => ("●", Tone::Good, "online".to_owned()),
+        Link::Reading => ("◐", Tone::Warning, "reading".to_owned()),
+        Link::Connecting => ("○", Tone::Warning, "connecting".to_owned()),
+        Link::Offline(why) => ("○", Tone::Warning, format!("offline: {why}")),
+        Link::GivenUp(why) => ("✗", Tone::Security, why.clone()),
+    };
+    let mut row = Row::of(tone, format!(" {mark} ")).with(
+        Tone::Text,
+        SafeText::line(&words, (width / 3).max(10)).as_str(),
+    );
+    if model.list.queued() > 0 {
+        row = row.with(Tone::Warning, format!(" · {} queued", model.list.queued()));
+    }
+    let asks = model.list.requests().len() + model.list.invitations().len();
+    if asks > 0 {
+        row = row.with(Tone::Request, format!(" · {asks} waiting for your answer"));
+    }
+    let unread = model.list.unread();
+    if unread > 0 {
+        row = row.with(Tone::Unread, format!(" · {unread} new"));
+    }
+    if let Some(running) = &model.running {
+        row = row.with(Tone::Key, format!(" · {}", progress(running)));
+    }
+    if let Some(remark) = &model.remark {
+        row = row.with(remark.tone, format!(" · {}", remark.text));
+    } else {
+        row = hints(model, row.with(Tone::Dim, " · "), width);
+    }
+    canvas.row(area, 0, &row);
+}
+
+fn progress(running: &crate::tui::model::Running) -> String {
+    match &running.progress {
+        Some(progress) => {
+            let percent = (progress.done * 100)
+                .checked_div(progress.total)
+                .unwrap_or(100);
+            format!("{} {percent}% of {}", progress.name, size(progress.total))
+        }
+        None => format!("/{}…", running.label),
+    }
+}
+
+fn hints(model: &Model, mut row: Row, width: usize) -> Row {
+    for (keys, words) in model.wishes.keymap.hints(model.mode()) {
+        let hint = format!(" {words}  ");
+        let cells = SafeText::line(&keys, width).cells() + hint.len();
+        if row.cells() + cells > width {
+            break;
+        }
+        row = row.with(Tone::Key, keys).with(Tone::Dim, hint);
+    }
+    row
+}

@@ -1,0 +1,223 @@
+//! What stands before the conversations: the first run, and the locked screen, which shows
+//! nothing but that it is locked.
+
+use ratatui::layout::{Position, Rect};
+
+use super::canvas::Canvas;
+use super::over::boxed;
+use crate::safe_text::SafeText;
+use crate::tui::keys::{Action, Mode};
+use crate::tui::model::Model;
+use crate::tui::model::form::{FirstRun, Form, Purpose};
+use crate::tui::model::piece::{Row, Tone, padded};
+
+/// The locked screen.
+pub(super) fn locked(
+    model: &Model,
+    form: &Form,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) -> Option<Position> {
+    let inner = boxed(canvas, area, ("Locked", 4));
+    keys(model, canvas, inner);
+    fields(form, canvas, inner, 0)
+}
+
+/// A step of the first run.
+pub(super) fn first_run(
+    model: &Model,
+    step: &FirstRun,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) -> Option<Position> {
+    match step {
+        FirstRun::Form(form) | FirstRun::Check(_, form) => {
+            let (title, words) = words_for(form.purpose);
+            let rows = words.len() + form.fields.len() * 2 + 4;
+            let rows = u16::try_from(rows).unwrap_or(u16::MAX);
+            let inner = boxed(canvas, area, (title, rows));
+            let mut line = 0;
+            if inner.height >= rows.saturating_sub(3) {
+                for word in words {
+                    canvas.row(inner, line, &Row::of(Tone::Dim, word));
+                    line += 1;
+                }
+            }
+            keys(model, canvas, inner);
+            fields(form, canvas, inner, line)
+        }
+        FirstRun::Busy(words) => {
+            let inner = boxed(canvas, area, ("Sotto", 1));
+            canvas.row(inner, 0, &Row::of(Tone::Text, *words));
+            None
+        }
+        FirstRun::Offer => {
+            let way = |action| {
+                model
+                    .wishes
+                    .keymap
+                    .way(Mode::Ask, action)
+                    .unwrap_or_default()
+            };
+            let rows = [
+                Row::of(Tone::Good, "Welcome. This device is ready."),
+                Row::default(),
+                Row::of(
+                    Tone::Text,
+                    "A recovery key of twelve words gets the account back when",
+                ),
+                Row::of(
+                    Tone::Text,
+                    "every device is lost. Nobody can make one for you later.",
+                ),
+                Row::default(),
+                Row::of(Tone::Key, way(Action::Yes))
+                    .with(Tone::Text, " show it now   ")
+                    .with(Tone::Key, way(Action::No))
+                    .with(Tone::Text, " later, with: sotto recovery new"),
+            ];
+            sheet(canvas, area, ("Recovery key", &rows));
+            None
+        }
+        FirstRun::Words(words) => {
+            self::words(model, words, canvas, area);
+            None
+        }
+    }
+}
+
+fn sheet(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, &[Row])) {
+    let count = u16::try_from(rows.len()).unwrap_or(u16::MAX);
+    let inner = boxed(canvas, area, (title, count));
+    for (line, row) in (0..inner.height).zip(rows) {
+        canvas.row(inner, line, row);
+    }
+}
+
+fn words(model: &Model, words: &str, canvas: &mut Canvas<'_>, area: Rect) {
+    let way = |action| {
+        model
+            .wishes
+            .keymap
+            .way(Mode::Ask, action)
+            .unwrap_or_default()
+    };
+    let words: Vec<&str> = words.split(' ').collect();
+    let mut rows = vec![Row::of(
+        Tone::Text,
+        "Write these words down, in their order; they are shown once:",
+    )];
+    for (four, chunk) in words.chunks(4).enumerate() {
+        let mut row = Row::default();
+        for (place, word) in chunk.iter().enumerate() {
+            row = row
+                .with(Tone::Dim, format!("{:>3} ", four * 4 + place + 1))
+                .with(Tone::Key, padded(word, 10));
+        }
+        rows.push(row);
+    }
+    rows.push(
+        Row::of(Tone::Key, way(Action::Yes))
+            .with(Tone::Text, " written down   ")
+            .with(Tone::Key, way(Action::No))
+            .with(Tone::Text, " without one for now"),
+    );
+    sheet(canvas, area, ("Recovery key", &rows));
+}
+
+const fn words_for(purpose: Purpose) -> (&'static str, &'static [&'static str]) {
+    match purpose {
+        Purpose::Server => (
+            "Welcome to Sotto",
+            &[
+                "End-to-end encrypted chat that you or your team run yourselves.",
+                "Where is the deployment? Whoever runs it knows its address.",
+                "",
+            ],
+        ),
+        Purpose::Register => (
+            "A new account",
+            &["← → goes to an account that you have already.", ""],
+        ),
+        Purpose::Login => ("Log in", &["← → goes to a new account.", ""]),
+        Purpose::Unlock => ("Unlock", &[]),
+        Purpose::Locked => ("Locked", &[]),
+        Purpose::Check => (
+            "Recovery key",
+            &[
+                "Three of the words once more, to see that they are written down.",
+                "",
+            ],
+        ),
+        Purpose::Digits => ("Safety number", &[]),
+    }
+}
+
+/// The keys that apply, on the last line.
+fn keys(model: &Model, canvas: &mut Canvas<'_>, inner: Rect) {
+    let mut row = Row::default();
+    for (keys, words) in model.wishes.keymap.hints(model.mode()) {
+        row = row
+            .with(Tone::Key, keys)
+            .with(Tone::Dim, format!(" {words}  "));
+    }
+    canvas.row(inner, inner.height.saturating_sub(1), &row);
+}
+
+/// The fields of a form from a line on; the cursor.
+pub(super) fn fields(
+    form: &Form,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    from: u16,
+) -> Option<Position> {
+    let mut line = from;
+    // Where not all have room, those from the one that is filled in.
+    let room = usize::from(area.height.saturating_sub(from + 1)) / 2;
+    let first = (form.at + 1).saturating_sub(room.max(1));
+    let mut cursor = None;
+    for (place, field) in form.fields.iter().enumerate().skip(first) {
+        let tone = if place == form.at {
+            Tone::Key
+        } else {
+            Tone::Dim
+        };
+        canvas.row(area, line, &Row::of(tone, &field.label));
+        let shown = field.shown();
+        let width = usize::from(area.width).saturating_sub(3).max(1);
+        let text = SafeText::line(&shown, usize::MAX);
+        let cells = text.cells();
+        let shown = match cells > width {
+            true => SafeText::line(
+                &shown
+                    .chars()
+                    .rev()
+                    .take(width / 2)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                    .collect::<String>(),
+                width,
+            ),
+            false => text,
+        };
+        let x = canvas.text(
+            area,
+            (area.x, line + 1),
+            &SafeText::line("› ", 2),
+            canvas.theme.dim,
+        );
+        let end = canvas.text(area, (x, line + 1), &shown, canvas.theme.text);
+        if place == form.at && line + 1 < area.height {
+            cursor = Some(Position {
+                x: end.min(area.right().saturating_sub(1)),
+                y: area.y + line + 1,
+            });
+        }
+        line += 2;
+    }
+    if let Some((tone, words)) = &form.remark {
+        canvas.row(area, line, &Row::of(*tone, words));
+    }
+    cursor
+}

@@ -1,0 +1,174 @@
+//! Draws the model: three panes from 100 columns, two from 60, one below; a title on top, the
+//! composer and a status line at the bottom, and what lies over them.
+//!
+//! It decides where things are, nothing else; it changes nothing and waits for nothing.
+
+mod bars;
+mod canvas;
+mod front;
+mod over;
+mod panes;
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+
+use super::model::{Focus, Model};
+use canvas::Canvas;
+
+/// From so many columns on the members stand beside the messages.
+const THREE_FROM: u16 = 100;
+/// From so many columns on the conversations stand beside the messages.
+const TWO_FROM: u16 = 60;
+/// Rows of the composer at most, and as a part of the screen.
+const COMPOSER_ROWS_MAX: u16 = 10;
+/// Cells before what is written.
+const PROMPT_CELLS: u16 = 2;
+
+/// Where everything is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) title: Rect,
+    pub(crate) alarm: Rect,
+    pub(crate) chats: Option<Rect>,
+    pub(crate) messages: Option<Rect>,
+    pub(crate) members: Option<Rect>,
+    /// What the composer's words are about, and who writes.
+    pub(crate) about: Rect,
+    pub(crate) composer: Rect,
+    pub(crate) status: Rect,
+}
+
+/// Lays the screen out.
+pub(crate) fn places(model: &Model, area: Rect) -> Places {
+    let mut rest = area;
+    let take = |rest: &mut Rect, rows: u16| {
+        let rows = rows.min(rest.height);
+        let taken = Rect::new(rest.x, rest.y, rest.width, rows);
+        rest.y += rows;
+        rest.height -= rows;
+        taken
+    };
+    let title = take(&mut rest, 1);
+    let alarm = take(
+        &mut rest,
+        u16::from(!model.alarms.is_empty() && area.height > 3),
+    );
+    let status = Rect::new(area.x, area.bottom().saturating_sub(1), area.width, 1);
+    rest.height = rest.height.saturating_sub(1);
+    let one = area.width < TWO_FROM;
+    let only_chats = one && (model.focus == Focus::Chats || model.pane.is_none());
+    let mut places = Places {
+        title,
+        alarm,
+        status,
+        ..Places::default()
+    };
+    if only_chats {
+        places.chats = Some(rest);
+        return places;
+    }
+    if !one {
+        let width = (area.width / 4).clamp(18, 32);
+        places.chats = Some(Rect { width, ..rest });
+        rest.x += width;
+        rest.width -= width;
+    }
+    let group = model
+        .pane
+        .as_ref()
+        .is_some_and(|pane| !pane.overview.members.is_empty());
+    if area.width >= THREE_FROM && group && model.members_shown {
+        let width = 22;
+        rest.width -= width;
+        places.members = Some(Rect {
+            x: rest.right(),
+            width,
+            ..rest
+        });
+    }
+    lay_composer(model, rest, &mut places);
+    places
+}
+
+/// The composer below the messages.
+fn lay_composer(model: &Model, rest: Rect, places: &mut Places) {
+    let cells = usize::from(rest.width.saturating_sub(PROMPT_CELLS).max(2));
+    let wanted = match model.blocked_by() {
+        Some(_) => 3,
+        None => u16::try_from(model.composer.rows(cells).rows.len()).unwrap_or(u16::MAX),
+    };
+    let most = (rest.height / 3).clamp(1, COMPOSER_ROWS_MAX);
+    let rows = wanted.clamp(1, most).min(rest.height);
+    let about = u16::from(rest.height > rows + 2);
+    let messages = rest.height - rows - about.min(rest.height - rows);
+    places.messages = Some(Rect {
+        height: messages,
+        ..rest
+    });
+    places.about = Rect::new(rest.x, rest.y + messages, rest.width, about);
+    places.composer = Rect::new(rest.x, rest.y + messages + about, rest.width, rows);
+}
+
+/// Makes the model ready for a screen of this size.
+pub(crate) fn prepare(model: &mut Model, area: Rect) {
+    let places = places(model, area);
+    model.composer_cells = usize::from(places.composer.width.saturating_sub(PROMPT_CELLS).max(2));
+    let size = places.messages.map_or((0, 0), |messages| {
+        let inner = panes::inside(messages, panes::Edge::on(area.width));
+        (usize::from(inner.width), usize::from(inner.height))
+    });
+    model.prepare(size);
+}
+
+/// Draws everything.
+pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let cursor = {
+        let theme = model.wishes.theme;
+        let mut canvas = Canvas::new(frame.buffer_mut(), &theme);
+        draw_all(model, &mut canvas, area)
+    };
+    if let Some(cursor) = cursor.filter(|at| area.contains(*at)) {
+        frame.set_cursor_position(cursor);
+    }
+}
+
+fn draw_all(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
+    if area.is_empty() {
+        return None;
+    }
+    canvas.paint(area, canvas.theme.text);
+    if let Some(form) = &model.locked {
+        return front::locked(model, form, canvas, area);
+    }
+    if let Some(first_run) = &model.first_run {
+        return front::first_run(model, first_run, canvas, area);
+    }
+    let places = places(model, area);
+    bars::title(model, canvas, places.title);
+    if let Some(alarm) = model.alarms.front() {
+        bars::alarm(model, canvas, (places.alarm, alarm));
+    }
+    if let Some(chats) = places.chats {
+        panes::chats(model, canvas, chats);
+    }
+    if let Some(messages) = places.messages {
+        panes::messages(model, canvas, (messages, panes::Edge::on(area.width)));
+    }
+    if let Some(members) = places.members {
+        panes::members(model, canvas, members);
+    }
+    bars::about(model, canvas, places.about);
+    let cursor = bars::composer(model, canvas, places.composer);
+    bars::status(model, canvas, places.status);
+    let cursor = match &model.overlay {
+        Some(overlay) => over::draw(model, overlay, canvas, area),
+        None => cursor,
+    };
+    over::pending(model, canvas, area);
+    cursor
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

@@ -1,0 +1,241 @@
+//! What lies over the panes: lists, sheets, the safety number, questions, and the keys that can
+//! follow after a pause.
+
+use ratatui::layout::{Position, Rect};
+
+use super::canvas::Canvas;
+use super::panes::first_shown;
+use crate::engine::api::Pin;
+use crate::safe_text::SafeText;
+use crate::tui::keys::{Action, Mode};
+use crate::tui::model::Model;
+use crate::tui::model::overlay::{Overlay, Question, Safety, Sheet};
+use crate::tui::model::picker::{Item, Picker};
+use crate::tui::model::piece::{Row, Tone, padded};
+use crate::tui::qr;
+use crate::tui::theme::Colours;
+
+/// Cells of a box at most.
+const WIDTH_MAX: u16 = 90;
+
+/// Draws what lies over the panes; the cursor, where something is typed.
+pub(super) fn draw(
+    model: &Model,
+    overlay: &Overlay,
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+) -> Option<Position> {
+    match overlay {
+        Overlay::Picker(list) => picker(list, canvas, area),
+        Overlay::Sheet(sheet) => {
+            self::sheet(sheet, canvas, area);
+            None
+        }
+        Overlay::Safety(safety) => self::safety(safety, canvas, area),
+        Overlay::Question(question) => {
+            self::question(model, question, canvas, area);
+            None
+        }
+    }
+}
+
+/// A box in the middle with words on its top edge; what is inside.
+pub(super) fn boxed(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, u16)) -> Rect {
+    let width = area.width.min(WIDTH_MAX);
+    let height = rows.saturating_add(2).min(area.height);
+    let outer = Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y + (area.height - height) / 2,
+        width,
+        height,
+    };
+    canvas.clear(outer);
+    canvas.paint(outer, canvas.theme.text);
+    if outer.height < 3 || outer.width < 6 {
+        return outer;
+    }
+    let style = canvas.theme.border_focused;
+    let across = usize::from(width).saturating_sub(2);
+    let head = SafeText::line(&format!("╭─ {title} "), across);
+    let rest = across.saturating_sub(head.cells().saturating_sub(1));
+    let head = SafeText::line(&format!("{head}{}╮", "─".repeat(rest)), usize::from(width));
+    let foot = SafeText::line(&format!("╰{}╯", "─".repeat(across)), usize::from(width));
+    let bar = SafeText::line("│", 1);
+    canvas.text(outer, (outer.x, 0), &head, style);
+    for line in 1..height - 1 {
+        canvas.text(outer, (outer.x, line), &bar, style);
+        canvas.text(outer, (outer.right() - 1, line), &bar, style);
+    }
+    canvas.text(outer, (outer.x, height - 1), &foot, style);
+    Rect {
+        x: outer.x + 2,
+        y: outer.y + 1,
+        width: width.saturating_sub(4),
+        height: height - 2,
+    }
+}
+
+fn picker(picker: &Picker, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
+    let rows = area.height.saturating_sub(2).min(24);
+    let inner = boxed(canvas, area, (picker.kind.title(), rows));
+    let width = usize::from(inner.width).max(2);
+    let field = picker.field.rows(usize::MAX / 2);
+    let prompt = SafeText::line("› ", 2);
+    canvas.text(inner, (inner.x, 0), &prompt, canvas.theme.key);
+    // Of a long field the part around the cursor.
+    let cell = field.cursor.1;
+    let skipped = cell.saturating_sub(width.saturating_sub(3));
+    if let Some(row) = field.rows.first() {
+        let text = tail(row.text.as_str(), skipped);
+        canvas.text(inner, (inner.x + 2, 0), &text, canvas.theme.text);
+    }
+    let list = Rect {
+        y: inner.y + 1,
+        height: inner.height.saturating_sub(1),
+        ..inner
+    };
+    if picker.len() == 0 {
+        let words = match picker.waiting {
+            true => "looking…",
+            false => picker.kind.empty(),
+        };
+        canvas.row(list, 0, &Row::of(Tone::Dim, words));
+    }
+    let first = first_shown(picker.marked(), usize::from(list.height));
+    let shown = picker.lines().enumerate().skip(first);
+    for (line, (place, item)) in (0..list.height).zip(shown) {
+        canvas.row(list, line, &item_row(item, width));
+        if place == picker.marked() {
+            let line = Rect::new(list.x, list.y + line, list.width, 1);
+            canvas.paint(line, canvas.theme.selected);
+        }
+    }
+    let x = inner.x + 2 + u16::try_from(cell - skipped).unwrap_or(0);
+    Some(Position {
+        x: x.min(inner.right().saturating_sub(1)),
+        y: inner.y,
+    })
+}
+
+/// A text without its first cells.
+fn tail(text: &str, cells: usize) -> SafeText {
+    use unicode_segmentation::UnicodeSegmentation as _;
+    use unicode_width::UnicodeWidthStr as _;
+    let mut skipped = 0;
+    let rest = text.graphemes(true).skip_while(|grapheme| {
+        let skip = skipped < cells;
+        skipped += grapheme.width();
+        skip
+    });
+    SafeText::line(&rest.collect::<String>(), usize::MAX)
+}
+
+fn item_row(item: &Item, width: usize) -> Row {
+    let note = SafeText::line(item.note.as_str(), width / 2);
+    let room = width.saturating_sub(note.cells() + 1);
+    Row::of(item.tone, padded(item.label.as_str(), room))
+        .with(Tone::Dim, " ")
+        .with(Tone::Dim, note.as_str())
+}
+
+fn sheet(sheet: &Sheet, canvas: &mut Canvas<'_>, area: Rect) {
+    let rows = u16::try_from(sheet.rows.len()).unwrap_or(u16::MAX);
+    let inner = boxed(canvas, area, (&sheet.title, rows));
+    let most = sheet.rows.len().saturating_sub(usize::from(inner.height));
+    let first = sheet.scroll.min(most);
+    for (line, row) in (0..inner.height).zip(sheet.rows.iter().skip(first)) {
+        canvas.row(inner, line, row);
+    }
+}
+
+fn safety(safety: &Safety, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
+    let title = format!("Safety number with {}", safety.name);
+    let colours = match canvas.theme.code.fg {
+        Some(_) => Colours::Shown,
+        None => Colours::None,
+    };
+    let code = safety
+        .number
+        .as_ref()
+        .and_then(|number| qr::code(&qr::digits_only(&number.digits), colours));
+    let code = code.map(|code| code.rows).unwrap_or_default();
+    let fits = usize::from(area.height) >= code.len() + 12;
+    let code_rows = if fits { code.len() } else { 0 };
+    let rows = u16::try_from(code_rows + 10).unwrap_or(u16::MAX);
+    let inner = boxed(canvas, area, (&title, rows));
+    let mut lines = Vec::new();
+    match &safety.number {
+        Some(number) => {
+            lines.extend(digit_rows(&number.digits));
+            let standing = match (number.pin, number.verified_at_ms) {
+                (Pin::Changed, _) => (Tone::Security, "This identity is NEW and not accepted yet."),
+                (Pin::Same, Some(_)) => (Tone::Good, "You compared this number before."),
+                (Pin::Same, None) => (Tone::Warning, "Nobody compared this number yet."),
+            };
+            lines.push(Row::of(standing.0, standing.1));
+        }
+        None if safety.waiting => lines.push(Row::of(Tone::Dim, "asking…")),
+        None => lines.push(Row::of(Tone::Warning, "nobody of this name is known")),
+    }
+    lines.push(Row::of(
+        Tone::Dim,
+        "Both see the same digits, unless somebody is in the middle. Compare them by voice.",
+    ));
+    let mut line = 0;
+    for row in &lines {
+        canvas.row(inner, line, row);
+        line += 1;
+    }
+    if fits {
+        let style = canvas.theme.code;
+        for row in &code {
+            let text = SafeText::line(row, usize::from(inner.width));
+            canvas.text(inner, (inner.x, line), &text, style);
+            line += 1;
+        }
+    }
+    super::front::fields(&safety.form, canvas, inner, line)
+}
+
+/// Sixty digits, four groups of five a row.
+fn digit_rows(digits: &str) -> Vec<Row> {
+    let groups: Vec<&str> = digits.split(' ').collect();
+    let rows = groups.chunks(4);
+    rows.map(|four| Row::of(Tone::Title, format!(" {} ", four.join("  "))))
+        .collect()
+}
+
+fn question(model: &Model, question: &Question, canvas: &mut Canvas<'_>, area: Rect) {
+    let way = |action| {
+        model
+            .wishes
+            .keymap
+            .way(Mode::Ask, action)
+            .unwrap_or_default()
+    };
+    let rows = u16::try_from(question.words.len() + 2).unwrap_or(u16::MAX);
+    let inner = boxed(canvas, area, ("Really?", rows));
+    for (line, words) in (0..).zip(&question.words) {
+        canvas.row(inner, line, &Row::of(Tone::Text, words));
+    }
+    let answers = Row::of(Tone::Key, way(Action::Yes))
+        .with(Tone::Dim, " yes   ")
+        .with(Tone::Key, way(Action::No))
+        .with(Tone::Dim, " no");
+    canvas.row(inner, rows - 1, &answers);
+}
+
+/// The keys that can follow those that were pressed.
+pub(super) fn pending(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let Some(pressed) = model.pending_keys() else {
+        return;
+    };
+    let lines = model.wishes.keymap.following(model.mode(), pressed);
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let inner = boxed(canvas, area, ("…and then", rows));
+    for (line, help) in (0..inner.height).zip(lines) {
+        let row = Row::of(Tone::Key, padded(&help.keys, 18))
+            .with(Tone::Text, format!(" {}", help.action.help()));
+        canvas.row(inner, line, &row);
+    }
+}

@@ -1,0 +1,97 @@
+//! Screens as they look: words and colours at three sizes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use ratatui::buffer::Buffer;
+
+use crate::tui::sim::Sim;
+
+/// The words of a buffer and, below them, a letter for the look of each cell.
+fn picture(buffer: &Buffer) -> String {
+    let mut looks = BTreeMap::new();
+    let (mut words, mut letters) = (String::new(), String::new());
+    let area = *buffer.area();
+    for y in area.top()..area.bottom() {
+        let (mut row, mut look_row) = (String::new(), String::new());
+        let mut covered = 0;
+        for x in area.left()..area.right() {
+            let cell = &buffer[(x, y)];
+            if covered == 0 {
+                row.push_str(cell.symbol());
+                covered = unicode_width::UnicodeWidthStr::width(cell.symbol());
+            }
+            covered = covered.saturating_sub(1);
+            let style = cell.style();
+            let look = format!("{:?} on {:?} {:?}", style.fg, style.bg, style.add_modifier);
+            let next = u8::try_from(looks.len()).unwrap();
+            let letter = *looks.entry(look).or_insert(char::from(b'a' + next));
+            look_row.push(letter);
+        }
+        let _ = writeln!(words, "{}", row.trim_end());
+        let _ = writeln!(letters, "{look_row}");
+    }
+    let mut legend: Vec<_> = looks
+        .into_iter()
+        .map(|(look, letter)| (letter, look))
+        .collect();
+    legend.sort();
+    let legend: String = legend
+        .into_iter()
+        .map(|(letter, look)| format!("{letter} {look}\n"))
+        .collect();
+    format!("{words}\n{letters}\n{legend}")
+}
+
+const SIZES: [(&str, (u16, u16)); 3] = [
+    ("120x40", (120, 40)),
+    ("80x24", (80, 24)),
+    ("50x12", (50, 12)),
+];
+
+fn shots(name: &str, mut act: impl FnMut(&mut Sim)) {
+    for (size_name, size) in SIZES {
+        let mut sim = Sim::new(size);
+        act(&mut sim);
+        insta::assert_snapshot!(format!("{name}_{size_name}"), picture(&sim.draw()));
+    }
+}
+
+#[test]
+fn the_conversations() {
+    shots("conversations", |_| {});
+}
+
+#[test]
+fn a_conversation_with_an_answer_being_written() {
+    shots("writing", |sim| {
+        sim.press("enter");
+        sim.press("ctrl-up");
+        sim.press("up");
+        sim.press("r");
+        sim.types("I bring the can\u{1b}[2J");
+    });
+}
+
+#[test]
+fn the_palette() {
+    shots("palette", |sim| {
+        sim.press("ctrl-k");
+        sim.types("o");
+    });
+}
+
+#[test]
+fn the_key_help() {
+    shots("help", |sim| sim.press("f1"));
+}
+
+#[test]
+fn requests() {
+    shots("requests", |sim| sim.press("f5"));
+}
+
+#[test]
+fn the_locked_screen() {
+    shots("locked", |sim| sim.model.lock());
+}

@@ -1,0 +1,212 @@
+//! Before there is a session: finds the profile, opens it, or makes one with what the person
+//! types on the screen.
+//!
+//! The password is never an argument and is forgotten when the profile is open.
+
+use sotto_crypto::recovery::RecoveryKey;
+use tokio::sync::mpsc::Receiver;
+use zeroize::Zeroizing;
+
+use super::Mouth;
+use crate::cli::inside::{self, App};
+use crate::desk::Desk;
+use crate::engine::api::{AccountState, Command, DeviceCommand, GroupCommand, IdentityChange};
+use crate::exit::Failure;
+use crate::tui::ask::{Ask, Enrol, News, Stage};
+
+/// The group of this account alone.
+pub(crate) const NOTES: &str = "notes to self";
+
+/// Where the first run stands.
+pub(super) struct Enrolment {
+    app: App,
+    mouth: Mouth,
+    key: Option<RecoveryKey>,
+}
+
+/// What is done next.
+enum Next {
+    /// The person is asked this.
+    Ask(Stage),
+    /// Everything is there.
+    Open,
+}
+
+impl Enrolment {
+    pub(super) fn new(app: App, mouth: Mouth) -> Self {
+        Self {
+            app,
+            mouth,
+            key: None,
+        }
+    }
+
+    /// What commands share, for the session.
+    pub(super) fn into_app(mut self) -> App {
+        self.app.given_password = None;
+        self.app
+    }
+
+    /// Asks until the profile is open; `None` when the person leaves before.
+    pub(super) async fn run(&mut self, asks: &mut Receiver<Ask>) -> Result<Option<Desk>, Failure> {
+        let mut next = self.first_step().await?;
+        loop {
+            match next {
+                Next::Open => match self.open().await? {
+                    Ok(desk) => return Ok(Some(desk)),
+                    Err(stage) => next = Next::Ask(stage),
+                },
+                Next::Ask(stage) => {
+                    self.mouth.say(News::Enrol(stage));
+                    let answer = loop {
+                        match asks.recv().await {
+                            None | Some(Ask::Quit) => return Ok(None),
+                            Some(Ask::Enrol(answer)) => break answer,
+                            // Nothing else can be done yet.
+                            Some(_) => {}
+                        }
+                    };
+                    next = self.answered(answer).await?;
+                }
+            }
+        }
+    }
+
+    async fn first_step(&mut self) -> Result<Next, Failure> {
+        if self.app.location()?.exists() {
+            return Ok(Next::Open);
+        }
+        Ok(Next::Ask(match self.app.dialer() {
+            Ok(_) => Stage::Account { failure: None },
+            Err(failure) if failure.code == "store_damaged" => return Err(failure),
+            Err(_) => Stage::Server { failure: None },
+        }))
+    }
+
+    /// Opens the profile, or says what is missing.
+    async fn open(&mut self) -> Result<Result<Desk, Stage>, Failure> {
+        if self.app.given_password.is_none() && self.app.global.password_file.is_none() {
+            // Nobody is asked at the terminal, which the screen has.
+            let empty = Zeroizing::new(String::new());
+            self.app.given_password = Some(empty);
+        }
+        let name = self.app.global.profile.clone();
+        let desk = match self.app.offline().await {
+            Ok(desk) => desk,
+            Err(failure) if failure.code == "wrong_password" => {
+                let typed = self.app.given_password.take();
+                let first = typed.is_none_or(|typed| typed.is_empty());
+                let failure = (!first).then_some(failure);
+                return Ok(Err(Stage::Password { name, failure }));
+            }
+            Err(failure) => return Err(failure),
+        };
+        match desk.who_am_i()?.state {
+            AccountState::Active => Ok(Ok(desk)),
+            AccountState::Registering | AccountState::LoggedOut | AccountState::Revoked => {
+                drop(desk);
+                let failure = Failure::named(
+                    "not_logged_in",
+                    "this device is not logged in; log in again, or finish the registration",
+                );
+                Ok(Err(Stage::Account {
+                    failure: Some(failure),
+                }))
+            }
+        }
+    }
+
+    async fn answered(&mut self, answer: Enrol) -> Result<Next, Failure> {
+        Ok(match answer {
+            Enrol::Connect { server, ca } => {
+                self.app.global.server = Some(server);
+                if let Some(ca) = ca {
+                    self.app.global.ca = Some(ca.into());
+                }
+                match self.app.dialer() {
+                    Ok(_) => Next::Ask(Stage::Account { failure: None }),
+                    Err(failure) => Next::Ask(Stage::Server {
+                        failure: Some(failure),
+                    }),
+                }
+            }
+            Enrol::Register {
+                name,
+                password,
+                invite,
+            } => {
+                self.mouth.say(News::Enrol(Stage::Busy(
+                    "making your keys and the account; this takes a few seconds…",
+                )));
+                self.app.given_password = Some(password);
+                match inside::register(&mut self.app, name, invite).await {
+                    Ok(()) => Next::Ask(Stage::Offer),
+                    Err(failure) => Next::Ask(self.refused(failure)),
+                }
+            }
+            Enrol::Login { name, password } => {
+                self.mouth.say(News::Enrol(Stage::Busy("logging in…")));
+                self.app.given_password = Some(password);
+                match inside::login(&mut self.app, name, IdentityChange::Refuse).await {
+                    Ok(()) => Next::Open,
+                    Err(failure) => Next::Ask(self.refused(failure)),
+                }
+            }
+            Enrol::Unlock { password } => {
+                self.mouth.say(News::Enrol(Stage::Busy("unlocking…")));
+                self.app.given_password = Some(password);
+                Next::Open
+            }
+            Enrol::MakeRecovery => match RecoveryKey::generate() {
+                Ok(key) => {
+                    let words = Zeroizing::new(key.to_words().to_string());
+                    self.key = Some(key);
+                    Next::Ask(Stage::Words(words))
+                }
+                Err(error) => return Err(Failure::named("internal", error.to_string())),
+            },
+            Enrol::KeepRecovery => {
+                self.mouth
+                    .say(News::Enrol(Stage::Busy("backing the account up…")));
+                if let Some(key) = self.key.take() {
+                    let key = key.backup_key();
+                    let command = Command::Device(DeviceCommand::KeepBackup { key });
+                    self.carry_out(command).await;
+                }
+                self.begin_notes().await
+            }
+            Enrol::SkipRecovery => {
+                self.key = None;
+                self.begin_notes().await
+            }
+            Enrol::Check { .. } => Next::Open,
+        })
+    }
+
+    /// A refusal goes back to the fields: to the address where nobody was reached at all.
+    fn refused(&mut self, failure: Failure) -> Stage {
+        self.app.given_password = None;
+        Stage::Account {
+            failure: Some(failure),
+        }
+    }
+
+    /// A conversation with oneself is a group without anybody else.
+    async fn begin_notes(&mut self) -> Next {
+        self.mouth
+            .say(News::Enrol(Stage::Busy("opening notes to self…")));
+        let command = GroupCommand::New {
+            title: NOTES.to_owned(),
+            members: Vec::new(),
+        };
+        self.carry_out(Command::Group(command)).await;
+        Next::Open
+    }
+
+    /// What can be made good for later does not keep anybody from getting in.
+    async fn carry_out(&mut self, command: Command) {
+        if let Err(failure) = inside::perform(&mut self.app, command).await {
+            self.mouth.say(News::Failed(failure));
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Answers to what the drawing side asks: from the store at once, or by a command to the engine
+//! whose answer comes as an event.
+
+use sotto_protocol::{ClientMessageId, Username};
+
+use super::hear::Awaited;
+use super::{Going, Worker, late};
+use crate::engine::Verification;
+use crate::engine::api::{Command, GroupCommand, MessageCommand};
+use crate::exit::Failure;
+use crate::profile::{Profile, ProfileError};
+use crate::talk::Talk;
+use crate::tui::ask::{Ask, Chats, Enrol, More, News, Page, Place, Verdict};
+use crate::tui::model::pane::{PAGE, WINDOW_MAX};
+
+/// Messages that one search finds.
+const HITS_MAX: u32 = 200;
+
+impl Worker {
+    /// Does what is asked.
+    pub(super) async fn take(&mut self, ask: Ask) -> Result<Going, Failure> {
+        match ask {
+            Ask::Quit => return Ok(Going::Over),
+            Ask::Run { words } => return self.run_command(words).await,
+            Ask::StopRun => {}
+            Ask::Enrol(Enrol::Check { password }) => {
+                let checked = Profile::check_password(&self.app.location()?, &password);
+                self.mouth.say(News::Unlocked(match checked {
+                    Ok(()) => Verdict::Right,
+                    Err(ProfileError::WrongPassword) => Verdict::Wrong,
+                    Err(error) => {
+                        self.mouth.say(News::Failed(error.into()));
+                        Verdict::Wrong
+                    }
+                }));
+            }
+            Ask::Enrol(answer) => tracing::debug!("{} is over", late(&answer)),
+            Ask::Chats => self.chats()?,
+            Ask::Page { talk, place } => self.page(talk, place)?,
+            Ask::Overview { talk } => {
+                let overview = Box::new(self.session()?.engine().overview(&talk)?);
+                self.mouth.say(News::Overview { talk, overview });
+            }
+            Ask::Seen { talk, seq } => {
+                let now = self.app.clock.now();
+                self.session()?.engine().seen_up_to(&talk, seq, now)?;
+            }
+            Ask::Search { text, talk, ticket } => {
+                let hits = self
+                    .session()?
+                    .engine()
+                    .search(&text, talk.as_ref(), HITS_MAX)?;
+                self.mouth.say(News::Found { ticket, hits });
+            }
+            Ask::Safety { name } => self.safety(name)?,
+            Ask::Verify { name, digits } => self.verify(&name, &digits)?,
+            other => self.command(other)?,
+        }
+        self.tell_identities()?;
+        Ok(Going::On)
+    }
+
+    /// Gives the engine a command.
+    fn command(&mut self, ask: Ask) -> Result<(), Failure> {
+        let Some((command, awaited)) = command_for(ask) else {
+            return Ok(());
+        };
+        let session = self.session()?;
+        let id = session.command(command)?;
+        self.ears.await_answer(id, awaited);
+        Ok(())
+    }
+
+    fn chats(&mut self) -> Result<(), Failure> {
+        let engine = self.session()?.engine();
+        let chats = Chats {
+            chats: engine.chats()?,
+            requests: engine.requests()?,
+            invitations: engine.invitations()?,
+            queued: engine.queued()?,
+        };
+        self.mouth.say(News::Chats(Box::new(chats)));
+        Ok(())
+    }
+
+    fn page(&mut self, talk: Talk, place: Place) -> Result<(), Failure> {
+        let engine = self.session()?.engine();
+        let overview = engine.overview(&talk)?;
+        let page = usize::try_from(PAGE).unwrap_or(usize::MAX);
+        let full = |count: usize| if count >= page { More::Yes } else { More::No };
+        let around = match place {
+            Place::Unseen => overview.first_unseen,
+            Place::Around(seq) => Some(seq),
+            _ => None,
+        };
+        let (messages, before, after) = match (place, around) {
+            (Place::Unseen | Place::Around(_), Some(seq)) => {
+                let mut messages = engine.messages_before(&talk, seq, PAGE)?;
+                let before = full(messages.len());
+                let later = engine.messages_after(&talk, seq.saturating_sub(1), PAGE)?;
+                let after = full(later.len());
+                messages.extend(later);
+                (messages, before, after)
+            }
+            (Place::Before(seq), _) => {
+                let messages = engine.messages_before(&talk, seq, PAGE)?;
+                let before = full(messages.len());
+                (messages, before, More::Yes)
+            }
+            (Place::After(seq), _) => {
+                let messages = engine.messages_after(&talk, seq, PAGE)?;
+                let after = full(messages.len());
+                (messages, More::Yes, after)
+            }
+            (Place::Again(from, to), _) => {
+                let most = u32::try_from(WINDOW_MAX).unwrap_or(u32::MAX);
+                let mut messages = engine.messages_after(&talk, from.saturating_sub(1), most)?;
+                messages.retain(|message| message.seq <= to);
+                (messages, More::Yes, More::Yes)
+            }
+            (Place::End | Place::Unseen | Place::Around(_), _) => {
+                let messages = engine.messages_before(&talk, u64::MAX, PAGE)?;
+                let before = full(messages.len());
+                (messages, before, More::No)
+            }
+        };
+        let waiting = engine.waiting(&talk)?;
+        self.mouth.say(News::Page(Box::new(Page {
+            talk,
+            place,
+            messages,
+            before,
+            after,
+            waiting,
+            overview,
+        })));
+        Ok(())
+    }
+
+    /// The number with somebody: asked of the server where nobody met yet.
+    fn safety(&mut self, name: Username) -> Result<(), Failure> {
+        let number = self.session()?.engine().safety_number(&name)?;
+        let known = number.is_some();
+        self.mouth.say(News::Safety {
+            name: name.clone(),
+            number,
+        });
+        if !known {
+            let command = Command::LookUp { name: name.clone() };
+            let id = self.session()?.command(command)?;
+            self.ears.await_answer(id, Awaited::Identity(name));
+        }
+        Ok(())
+    }
+
+    /// Numbers with people whose identity came meanwhile.
+    pub(super) fn tell_identities(&mut self) -> Result<(), Failure> {
+        for name in self.ears.identities() {
+            let number = self.session()?.engine().safety_number(&name)?;
+            self.mouth.say(News::Safety { name, number });
+        }
+        Ok(())
+    }
+
+    fn verify(&mut self, name: &Username, digits: &str) -> Result<(), Failure> {
+        let now = self.app.clock.now();
+        let verified = self.session()?.engine().verify(name, digits, now)?;
+        self.mouth.say(match verified {
+            Verification::Confirmed => News::Done(format!("{name} is verified")),
+            Verification::Differs => News::Failed(Failure::named(
+                "safety_number_differs",
+                format!(
+                    "these are not the digits: somebody may be in the middle. Ask {name} to read them again"
+                ),
+            )),
+            Verification::Unknown => {
+                News::Failed(Failure::named("not_found", "nobody of this name is known"))
+            }
+        });
+        self.safety(name.clone())
+    }
+}
+
+/// The engine's command for an ask, and what its answer is for.
+fn command_for(ask: Ask) -> Option<(Command, Awaited)> {
+    let sentence = |words: String| Awaited::Sentence(words);
+    Some(match ask {
+        Ask::Accept { name, keep } => {
+            let words = format!("accepted {name}");
+            (Command::Accept { name, keep }, sentence(words))
+        }
+        Ask::Decline { name } => {
+            let words = format!("declined {name}");
+            (Command::Decline { name }, sentence(words))
+        }
+        Ask::Block { name } => {
+            let words = format!("blocked {name}");
+            (Command::Block { name }, sentence(words))
+        }
+        Ask::Join { group } => (
+            Command::Group(GroupCommand::Join { group }),
+            sentence("you are in".to_owned()),
+        ),
+        Ask::DeclineInvitation { group } => (
+            Command::Group(GroupCommand::Decline { group }),
+            sentence("turned down".to_owned()),
+        ),
+        Ask::Enter { room, title } => {
+            let words = format!("you are in #{title}");
+            let command = GroupCommand::Enter { group: room, title };
+            (Command::Group(command), sentence(words))
+        }
+        Ask::People { prefix, filter } => (Command::ListUsers { prefix, filter }, Awaited::List),
+        Ask::Rooms => (Command::Group(GroupCommand::Rooms), Awaited::List),
+        Ask::Devices => (Command::ListDevices, Awaited::List),
+        other => {
+            let (command, awaited) = message_command_for(other)?;
+            (Command::Message(command), awaited)
+        }
+    })
+}
+
+/// The command about messages for an ask.
+fn message_command_for(ask: Ask) -> Option<(MessageCommand, Awaited)> {
+    let client_id = ClientMessageId::from_bytes(rand::random());
+    Some(match ask {
+        Ask::Write {
+            to,
+            text,
+            options,
+            client_id,
+        } => (
+            MessageCommand::Write {
+                to,
+                text,
+                options,
+                client_id,
+            },
+            Awaited::Text(client_id),
+        ),
+        Ask::Edit {
+            target,
+            text,
+            mentions,
+        } => (
+            MessageCommand::Edit {
+                target,
+                text,
+                mentions,
+                client_id,
+            },
+            Awaited::Nothing,
+        ),
+        Ask::Delete { target } => (
+            MessageCommand::Delete { target, client_id },
+            Awaited::Sentence("taken back".to_owned()),
+        ),
+        Ask::React { target, emoji, put } => (
+            MessageCommand::React {
+                target,
+                emoji,
+                put,
+                client_id,
+            },
+            Awaited::Nothing,
+        ),
+        Ask::Pin { target, put } => (
+            MessageCommand::Pin {
+                target,
+                put,
+                client_id,
+            },
+            Awaited::Nothing,
+        ),
+        Ask::Forward { target, to } => (
+            MessageCommand::Forward {
+                target,
+                to,
+                client_id,
+            },
+            Awaited::Sentence("passed on".to_owned()),
+        ),
+        Ask::Draft { to, text } => (MessageCommand::Draft { to, text }, Awaited::Silence),
+        Ask::Typing { to } => (MessageCommand::Typing { to }, Awaited::Silence),
+        _ => return None,
+    })
+}
+
+/// Whether an ask is worth that a command which waits is put off.
+pub(super) fn hurries(ask: &Ask) -> bool {
+    !matches!(
+        ask,
+        Ask::Chats
+            | Ask::Overview { .. }
+            | Ask::Seen { .. }
+            | Ask::Draft { .. }
+            | Ask::Typing { .. }
+            | Ask::Run { .. }
+            | Ask::Page {
+                place: Place::Again(..),
+                ..
+            }
+    )
+}
