@@ -204,6 +204,23 @@ impl Session {
         Ok(())
     }
 
+    /// Connects anew at once: the machine slept, and whoever was at the other end may be gone.
+    pub(crate) fn begin_anew(&mut self) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        match self.way.link {
+            Link::Open(_) | Link::Waiting(_) => {
+                let open = matches!(self.way.link, Link::Open(_));
+                self.way.link = Link::Waiting(now.monotonic_ms);
+                self.way.backoff.reset();
+                if open {
+                    self.engine.handle_disconnected(now)?;
+                }
+            }
+            Link::Dialing(_) | Link::Stopped => {}
+        }
+        Ok(())
+    }
+
     /// From here on the engine goes back to nobody.
     pub(crate) fn keep(&mut self) {
         self.engine.keep();

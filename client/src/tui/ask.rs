@@ -95,6 +95,8 @@ pub(crate) enum Ask {
     Run { words: Vec<String> },
     /// Ends the command that runs.
     StopRun,
+    /// The machine slept: the connection is not what it was.
+    Woke,
     /// An answer of the first run, or the password of a locked screen.
     Enrol(Enrol),
     /// Ends.

@@ -63,7 +63,10 @@ const BUDGET: usize = 128;
 /// The shortest time between two frames that no key asked for, in milliseconds.
 const FRAME_MS: u64 = 16;
 /// The longest wait without a look at the clock, in milliseconds.
-const LOOK_MS: u64 = 60_000;
+const LOOK_MS: u64 = 5_000;
+/// By so much the clock on the wall runs ahead of the machine's own only when it slept, in
+/// milliseconds.
+const SLEPT_MS: u64 = 15_000;
 /// How long the end may take.
 const FAREWELL: Duration = Duration::from_secs(6);
 /// The shortest time between two bells, in milliseconds.
@@ -200,8 +203,14 @@ impl Drawing {
     fn run(&mut self) -> Result<(), Failure> {
         let mut wanted = Wanted::Person;
         let mut drawn_at_ms = 0;
+        let mut last = self.clock.now();
         loop {
             let now = self.clock.now();
+            let awake_ms = now.monotonic_ms - last.monotonic_ms;
+            if now.unix_ms.saturating_sub(last.unix_ms) > awake_ms + SLEPT_MS {
+                self.model.woke();
+            }
+            last = now;
             self.model.tick(now);
             if self.carry_out()? == Going::Over {
                 return Ok(());

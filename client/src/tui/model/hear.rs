@@ -12,6 +12,10 @@ use crate::engine::api::{
 use crate::engine::api::{Message, Now};
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Link, News, Stage, Verdict};
+use crate::tui::text::{self, Layout};
+
+/// Cells of a sheet's row, so that most terminals show it whole.
+const SHEET_CELLS: usize = 72;
 
 impl Model {
     /// The worker says something.
@@ -139,7 +143,7 @@ impl Model {
             [] => self.say(Tone::Good, format!("{label}: done")),
             [line] => self.say(Tone::Text, line.clone()),
             lines => {
-                let rows = lines.iter().map(|line| Row::of(Tone::Text, line)).collect();
+                let rows = lines.iter().flat_map(|line| plain_rows(line)).collect();
                 self.overlay = Some(Overlay::Sheet(Sheet::new(format!("/{label}"), rows)));
             }
         }
@@ -193,10 +197,19 @@ impl Model {
             Event::Typing(typing) => self.somebody_writes(typing),
             Event::Changed(change) => self.touched(&change.talk),
             Event::Counted(count) => self.touched(&count.talk),
-            Event::Receipt(_) | Event::Expired(_) => {
+            Event::Receipt(_) => {
                 if let Some(pane) = &mut self.pane {
                     pane.outdated();
                 }
+            }
+            Event::Expired(expired) => {
+                let here = Some(expired.conversation);
+                if let Some(pane) = &mut self.pane
+                    && pane.overview.conversation == here
+                {
+                    pane.remove(expired.seq);
+                }
+                self.chats_again();
             }
             Event::Request(_) | Event::Invitation(_) | Event::Profile(_) => self.chats_again(),
             Event::Group(news) => {
@@ -319,4 +332,14 @@ impl Model {
         }
         self.overview_again();
     }
+}
+
+/// A line of a command's words in as many rows as a sheet needs for it.
+fn plain_rows(line: &str) -> Vec<Row> {
+    let layout = Layout {
+        width: SHEET_CELLS,
+        ..Layout::default()
+    };
+    let rows = text::wrap(line, layout).into_iter();
+    rows.map(|row| Row::of(Tone::Text, row.text())).collect()
 }

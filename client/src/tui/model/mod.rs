@@ -14,6 +14,7 @@ mod act;
 pub(crate) mod composer;
 pub(crate) mod form;
 mod hear;
+mod item;
 pub(crate) mod list;
 pub(crate) mod overlay;
 pub(crate) mod pane;
@@ -364,6 +365,14 @@ impl Model {
     pub(crate) fn handle_wheel(&mut self, rows: isize, now: Now) {
         self.now = now;
         self.scroll(rows);
+    }
+
+    /// The machine slept.
+    pub(crate) fn woke(&mut self) {
+        self.ask(Ask::Woke);
+        if self.wishes.idle_lock_ms.is_some() {
+            self.lock();
+        }
     }
 
     /// Time passed: what is due is done.

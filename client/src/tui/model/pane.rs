@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use sotto_protocol::Username;
 
+use super::item::{DAY, Item, Key, MESSAGE, NEW, SYSTEM, item, line};
 use super::piece::{Row, Tone};
 use super::rows::{Delivery, Setting, day, message_rows, time_of};
 use crate::cli::inside::Zone;
@@ -25,28 +26,6 @@ pub(crate) const PAGE: u32 = 100;
 /// System lines that are remembered of an open conversation.
 const SYSTEM_MAX: usize = 50;
 
-/// Where an item stands: its seq, and its kind beside others of the same seq. What waits to be
-/// sent comes last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key(u64, u32);
-
-const DAY: u32 = 0;
-const NEW: u32 = 1;
-const MESSAGE: u32 = 2;
-const SYSTEM: u32 = 3;
-
-impl Key {
-    fn of(message: &Message, place: usize) -> Self {
-        match message.seq {
-            0 => Self(
-                u64::MAX,
-                MESSAGE + u32::try_from(place).unwrap_or(u32::MAX - MESSAGE),
-            ),
-            seq => Self(seq, MESSAGE),
-        }
-    }
-}
-
 /// What the person looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Anchor {
@@ -54,13 +33,6 @@ enum Anchor {
     Bottom,
     /// This row of this item is the first on the screen.
     Top(Key, usize),
-}
-
-/// One thing among the messages, with its rows.
-#[derive(Debug, Clone)]
-struct Item {
-    key: Key,
-    rows: Rc<[Row]>,
 }
 
 /// A row on the screen.
@@ -162,16 +134,18 @@ impl Pane {
                     self.before = More::Yes;
                 }
             }
-            Place::Again(from, to) => {
+            Place::Again(from, _) => {
                 // What came meanwhile stands already.
-                let later = self.messages.iter().filter(|message| message.seq > to);
-                let later: Vec<Message> = later.cloned().collect();
-                let earlier = self.messages.iter().filter(|message| message.seq < from);
-                let mut all: Vec<Message> = earlier.cloned().collect();
+                let last = page.messages.last().map_or(0, |message| message.seq);
+                let mut all = std::mem::take(&mut self.messages);
+                let later = all.partition_point(|message| message.seq <= last);
+                let later = all.split_off(later);
+                all.retain(|message| message.seq < from);
                 all.extend(page.messages);
                 all.extend(later);
                 self.messages = all;
                 self.cache.clear();
+                self.trim();
             }
             Place::End | Place::Unseen | Place::Around(_) => {
                 self.messages = page.messages;
@@ -235,6 +209,11 @@ impl Pane {
             Some(known) if known.seq == message.seq => *known = message,
             _ => self.messages.insert(place, message),
         }
+        self.trim();
+    }
+
+    /// Keeps the window bounded, and what the person looks at in it.
+    fn trim(&mut self) {
         let extra = self.messages.len().saturating_sub(WINDOW_MAX);
         if extra > 0 && self.anchor == Anchor::Bottom {
             self.messages.drain(..extra);
@@ -245,6 +224,11 @@ impl Pane {
         }
     }
 
+    /// A message's time was over.
+    pub(crate) fn remove(&mut self, seq: u64) {
+        self.messages.retain(|message| message.seq != seq);
+    }
+
     /// A queued message is at the server.
     pub(crate) fn sent(&mut self, id: &sotto_protocol::ClientMessageId, seq: u64) {
         let found = self.waiting.iter().position(|message| message.id == *id);
@@ -252,9 +236,10 @@ impl Pane {
             let mut message = self.waiting.remove(place);
             message.seq = seq;
             message.stored_at_ms = message.sent_at_ms;
-            self.stale = true;
             self.add(message);
         }
+        // What the server knows of it, and what was sent by other means, comes from the store.
+        self.stale = true;
     }
 
     /// A text was not taken.
@@ -294,7 +279,12 @@ impl Pane {
             talk: self.talk.clone(),
             place,
         };
-        let (first, last) = (self.messages.first()?.seq, self.messages.last()?.seq);
+        let Some((first, last)) = self.messages.first().zip(self.messages.last()) else {
+            let place = std::mem::take(&mut self.stale).then_some(Place::End)?;
+            self.asked = true;
+            return Some(page(place));
+        };
+        let (first, last) = (first.seq, last.seq);
         let (offset, total, height) = (self.offset(), self.total(), self.size.1);
         let ask = if self.before == More::Yes && offset < height.max(1) * 2 {
             page(Place::Before(first))
@@ -302,7 +292,11 @@ impl Pane {
             page(Place::After(last))
         } else if self.stale {
             self.stale = false;
-            page(Place::Again(first, last))
+            let to = match self.after {
+                More::Yes => last,
+                More::No => u64::MAX,
+            };
+            page(Place::Again(first, to))
         } else {
             return None;
         };
@@ -561,19 +555,6 @@ impl Pane {
     pub(crate) fn below(&self) -> usize {
         self.total().saturating_sub(self.offset() + self.size.1)
     }
-}
-
-fn item(key: Key, row: Row) -> Item {
-    Item {
-        key,
-        rows: Rc::from(vec![row]),
-    }
-}
-
-/// A line across with words in it.
-fn line(words: &str, tone: Tone, width: usize) -> Row {
-    let rest = width.saturating_sub(words.len() + 4);
-    Row::of(tone, format!("── {words} {}", "─".repeat(rest)))
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl Long {
             }
             (Place::Before(seq), _) => seq.saturating_sub(page).max(1)..seq,
             (Place::After(seq), _) => seq + 1..(seq + 1 + page).min(self.last + 1),
-            (Place::Again(from, to), _) => from..to + 1,
+            (Place::Again(from, to), _) => from..to.min(self.last) + 1,
             _ => (self.last + 1).saturating_sub(page).max(1)..self.last + 1,
         };
         let more = |there| if there { More::Yes } else { More::No };
@@ -188,4 +188,17 @@ fn a_queued_message_takes_its_place_when_it_is_sent() {
     let shown = long.shown().join("\n");
     assert!(shown.contains("✓") && !shown.contains("queued"), "{shown}");
     assert!(long.pane.waiting.is_empty());
+}
+
+#[test]
+fn what_was_sent_by_other_means_appears() {
+    let mut long = Long::new(3, None);
+    long.last = 5;
+    long.pane.sent(&ClientMessageId::from_bytes([8; 16]), 5);
+    long.settle();
+    let shown = long.shown().join("\n");
+    assert!(shown.contains("number 5"), "{shown}");
+    long.pane.remove(5);
+    long.settle();
+    assert!(!long.shown().join("\n").contains("number 5"));
 }

@@ -168,7 +168,7 @@ pub(super) fn messages(model: &Model, canvas: &mut Canvas<'_>, (area, edge): (Re
     }
     let shown = pane.shown();
     if shown.is_empty() {
-        canvas.row(area, 0, &Row::of(Tone::Dim, "nothing was said here yet"));
+        nothing_yet(model, canvas, area);
     }
     // What is there stands at the bottom, above what is written.
     let start = area
@@ -191,6 +191,35 @@ pub(super) fn messages(model: &Model, canvas: &mut Canvas<'_>, (area, edge): (Re
     }
 }
 
+/// What to do where nothing was said yet.
+fn nothing_yet(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    use crate::tui::keys::{Action, Mode};
+    let alone = model
+        .pane
+        .as_ref()
+        .is_some_and(|pane| pane.overview.members.len() == 1);
+    let words = match alone {
+        true => "Only you read what stands here, on all your devices.",
+        false => "Nothing was said here yet.",
+    };
+    let way = |action| {
+        let way = model.wishes.keymap.way(Mode::Compose, action);
+        way.unwrap_or_default()
+    };
+    let mut rows = vec![Row::of(Tone::Dim, words), Row::default()];
+    for (action, words) in [
+        (Action::People, " people whom you can write to"),
+        (Action::Rooms, " rooms that you can enter"),
+        (Action::Palette, " another conversation"),
+        (Action::Help, " all keys"),
+    ] {
+        rows.push(Row::of(Tone::Key, way(action)).with(Tone::Dim, words));
+    }
+    for (line, row) in (0..area.height).zip(&rows) {
+        canvas.row(area, line, row);
+    }
+}
+
 /// Who is in a group.
 pub(super) fn members(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     canvas.rule(area, canvas.theme.border);
@@ -200,7 +229,10 @@ pub(super) fn members(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     };
     let members = &pane.overview.members;
     let cells = usize::from(area.width);
-    let head = format!(" {} members", members.len());
+    let head = match members.len() {
+        1 => " 1 member".to_owned(),
+        count => format!(" {count} members"),
+    };
     canvas.row(area, 0, &Row::of(Tone::Dim, padded(&head, cells)));
     let mut sorted: Vec<&GroupMember> = members.iter().collect();
     let rank = |role: Role| match role {

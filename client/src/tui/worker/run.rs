@@ -33,6 +33,13 @@ impl Worker {
     /// Runs a command; its words go to the screen.
     pub(super) async fn run_command(&mut self, words: Vec<String>) -> Result<Going, Failure> {
         let label = label(&words);
+        if asks_at_the_terminal(&words) {
+            let said = vec![format!(
+                "/{label} asks at the terminal itself: leave Sotto for it, and type it in the shell"
+            )];
+            self.mouth.say(News::Ran { label, said });
+            return Ok(Going::On);
+        }
         let transfer = is_transfer(&words);
         self.mouth.say(News::Runs {
             label: label.clone(),
@@ -87,6 +94,8 @@ impl Worker {
             }));
         inner.lender = Some(self.lender.clone());
         let work = inside::run_within(&mut inner, words, None);
+        // Paths are those of the folder in which Sotto was started, also after a command.
+        let _folder = Folder(std::env::current_dir().ok());
         tokio::pin!(work);
         let patience = match transfer {
             Transfer::Yes => TRANSFER_PATIENCE,
@@ -115,6 +124,18 @@ impl Worker {
     }
 }
 
+/// The present folder, which comes back when this goes.
+struct Folder(Option<std::path::PathBuf>);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.0 {
+            // A folder that is gone is nobody's present one.
+            let _ = std::env::set_current_dir(folder);
+        }
+    }
+}
+
 /// Whether a command moves a file, and so can go on where it stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transfer {
@@ -127,6 +148,18 @@ fn is_transfer(words: &[String]) -> Transfer {
     match saves || words.iter().any(|word| word == "--file") {
         true => Transfer::Yes,
         false => Transfer::No,
+    }
+}
+
+/// Commands that read what a person types by themselves; here the screen has the keys.
+fn asks_at_the_terminal(words: &[String]) -> bool {
+    let mut words = words.iter().map(String::as_str);
+    let (first, second) = (words.next(), words.next());
+    let file = words.any(|word| word.starts_with("--recovery-key-file"));
+    match (first, second) {
+        (Some("devices"), Some("link")) | (Some("link" | "recover"), _) => true,
+        (Some("recovery"), Some("new")) => !file,
+        _ => false,
     }
 }
 
@@ -146,5 +179,11 @@ mod tests {
         assert_eq!(is_transfer(&words("send bob x --file y")), Transfer::Yes);
         assert_eq!(is_transfer(&words("users")), Transfer::No);
         assert_eq!(label(&words("group new team")), "group");
+        assert!(asks_at_the_terminal(&words("devices link")));
+        assert!(asks_at_the_terminal(&words("recovery new")));
+        assert!(!asks_at_the_terminal(&words(
+            "recovery new --recovery-key-file x"
+        )));
+        assert!(!asks_at_the_terminal(&words("devices revoke 0123")));
     }
 }

@@ -23,6 +23,7 @@ impl Worker {
             Ask::Quit => return Ok(Going::Over),
             Ask::Run { words } => return self.run_command(words).await,
             Ask::StopRun => {}
+            Ask::Woke => self.session()?.begin_anew()?,
             Ask::Enrol(Enrol::Check { password }) => {
                 let checked = Profile::check_password(&self.app.location()?, &password);
                 self.mouth.say(News::Unlocked(match checked {
@@ -113,7 +114,7 @@ impl Worker {
                 (messages, More::Yes, after)
             }
             (Place::Again(from, to), _) => {
-                let most = u32::try_from(WINDOW_MAX).unwrap_or(u32::MAX);
+                let most = u32::try_from(WINDOW_MAX).unwrap_or(u32::MAX) + PAGE;
                 let mut messages = engine.messages_after(&talk, from.saturating_sub(1), most)?;
                 messages.retain(|message| message.seq <= to);
                 (messages, More::Yes, More::Yes)
@@ -296,6 +297,7 @@ pub(super) fn hurries(ask: &Ask) -> bool {
             | Ask::Draft { .. }
             | Ask::Typing { .. }
             | Ask::Run { .. }
+            | Ask::Woke
             | Ask::Page {
                 place: Place::Again(..),
                 ..
