@@ -271,6 +271,8 @@ pub(crate) enum Stage {
     Server { failure: Option<Failure> },
     /// Who one is.
     Account { failure: Option<Failure> },
+    /// The password of the account whose profile is here and logged out.
+    Login { failure: Option<Failure> },
     /// The password of the profile that is here.
     Password {
         name: String,

@@ -110,6 +110,7 @@ impl Sim {
             "page-up" => KeyCode::PageUp,
             "page-down" => KeyCode::PageDown,
             "f1" => KeyCode::F(1),
+            "f4" => KeyCode::F(4),
             "f2" => KeyCode::F(2),
             "f5" => KeyCode::F(5),
             "f7" => KeyCode::F(7),

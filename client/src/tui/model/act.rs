@@ -27,7 +27,7 @@ impl Model {
     /// While the screen is locked, or nobody is logged in yet.
     fn act_in_front(&mut self, action: Action) {
         match action {
-            Action::Quit if self.locked.is_none() => return self.quit(),
+            Action::Quit => return self.leave(),
             Action::Suspend => return self.effect(Effect::Suspend),
             Action::Redraw => return self.effect(Effect::Redraw),
             _ => {}
@@ -179,7 +179,7 @@ impl Model {
                 self.search(here);
             }
             Action::Verify => self.show_safety(),
-            Action::ToggleMembers => self.members_shown = !self.members_shown,
+            Action::ToggleMembers => self.toggle_members(),
             Action::NextUnread => self.next_unread(),
             Action::NextChat => self.beside(1),
             Action::PreviousChat => self.beside(-1),

@@ -341,12 +341,14 @@ impl Composer {
         let mut rows = vec![(0, String::new())];
         let (mut cells, mut cursor) = (0, (0, 0));
         for (at, grapheme) in self.text.grapheme_indices(true) {
-            let shown = shown_cells(grapheme);
+            // What is wider than a row is cut by it.
+            let shown = shown_cells(grapheme).min(width);
             if grapheme != "\n" && cells + shown > width {
                 rows.push((at, String::new()));
                 cells = 0;
             }
-            if at == self.cursor {
+            // A deletion may have joined what stands on both sides of the cursor.
+            if (at..at + grapheme.len()).contains(&self.cursor) {
                 cursor = (rows.len() - 1, cells);
             }
             if grapheme == "\n" {

@@ -317,6 +317,7 @@ impl FirstRun {
         Some(match stage {
             Stage::Server { failure } => Self::Form(Form::server(failure)),
             Stage::Account { failure } => Self::Form(Form::register(failure)),
+            Stage::Login { failure } => Self::Form(Form::login(failure)),
             Stage::Password { name, failure } => {
                 let mut form = Form::password(Purpose::Unlock, failure);
                 if let Some(field) = form.fields.first_mut() {

@@ -99,6 +99,7 @@ impl Model {
         let failure = match &stage {
             Stage::Server { failure }
             | Stage::Account { failure }
+            | Stage::Login { failure }
             | Stage::Password { failure, .. } => failure.clone(),
             _ => None,
         };

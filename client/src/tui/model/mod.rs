@@ -18,7 +18,7 @@ mod item;
 pub(crate) mod list;
 pub(crate) mod overlay;
 pub(crate) mod pane;
-mod pick;
+pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod piece;
 pub(crate) mod rows;
@@ -144,6 +144,8 @@ pub(crate) struct Model {
     pub(crate) alarms: VecDeque<String>,
     pub(crate) running: Option<Running>,
     pub(crate) folder: std::path::PathBuf,
+    /// Columns of the screen, as the view laid it out last.
+    pub(crate) columns: u16,
     /// Cells of the composer's rows, as the view laid it out last.
     pub(crate) composer_cells: usize,
     typing: BTreeMap<Talk, (Username, u64)>,
@@ -152,6 +154,7 @@ pub(crate) struct Model {
     pressed_at_ms: u64,
     draft_due_ms: Option<u64>,
     typing_told_ms: u64,
+    seen_told_ms: u64,
     chats_due_ms: Option<u64>,
     ticket: u64,
     asks: VecDeque<Ask>,
@@ -183,6 +186,7 @@ impl Model {
             alarms: VecDeque::new(),
             running: None,
             folder: std::path::PathBuf::new(),
+            columns: 80,
             composer_cells: 40,
             typing: BTreeMap::new(),
             drafts: BTreeMap::new(),
@@ -190,6 +194,7 @@ impl Model {
             pressed_at_ms: now.monotonic_ms,
             draft_due_ms: None,
             typing_told_ms: 0,
+            seen_told_ms: 0,
             chats_due_ms: None,
             ticket: 0,
             asks: VecDeque::new(),
@@ -431,10 +436,15 @@ impl Model {
         };
         pane.lay(messages, &self.zone, me.as_ref());
         let wish = pane.wish();
-        let seen = match hidden || !pane.is_loaded() {
+        let now_ms = self.now.monotonic_ms;
+        let lately = now_ms < self.seen_told_ms + AGAIN_MS;
+        let seen = match hidden || lately || !pane.is_loaded() {
             true => None,
             false => pane.newly_seen(),
         };
+        if seen.is_some() {
+            self.seen_told_ms = now_ms;
+        }
         let talk = pane.talk.clone();
         self.asks.extend(wish);
         if let Some(seq) = seen {

@@ -285,3 +285,65 @@ fn no_size_panics() {
         first.draw();
     }
 }
+
+#[test]
+fn members_are_shown_also_where_they_have_no_pane() {
+    let mut sim = Sim::new(SIZE);
+    sim.press("f4");
+    let words = sim.words();
+    assert!(
+        words.contains("Members") && words.contains("owner · own"),
+        "{words}"
+    );
+    sim.press("esc");
+    sim.resize((120, 24));
+    assert!(sim.words().contains("4 members"));
+    sim.press("f4");
+    assert!(!sim.words().contains("4 members"));
+}
+
+#[test]
+fn what_was_typed_stays_when_it_is_refused() {
+    let mut sim = Sim::blank(SIZE);
+    sim.hear(News::Enrol(Stage::Login { failure: None }));
+    sim.types("alice");
+    sim.press("tab");
+    sim.types("canary");
+    sim.press("enter");
+    assert!(sim.asked.contains(&"enrol"));
+    let failure = Some(Failure::named(
+        "wrong_credentials",
+        "name or password is wrong",
+    ));
+    sim.model
+        .handle_news(News::Enrol(Stage::Login { failure }), sim.now);
+    let words = sim.words();
+    assert!(words.contains("name or password is wrong"), "{words}");
+    assert!(
+        words.contains("alice") && !words.contains("canary"),
+        "{words}"
+    );
+}
+
+#[test]
+fn nobody_at_the_keys_has_seen_anything() {
+    let mut sim = in_bob();
+    sim.wait(11 * 60_000);
+    sim.asked.clear();
+    let text = "are you there?".to_owned();
+    let Some(last) = sim.model.pane.as_ref().unwrap().messages().last().cloned() else {
+        panic!("no message");
+    };
+    let message = Message {
+        seq: last.seq + 1,
+        id: sotto_protocol::ClientMessageId::from_bytes([77; 16]),
+        direction: crate::engine::api::Direction::Incoming,
+        body: crate::engine::api::MessageBody::Text(text),
+        ..last
+    };
+    sim.hear(News::Event(Box::new(Event::Message(message))));
+    assert!(!sim.asked.contains(&"seen"), "{:?}", sim.asked);
+    sim.press("x");
+    sim.wait(1_000);
+    assert!(sim.asked.contains(&"seen"), "{:?}", sim.asked);
+}

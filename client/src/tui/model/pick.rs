@@ -7,7 +7,8 @@ use super::picker::{Item, Kind, Picker, Value};
 use super::piece::{Row, Tone, padded};
 use super::{Focus, Model};
 use crate::engine::api::{
-    Chat, Device, Hit, Keep, Put, Request, Room, SafetyNumber, ThisDevice, User, UserFilter,
+    Chat, Device, GroupMember, Hit, Keep, MemberTrust, Put, Request, Room, SafetyNumber,
+    ThisDevice, User, UserFilter, role_name,
 };
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Place};
@@ -15,6 +16,8 @@ use crate::tui::keys::{Action, Mode};
 use sotto_crypto::content::Emoji;
 use sotto_protocol::Username;
 
+/// From so many columns on the members stand beside the messages.
+pub(crate) const MEMBERS_FROM: u16 = 100;
 /// Emoji to react with at first; others are typed.
 const REACTIONS: &[(&str, &str)] = &[
     ("👍", "yes, good"),
@@ -437,6 +440,34 @@ impl Model {
         let mut lines = self.wishes.keymap.help(mode);
         lines.sort_by_key(|line| line.action.group());
         lines
+    }
+
+    /// Shows or hides the members: beside the messages where there is room, else over them.
+    pub(super) fn toggle_members(&mut self) {
+        if self.columns >= MEMBERS_FROM {
+            self.members_shown = !self.members_shown;
+            return;
+        }
+        let Some(pane) = &self.pane else {
+            return;
+        };
+        let overview = &pane.overview;
+        let row = |member: &GroupMember| {
+            let tone = match member.trust {
+                MemberTrust::Changed => Tone::Security,
+                MemberTrust::Verified => Tone::Good,
+                MemberTrust::Own | MemberTrust::Pinned => Tone::Text,
+            };
+            Row::of(tone, padded(member.name.as_str(), 20)).with(
+                Tone::Dim,
+                format!(" {} · {}", role_name(member.role), member.trust.name()),
+            )
+        };
+        let mut rows: Vec<Row> = overview.members.iter().map(row).collect();
+        if rows.is_empty() {
+            rows.push(Row::of(Tone::Dim, "a conversation of two"));
+        }
+        self.overlay = Some(Overlay::Sheet(Sheet::new("Members", rows)));
     }
 
     pub(super) fn show_safety(&mut self) {

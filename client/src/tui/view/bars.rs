@@ -89,10 +89,14 @@ pub(super) fn about(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             Tone::Quote,
             format!("↩ answers {}: {}", message.sender, preview(message)),
         ),
-        Some(About::Edit(_)) => Row::of(
-            Tone::Warning,
-            "changes your message; Esc leaves it as it is",
-        ),
+        Some(About::Edit(_)) => {
+            let way = model.wishes.keymap.way(model.mode(), Action::Back);
+            let way = way.unwrap_or_default();
+            Row::of(
+                Tone::Warning,
+                format!("changes your message; {way} leaves it as it is"),
+            )
+        }
         None if model.composer.is_command() => Row::of(
             Tone::Key,
             "a command; it is never sent as text (//text sends /text)",

@@ -12,11 +12,10 @@ mod panes;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
+use super::model::pick::MEMBERS_FROM;
 use super::model::{Focus, Model};
 use canvas::Canvas;
 
-/// From so many columns on the members stand beside the messages.
-const THREE_FROM: u16 = 100;
 /// From so many columns on the conversations stand beside the messages.
 const TWO_FROM: u16 = 60;
 /// Rows of the composer at most, and as a part of the screen.
@@ -77,7 +76,7 @@ pub(crate) fn places(model: &Model, area: Rect) -> Places {
         .pane
         .as_ref()
         .is_some_and(|pane| !pane.overview.members.is_empty());
-    if area.width >= THREE_FROM && group && model.members_shown {
+    if area.width >= MEMBERS_FROM && group && model.members_shown {
         let width = 22;
         rest.width -= width;
         places.members = Some(Rect {
@@ -112,6 +111,7 @@ fn lay_composer(model: &Model, rest: Rect, places: &mut Places) {
 /// Makes the model ready for a screen of this size.
 pub(crate) fn prepare(model: &mut Model, area: Rect) {
     let places = places(model, area);
+    model.columns = area.width;
     model.composer_cells = usize::from(places.composer.width.saturating_sub(PROMPT_CELLS).max(2));
     let size = places.messages.map_or((0, 0), |messages| {
         let inner = panes::inside(messages, panes::Edge::on(area.width));

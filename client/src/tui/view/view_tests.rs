@@ -95,3 +95,16 @@ fn requests() {
 fn the_locked_screen() {
     shots("locked", |sim| sim.model.lock());
 }
+
+/// What the pages show of the screen is what the screen shows.
+#[test]
+fn the_pages_show_the_screen_as_it_is() {
+    let mut sim = Sim::new((100, 18));
+    sim.press("enter");
+    sim.types("I bring the can");
+    let picture = picture(&sim.draw());
+    let words = picture.split("\n\n").next().unwrap();
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/screen.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains(words), "{words}");
+}

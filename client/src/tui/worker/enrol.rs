@@ -103,14 +103,16 @@ impl Enrolment {
         };
         match desk.who_am_i()?.state {
             AccountState::Active => Ok(Ok(desk)),
-            AccountState::Registering | AccountState::LoggedOut | AccountState::Revoked => {
-                drop(desk);
-                let failure = Failure::named(
-                    "not_logged_in",
-                    "this device is not logged in; log in again, or finish the registration",
-                );
+            AccountState::Registering => {
+                let words = "the registration was not finished; the same name and password go on";
                 Ok(Err(Stage::Account {
-                    failure: Some(failure),
+                    failure: Some(Failure::named("not_logged_in", words)),
+                }))
+            }
+            AccountState::LoggedOut | AccountState::Revoked => {
+                let words = "this device is logged out; its history is still here";
+                Ok(Err(Stage::Login {
+                    failure: Some(Failure::named("not_logged_in", words)),
                 }))
             }
         }
@@ -149,7 +151,12 @@ impl Enrolment {
                 self.app.given_password = Some(password);
                 match inside::login(&mut self.app, name, IdentityChange::Refuse).await {
                     Ok(()) => Next::Open,
-                    Err(failure) => Next::Ask(self.refused(failure)),
+                    Err(failure) => {
+                        self.app.given_password = None;
+                        Next::Ask(Stage::Login {
+                            failure: Some(failure),
+                        })
+                    }
                 }
             }
             Enrol::Unlock { password } => {
@@ -183,7 +190,7 @@ impl Enrolment {
         })
     }
 
-    /// A refusal goes back to the fields: to the address where nobody was reached at all.
+    /// A refusal goes back to the fields.
     fn refused(&mut self, failure: Failure) -> Stage {
         self.app.given_password = None;
         Stage::Account {
