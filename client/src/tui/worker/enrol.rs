@@ -120,18 +120,7 @@ impl Enrolment {
 
     async fn answered(&mut self, answer: Enrol) -> Result<Next, Failure> {
         Ok(match answer {
-            Enrol::Connect { server, ca } => {
-                self.app.global.server = Some(server);
-                if let Some(ca) = ca {
-                    self.app.global.ca = Some(ca.into());
-                }
-                match self.app.dialer() {
-                    Ok(_) => Next::Ask(Stage::Account { failure: None }),
-                    Err(failure) => Next::Ask(Stage::Server {
-                        failure: Some(failure),
-                    }),
-                }
-            }
+            Enrol::Connect { server, ca } => Next::Ask(self.connect(server, ca)),
             Enrol::Register {
                 name,
                 password,
@@ -188,6 +177,20 @@ impl Enrolment {
             }
             Enrol::Check { .. } => Next::Open,
         })
+    }
+
+    /// Takes an address, if it is one.
+    fn connect(&mut self, server: String, ca: Option<String>) -> Stage {
+        self.app.global.server = Some(server);
+        if let Some(ca) = ca {
+            self.app.global.ca = Some(ca.into());
+        }
+        match self.app.dialer() {
+            Ok(_) => Stage::Account { failure: None },
+            Err(failure) => Stage::Server {
+                failure: Some(failure),
+            },
+        }
     }
 
     /// A refusal goes back to the fields.
