@@ -369,6 +369,7 @@ impl Pane {
                 zone,
                 me,
                 others,
+                held: !self.overview.changed.is_empty(),
                 delivery,
             };
             let rows = match cache.remove(&key) {

@@ -24,6 +24,9 @@ const INDENT_CELLS: usize = 2;
 /// Up to so many people who reacted alike are named.
 const NAMED_MAX: usize = 3;
 
+/// What is said of messages that wait for an answer about a changed identity.
+const HELD: &str = "queued: waits for your answer about the new identity";
+
 /// What of a message depends on more than the message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting<'a> {
@@ -33,6 +36,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) me: Option<&'a Username>,
     /// Other people in the conversation.
     pub(crate) others: usize,
+    /// Whether what waits to be sent waits for the person's answer, not for the connection.
+    pub(crate) held: bool,
     /// Whether the delivery of this message is said in words.
     pub(crate) delivery: Delivery,
 }
@@ -203,7 +208,10 @@ fn body_rows(message: &Message, setting: &Setting<'_>, width: usize) -> Vec<Row>
         });
     }
     if let (Delivery::Words, Some(reach)) = (setting.delivery, Reach::of(message)) {
-        let words = reach.words(message, setting.others);
+        let words = match reach {
+            Reach::Queued if setting.held => HELD.to_owned(),
+            reach => reach.words(message, setting.others),
+        };
         rows.push(Row {
             pieces: vec![Piece {
                 text: SafeText::line(&words, width),

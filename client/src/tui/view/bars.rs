@@ -11,7 +11,10 @@ use crate::tui::model::pane::Pane;
 use crate::tui::model::piece::{Row, Tone, padded};
 use crate::tui::model::rows::{preview, size};
 use crate::tui::model::{About, Focus, Model};
+use crate::tui::text::{self, Layout};
 
+/// Rows of a warning at most.
+const ALARM_ROWS_MAX: usize = 3;
 /// What stands before the written text.
 const PROMPT: &str = "› ";
 
@@ -20,12 +23,17 @@ pub(super) fn title(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     canvas.paint(area, canvas.theme.title);
     let row = match &model.pane {
         Some(pane) => title_row(model, pane),
-        None => Row::of(Tone::Title, " Sotto"),
+        None => Row::of(Tone::Title, format!(" Sotto · {}", own_name(model))),
     };
     let width = usize::from(area.width);
     let words: String = row.pieces.iter().map(|piece| piece.text.as_str()).collect();
     // The name first: what has no room is the rest.
     canvas.row(area, 0, &Row::of(Tone::Title, padded(&words, width)));
+}
+
+fn own_name(model: &Model) -> &str {
+    let who = model.me.as_ref();
+    who.map_or("nobody yet", |who| who.username.as_str())
 }
 
 fn title_row(model: &Model, pane: &Pane) -> Row {
@@ -62,23 +70,43 @@ fn sealing(overview: &Overview) -> String {
     format!("{sealed} · {verified}{standing}{description}")
 }
 
-/// A warning that nobody may overlook.
-pub(super) fn alarm(model: &Model, canvas: &mut Canvas<'_>, (area, words): (Rect, &str)) {
-    let way = model
-        .wishes
-        .keymap
-        .way(model.mode(), Action::Back)
-        .unwrap_or_default();
+/// A warning that nobody may overlook, in as many rows as it needs up to three.
+pub(super) fn alarm_rows(model: &Model, width: u16) -> Vec<Row> {
+    let Some(words) = model.alarms.front() else {
+        return Vec::new();
+    };
+    let way = model.wishes.keymap.way(model.mode(), Action::Back);
+    let way = way.unwrap_or_default();
     let more = match model.alarms.len() {
         0 | 1 => String::new(),
         count => format!(" (+{})", count - 1),
     };
-    let width = usize::from(area.width);
-    let end = format!("{more}  {way}: seen ");
-    let room = width.saturating_sub(SafeText::line(&end, width).cells());
-    let row =
-        Row::of(Tone::Security, padded(&format!(" ! {words}"), room)).with(Tone::Security, end);
-    canvas.row(area, 0, &row);
+    wrapped(
+        &format!("! {words}{more}  {way}: seen"),
+        width,
+        ALARM_ROWS_MAX,
+    )
+}
+
+/// The warning itself.
+pub(super) fn alarm(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    canvas.paint(area, canvas.theme.security);
+    for (line, row) in (0..area.height).zip(alarm_rows(model, area.width)) {
+        canvas.row(area, line, &row);
+    }
+}
+
+/// Words that cannot be overlooked, in rows of a width with a blank at either side.
+fn wrapped(words: &str, width: u16, rows_max: usize) -> Vec<Row> {
+    let layout = Layout {
+        width: usize::from(width.saturating_sub(2)).max(2),
+        rows_max,
+        ..Layout::default()
+    };
+    let rows = text::wrap(words, layout).into_iter();
+    let padded_row = |row: text::Row| padded(&format!(" {}", row.text()), usize::from(width));
+    rows.map(|row| Row::of(Tone::Security, padded_row(row)))
+        .collect()
 }
 
 /// What is answered or changed, else who writes and what runs.
@@ -112,8 +140,8 @@ pub(super) fn about(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 /// What is written; the cursor, where the composer has the keys.
 pub(super) fn composer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
     model.pane.as_ref()?;
-    if let Some(name) = model.blocked_by() {
-        banner(model, canvas, (area, name.as_str()));
+    if model.blocked_by().is_some() {
+        banner(model, canvas, area);
         return None;
     }
     let style = canvas.theme.dim;
@@ -149,28 +177,29 @@ pub(super) fn composer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> Op
     (model.focus == Focus::Composer).then_some(Position { x, y })
 }
 
-/// A changed identity in the place of what is written.
-fn banner(model: &Model, canvas: &mut Canvas<'_>, (area, name): (Rect, &str)) {
-    canvas.paint(area, canvas.theme.security);
-    let way = |action| {
-        model
-            .wishes
-            .keymap
-            .way(Mode::Ask, action)
-            .unwrap_or_default()
+/// What a changed identity asks for, in the place of what is written.
+pub(super) fn banner_rows(model: &Model, width: u16) -> Vec<Row> {
+    let Some(name) = model.blocked_by() else {
+        return Vec::new();
     };
-    let width = usize::from(area.width);
-    let lines = [
-        format!(" ! {name} has another identity than before. Nothing is sent until you answer."),
-        format!(
-            " {}: compare the safety number (best over the phone) · {}: accept it unseen",
-            way(Action::Verify),
-            way(Action::Yes)
-        ),
-        " A new phone or computer does this, and so does somebody in the middle.".to_owned(),
-    ];
-    for (line, words) in (0..area.height).zip(lines) {
-        canvas.row(area, line, &Row::of(Tone::Security, padded(&words, width)));
+    let way = |action| {
+        let way = model.wishes.keymap.way(Mode::Ask, action);
+        way.unwrap_or_default()
+    };
+    let words = format!(
+        "! {name} has another identity than before, as after a new phone, or with somebody in the \
+         middle. Nothing is sent until you answer. {}: compare the safety number. {}: accept it \
+         unseen.",
+        way(Action::Verify),
+        way(Action::Yes)
+    );
+    wrapped(&words, width, 0)
+}
+
+fn banner(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    canvas.paint(area, canvas.theme.security);
+    for (line, row) in (0..area.height).zip(banner_rows(model, area.width)) {
+        canvas.row(area, line, &row);
     }
 }
 
@@ -179,7 +208,7 @@ pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     canvas.paint(area, canvas.theme.status);
     let width = usize::from(area.width);
     let (mark, tone, words) = match &model.link {
-        Link::Online => ("●", Tone::Good, "online".to_owned()),
+        Link::Online => ("●", Tone::Good, format!("{} online", own_name(model))),
         Link::Reading => ("◐", Tone::Warning, "reading".to_owned()),
         Link::Connecting => ("○", Tone::Warning, "connecting".to_owned()),
         Link::Offline(why) => ("○", Tone::Warning, format!("offline: {why}")),

@@ -48,10 +48,11 @@ pub(crate) fn places(model: &Model, area: Rect) -> Places {
         taken
     };
     let title = take(&mut rest, 1);
-    let alarm = take(
-        &mut rest,
-        u16::from(!model.alarms.is_empty() && area.height > 3),
-    );
+    let alarm = match area.height {
+        0..=3 => 0,
+        height => rows_of(&bars::alarm_rows(model, area.width)).min(height / 3),
+    };
+    let alarm = take(&mut rest, alarm);
     let status = Rect::new(area.x, area.bottom().saturating_sub(1), area.width, 1);
     rest.height = rest.height.saturating_sub(1);
     let one = area.width < TWO_FROM;
@@ -89,14 +90,20 @@ pub(crate) fn places(model: &Model, area: Rect) -> Places {
     places
 }
 
+fn rows_of<T>(rows: &[T]) -> u16 {
+    u16::try_from(rows.len()).unwrap_or(u16::MAX)
+}
+
 /// The composer below the messages.
 fn lay_composer(model: &Model, rest: Rect, places: &mut Places) {
     let cells = usize::from(rest.width.saturating_sub(PROMPT_CELLS).max(2));
-    let wanted = match model.blocked_by() {
-        Some(_) => 3,
-        None => u16::try_from(model.composer.rows(cells).rows.len()).unwrap_or(u16::MAX),
+    let blocked = model.blocked_by().is_some();
+    let wanted = match blocked {
+        true => rows_of(&bars::banner_rows(model, rest.width)),
+        false => rows_of(&model.composer.rows(cells).rows),
     };
-    let most = (rest.height / 3).clamp(1, COMPOSER_ROWS_MAX);
+    let part = if blocked { 2 } else { 3 };
+    let most = (rest.height / part).clamp(1, COMPOSER_ROWS_MAX);
     let rows = wanted.clamp(1, most).min(rest.height);
     let about = u16::from(rest.height > rows + 2);
     let messages = rest.height - rows - about.min(rest.height - rows);
@@ -146,9 +153,7 @@ fn draw_all(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> Option<Positi
     }
     let places = places(model, area);
     bars::title(model, canvas, places.title);
-    if let Some(alarm) = model.alarms.front() {
-        bars::alarm(model, canvas, (places.alarm, alarm));
-    }
+    bars::alarm(model, canvas, places.alarm);
     if let Some(chats) = places.chats {
         panes::chats(model, canvas, chats);
     }

@@ -92,6 +92,34 @@ fn requests() {
 }
 
 #[test]
+fn a_changed_identity_and_a_warning() {
+    use crate::engine::api::{Event, SecurityEvent, SecurityKind};
+    use crate::tui::ask::News;
+    shots("changed", |sim| {
+        sim.press("ctrl-k");
+        sim.types("bob");
+        sim.press("enter");
+        let pane = sim.model.pane.as_ref().unwrap();
+        let (talk, mut overview) = (pane.talk.clone(), pane.overview.clone());
+        overview.changed = talk.person().cloned().into_iter().collect();
+        sim.hear(News::Event(Box::new(Event::Security(SecurityEvent {
+            kind: SecurityKind::KeyChanged,
+            conversation: None,
+            subject: talk.person().cloned(),
+            action: "nothing is sent to this person until you compare the safety number".to_owned(),
+            count: 0,
+        }))));
+        sim.model.handle_news(
+            News::Overview {
+                talk,
+                overview: Box::new(overview),
+            },
+            sim.now,
+        );
+    });
+}
+
+#[test]
 fn the_locked_screen() {
     shots("locked", |sim| sim.model.lock());
 }
