@@ -52,7 +52,8 @@ use crate::profile::private_runtime;
 use crate::runtime::Clock;
 use crate::safe_text::SafeText;
 use ask::{ASKS_MAX, Ask, NEWS_MAX, News};
-use model::{Effect, Model, Wishes};
+use keys::Preset;
+use model::{Effect, Focus, Model, Wishes};
 use settings::{Ringing, Settings};
 use terminal::{Keyboard, Screen};
 use theme::{Colours, Theme};
@@ -144,6 +145,11 @@ fn wishes(settings: &Settings) -> Wishes {
         keymap: settings.keymap.clone(),
         theme: Theme::named(settings.theme, Colours::of_environment()),
         idle_lock_ms: idle.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+        // Whoever opens a chat expects to write, unless letters are commands to them.
+        begins: match settings.preset {
+            Preset::Default | Preset::Emacs => Focus::Composer,
+            Preset::Vim => Focus::Chats,
+        },
         settings: lines
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),

@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::ask::{Ask, News};
 use super::demo::Demo;
 use super::keys::{Keymap, Preset};
-use super::model::{Model, Wishes};
+use super::model::{Focus, Model, Wishes};
 use super::theme::{Colours, Theme, ThemeName};
 use super::view;
 use crate::cli::inside::Zone;
@@ -40,6 +40,7 @@ impl Sim {
             keymap: Keymap::preset(Preset::Default),
             theme: Theme::named(ThemeName::Dark, Colours::Shown),
             idle_lock_ms: None,
+            begins: Focus::Composer,
             settings: vec![("theme".to_owned(), "dark".to_owned())],
         };
         Self {

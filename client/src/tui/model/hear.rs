@@ -3,7 +3,7 @@
 use super::form::{FirstRun, Form, Purpose};
 use super::overlay::{Overlay, Sheet};
 use super::piece::{Row, Tone};
-use super::{ALARMS_MAX, Effect, Focus, Model, Running, TYPING_MS};
+use super::{ALARMS_MAX, AWAY_MS, Effect, Model, Running, TYPING_MS};
 use crate::cli::inside::security_title;
 use crate::engine::api::{
     Connection, Direction, Event, Membership, MembershipChange, SecurityEvent, SecurityKind,
@@ -84,14 +84,14 @@ impl Model {
         }
     }
 
-    /// At the first list the latest conversation is shown; the keys stay with the list.
+    /// At the first list the latest conversation is shown.
     fn begin(&mut self) {
         if self.first_run.is_some() || self.pane.is_some() {
             return;
         }
         if let Some(talk) = self.list.chats().first().map(|chat| chat.talk.clone()) {
             self.open(talk);
-            self.focus = Focus::Chats;
+            self.focus = self.wishes.begins;
         }
     }
 
@@ -229,12 +229,21 @@ impl Model {
             }
             _ => {}
         }
-        if matches!(
-            event,
-            Event::Message(_) | Event::Request(_) | Event::Invitation(_) | Event::Security(_)
-        ) {
+        let told = match &event {
+            Event::Message(message) => !self.is_looked_at(&message.talk),
+            Event::Request(_) | Event::Invitation(_) | Event::Security(_) => true,
+            _ => false,
+        };
+        if told {
             self.effect(Effect::Tell(Box::new(event)));
         }
+    }
+
+    /// Whether somebody is at the keys with nothing over the conversation.
+    fn is_looked_at(&self, talk: &Talk) -> bool {
+        let away = self.now.monotonic_ms >= self.pressed_at_ms + AWAY_MS;
+        let covered = self.locked.is_some() || self.overlay.is_some();
+        self.is_open(talk) && !away && !covered
     }
 
     fn arrived(&mut self, message: &Message) {

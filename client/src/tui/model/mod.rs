@@ -79,6 +79,8 @@ pub(crate) struct Wishes {
     pub(crate) theme: Theme,
     /// Milliseconds without a key after which the screen locks itself.
     pub(crate) idle_lock_ms: Option<u64>,
+    /// Which pane has the keys at the start.
+    pub(crate) begins: Focus,
     /// Lines about the settings, for their screen.
     pub(crate) settings: Vec<(String, String)>,
 }

@@ -22,7 +22,7 @@ fn the_latest_conversation_is_open_at_the_start() {
     let words = sim.words();
     assert!(words.contains("garden"), "{words}");
     assert!(words.contains("who waters on Sunday?"), "{words}");
-    assert_eq!(sim.model.mode(), Mode::List);
+    assert_eq!(sim.model.mode(), Mode::Compose);
 }
 
 #[test]
@@ -249,6 +249,7 @@ fn a_failure_that_was_not_asked_for_is_told() {
 fn keys_that_can_follow_are_shown_after_a_pause() {
     let mut sim = Sim::new(SIZE);
     sim.model.wishes.keymap = Keymap::preset(crate::tui::keys::Preset::Vim);
+    sim.model.focus = Focus::Chats;
     sim.press("g");
     assert!(!sim.words().contains("and then"));
     sim.wait(HINT_AFTER_MS);
@@ -341,9 +342,19 @@ fn nobody_at_the_keys_has_seen_anything() {
         body: crate::engine::api::MessageBody::Text(text),
         ..last
     };
-    sim.hear(News::Event(Box::new(Event::Message(message))));
+    let rings = |sim: &mut Sim| {
+        let effects = sim.model.take_effects();
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Tell(_)))
+    };
+    sim.model.take_effects();
+    sim.hear(News::Event(Box::new(Event::Message(message.clone()))));
     assert!(!sim.asked.contains(&"seen"), "{:?}", sim.asked);
+    assert!(rings(&mut sim), "whoever is away is told");
     sim.press("x");
     sim.wait(1_000);
     assert!(sim.asked.contains(&"seen"), "{:?}", sim.asked);
+    sim.hear(News::Event(Box::new(Event::Message(message))));
+    assert!(!rings(&mut sim), "whoever looks needs no bell");
 }

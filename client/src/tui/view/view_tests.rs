@@ -59,7 +59,7 @@ fn shots(name: &str, mut act: impl FnMut(&mut Sim)) {
 
 #[test]
 fn the_conversations() {
-    shots("conversations", |_| {});
+    shots("conversations", |sim| sim.press("alt-c"));
 }
 
 #[test]
