@@ -116,6 +116,7 @@ impl Exit {
             | "already_member"
             | "not_a_member"
             | "last_owner"
+            | "too_many_links"
             | "attachment_mismatch"
             | "file_changed"
             | "metadata"

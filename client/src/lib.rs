@@ -16,6 +16,7 @@ mod desk;
 pub mod engine;
 pub mod exit;
 mod history;
+pub mod invite_link;
 mod net;
 mod password_prompt;
 mod process;

@@ -9,6 +9,7 @@ pub mod at_rest;
 pub mod attachment;
 pub mod content;
 pub mod identity;
+pub mod join_proof;
 pub mod link;
 mod mls;
 mod padding;
@@ -23,9 +24,9 @@ pub use content::{Body, Content, ContentError};
 pub use identity::{DeviceKey, IdentityKey, LocalDevice, LoginChallenge};
 pub use mls::{
     Address, CommitSummary, Group, GroupError, KeyPackageUse, KeyStore, KeyStoreError,
-    MadeKeyPackage, Message, OpenError, Opened, PendingCommit, Plan, Rejoin, Sealed, WelcomeError,
-    WelcomeSummary, commit_hash, forget_key_package, holds_key_package, inspect_welcome,
-    make_key_package, migrate_key_store,
+    MadeKeyPackage, Message, OpenError, Opened, PendingCommit, Plan, Rejoin, Sealed, Standing,
+    WelcomeError, WelcomeSummary, WithTree, commit_hash, forget_key_package, holds_key_package,
+    inspect_welcome, make_key_package, migrate_key_store,
 };
 pub use mls::{Signal, SignalKind};
 pub use password::{AuthenticationKey, KdfParameters, PasswordKeys, UnlockKey};

@@ -75,7 +75,7 @@ fn machine(deployment: &Deployment, of: &Person) -> Person {
     machine
 }
 
-fn linked(deployment: &Deployment, old: &Person) -> (Person, String) {
+pub(crate) fn linked(deployment: &Deployment, old: &Person) -> (Person, String) {
     let new = machine(deployment, old);
     let linking = Linking::start(&new, &old.name);
     let (code, id) = (

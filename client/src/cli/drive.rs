@@ -222,6 +222,8 @@ pub(crate) fn answer_to(id: CommandId, event: &Event) -> Option<Result<(), Failu
         | Event::Devices { command, .. }
         | Event::Rooms { command, .. }
         | Event::LinkOffered { command, .. }
+        | Event::InviteLink { command, .. }
+        | Event::InviteLinks { command, .. }
         | Event::GroupMade { command, .. }
             if *command == id =>
         {

@@ -7,14 +7,18 @@ use sotto_protocol::{ConversationId, Username};
 use super::app::App;
 use super::args::username;
 use super::drive::perform;
+use super::invite_link::{self, link_lifetime};
 use super::output::{Style, own_words};
 use super::people::{Shown, catch_up, excuse};
 use super::render;
 use super::room::{self, RoomAction};
 use crate::desk::Desk;
 use crate::engine::Engine;
-use crate::engine::api::{Command, Event, GroupCommand, GroupMember, MemberTrust, role_name};
+use crate::engine::api::{
+    Admission, Command, Event, GroupCommand, GroupMember, LinkCommand, MemberTrust, role_name,
+};
 use crate::exit::Failure;
+use crate::invite_link::InviteLink;
 use crate::safe_text::SafeText;
 use crate::talk::Talk;
 
@@ -34,9 +38,9 @@ pub(crate) enum GroupArgs {
     Rooms,
     /// List invitations to groups
     Invites,
-    /// Follow an invitation to a group
+    /// Follow an invitation to a group, or an invite link
     Join {
-        /// #title or #id; the first digits of the id are enough
+        /// #title or #id, the first digits of the id, or a link
         group: String,
     },
 }
@@ -98,6 +102,43 @@ pub(crate) enum GroupAction {
         #[arg(required = true, value_parser = username)]
         names: Vec<Username>,
     },
+    /// Make an invite link: whoever has it may come in
+    Link {
+        group: String,
+        /// How often it may be used
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        uses: u32,
+        /// When it ends, such as 1h, 7d or 4w
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = link_lifetime)]
+        expires: u32,
+        /// An admin agrees to each who comes by it
+        #[arg(long)]
+        approve: bool,
+    },
+    /// List the invite links that count
+    Links { group: String },
+    /// End an invite link
+    Unlink {
+        group: String,
+        /// The link, or the first digits of its id
+        link: String,
+    },
+    /// Show who came by a link and waits for an admin's word
+    Requests { group: String },
+    /// Let somebody in who came by a link
+    Approve {
+        group: String,
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// Forget that somebody wants to come in; they are not told
+    Reject {
+        group: String,
+        #[arg(value_parser = username)]
+        name: Username,
+    },
+    /// Come in by an invite link
+    Join { link: String },
     /// Leave the group; its history stays here
     Leave { group: String },
     /// Show who is in the group
@@ -115,56 +156,94 @@ pub(crate) async fn carry_out(app: &mut App, args: GroupArgs) -> Result<(), Fail
 }
 
 async fn act(app: &mut App, action: GroupAction) -> Result<(), Failure> {
-    let (word, names, command): (_, _, fn(ConversationId, Vec<Username>) -> GroupCommand) =
-        match action {
-            GroupAction::New { title, names } => return new(app, title, names).await,
-            GroupAction::Members { group } => return members(app, &group).await,
-            GroupAction::Rename { group, title } => {
-                let group = find(app, &group).await?;
-                let command = GroupCommand::Rename { group, title };
-                return change(app, group, "renamed", command).await;
-            }
-            GroupAction::Describe { group, text } => {
-                let group = find(app, &group).await?;
-                let command = GroupCommand::Describe { group, text };
-                return change(app, group, "described", command).await;
-            }
-            GroupAction::Ban { group, names } => {
-                let group = find(app, &group).await?;
-                let command = GroupCommand::Ban { group, names };
-                return change(app, group, "banned", command).await;
-            }
-            GroupAction::Unban { group, names } => {
-                let group = find(app, &group).await?;
-                let command = GroupCommand::Unban { group, names };
-                return change(app, group, "unbanned", command).await;
-            }
-            GroupAction::Leave { group } => {
-                let group = find(app, &group).await?;
-                return change(app, group, "left", GroupCommand::Leave { group }).await;
-            }
-            GroupAction::Owner { group, name } => {
-                let group = find(app, &group).await?;
-                let command = GroupCommand::HandOver { group, name };
-                return change(app, group, "handed_over", command).await;
-            }
-            GroupAction::Add { group, names } => (("added", group), names, |group, names| {
-                GroupCommand::Add { group, names }
-            }),
-            GroupAction::Remove { group, names } => (("removed", group), names, |group, names| {
-                GroupCommand::Remove { group, names }
-            }),
-            GroupAction::Promote { group, names } => {
-                (("promoted", group), names, |group, names| {
-                    GroupCommand::Promote { group, names }
-                })
-            }
-            GroupAction::Demote { group, names } => (("demoted", group), names, |group, names| {
-                GroupCommand::Demote { group, names }
-            }),
-        };
-    let group = find(app, &word.1).await?;
-    change(app, group, word.0, command(group, names)).await
+    match action {
+        GroupAction::New { title, names } => new(app, title, names).await,
+        GroupAction::Members { group } => members(app, &group).await,
+        GroupAction::Link {
+            group,
+            uses,
+            expires,
+            approve,
+        } => {
+            let admission = if approve {
+                Admission::ByAdmin
+            } else {
+                Admission::ByLink
+            };
+            invite_link::make(app, &group, (uses, expires), admission).await
+        }
+        GroupAction::Links { group } => invite_link::list(app, &group).await,
+        GroupAction::Unlink { group, link } => invite_link::end(app, &group, &link).await,
+        GroupAction::Requests { group } => invite_link::requests(app, &group).await,
+        GroupAction::Approve { group, name } => {
+            let command = |group, name| LinkCommand::Approve { group, name };
+            invite_link::decide(app, &group, "approved", command, name).await
+        }
+        GroupAction::Reject { group, name } => {
+            let command = |group, name| LinkCommand::Reject { group, name };
+            invite_link::decide(app, &group, "rejected", command, name).await
+        }
+        GroupAction::Join { link } => match InviteLink::parse(&link) {
+            Some(link) => invite_link::join(app, link).await,
+            None => Err(no_link()),
+        },
+        other => manage(app, other).await,
+    }
+}
+
+fn no_link() -> Failure {
+    Failure::named(
+        "usage",
+        "this is no invite link; one begins with sotto:join/. To an invitation, sotto join GROUP",
+    )
+}
+
+/// What changes a group.
+async fn manage(app: &mut App, action: GroupAction) -> Result<(), Failure> {
+    type Wish = fn(ConversationId, Vec<Username>) -> GroupCommand;
+    let (done, group, names, command): (_, _, _, Wish) = match action {
+        GroupAction::Rename { group, title } => {
+            let group = find(app, &group).await?;
+            let command = GroupCommand::Rename { group, title };
+            return change(app, group, "renamed", command).await;
+        }
+        GroupAction::Describe { group, text } => {
+            let group = find(app, &group).await?;
+            let command = GroupCommand::Describe { group, text };
+            return change(app, group, "described", command).await;
+        }
+        GroupAction::Leave { group } => {
+            let group = find(app, &group).await?;
+            return change(app, group, "left", GroupCommand::Leave { group }).await;
+        }
+        GroupAction::Owner { group, name } => {
+            let group = find(app, &group).await?;
+            let command = GroupCommand::HandOver { group, name };
+            return change(app, group, "handed_over", command).await;
+        }
+        GroupAction::Ban { group, names } => ("banned", group, names, |group, names| {
+            GroupCommand::Ban { group, names }
+        }),
+        GroupAction::Unban { group, names } => ("unbanned", group, names, |group, names| {
+            GroupCommand::Unban { group, names }
+        }),
+        GroupAction::Add { group, names } => ("added", group, names, |group, names| {
+            GroupCommand::Add { group, names }
+        }),
+        GroupAction::Remove { group, names } => ("removed", group, names, |group, names| {
+            GroupCommand::Remove { group, names }
+        }),
+        GroupAction::Promote { group, names } => ("promoted", group, names, |group, names| {
+            GroupCommand::Promote { group, names }
+        }),
+        GroupAction::Demote { group, names } => ("demoted", group, names, |group, names| {
+            GroupCommand::Demote { group, names }
+        }),
+        // `act` dealt with the rest.
+        _ => return Ok(()),
+    };
+    let group = find(app, &group).await?;
+    change(app, group, done, command(group, names)).await
 }
 
 pub(super) async fn new(
@@ -292,6 +371,9 @@ async fn invites(app: &mut App) -> Result<(), Failure> {
 }
 
 async fn join(app: &mut App, word: &str) -> Result<(), Failure> {
+    if let Some(link) = InviteLink::parse(word) {
+        return invite_link::join(app, link).await;
+    }
     let group = {
         let engine = looked(app).await?;
         group_of(&engine, word)?

@@ -15,6 +15,7 @@ mod export;
 mod files;
 mod group;
 pub(crate) mod inside;
+mod invite_link;
 mod lines;
 mod listen;
 mod message;

@@ -53,6 +53,7 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Result<(), Failure> {
         }
         Event::Request(shown) => request(app, shown),
         Event::Invitation(shown) => invitation(app, shown),
+        Event::JoinRequested(shown) => super::invite_link::show_request(app, shown),
         Event::Group(shown) => group_news(app, shown),
         Event::Security(shown) => security(app, shown),
         Event::Membership(shown) => membership(app, shown),

@@ -7,10 +7,12 @@ use serde_json::json;
 use super::app::App;
 use super::drive::perform;
 use super::group::{change, find, made, new, say_done};
+use super::invite_link;
 use super::output::{Style, own_words};
 use super::render;
 use crate::engine::api::{Command, Event, GroupCommand, Room};
 use crate::exit::Failure;
+use crate::invite_link::InviteLink;
 use crate::safe_text::SafeText;
 
 /// Cells of a title or topic in the list.
@@ -27,7 +29,7 @@ pub(crate) enum RoomAction {
         /// Listed, and open to everybody of the deployment
         #[arg(long, group = "kind")]
         public: bool,
-        /// Found by invitation only
+        /// Found by invitation or invite link only
         #[arg(long, group = "kind")]
         private: bool,
         /// What a public room is about, in clear
@@ -39,9 +41,9 @@ pub(crate) enum RoomAction {
         )]
         topic: String,
     },
-    /// Enter a public room
+    /// Enter a public room, or a private one by an invite link
     Join {
-        /// As `rooms` lists it
+        /// As `rooms` lists it, or a link
         title: String,
     },
     /// Change what a public room is about
@@ -62,7 +64,10 @@ pub(super) async fn act(app: &mut App, action: RoomAction) -> Result<(), Failure
         RoomAction::New { title, topic, .. } => {
             made(app, GroupCommand::NewRoom { title, topic }).await
         }
-        RoomAction::Join { title } => join(app, &title).await,
+        RoomAction::Join { title } => match InviteLink::parse(&title) {
+            Some(link) => invite_link::join(app, link).await,
+            None => join(app, &title).await,
+        },
         RoomAction::Topic { room, text } => {
             let group = find(app, &room).await?;
             let command = GroupCommand::Topic { group, topic: text };

@@ -6,6 +6,7 @@
 
 mod device;
 mod group;
+mod link;
 
 use sotto_crypto::AuthenticationKey;
 use sotto_crypto::content::Attachment;
@@ -21,6 +22,7 @@ pub use group::{
     GroupCommand, GroupMember, GroupNews, GroupView, Invitation, MemberTrust, Membership,
     MembershipChange, Room, role_name,
 };
+pub use link::{Admission, JoinRequest, LinkCommand, LinkView};
 
 /// The time of a call, read by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -381,6 +383,8 @@ pub enum Event {
     Request(Request),
     /// An invitation to a group.
     Invitation(Invitation),
+    /// Somebody waits for an admin's word.
+    JoinRequested(JoinRequest),
     /// A group has another title or description.
     Group(GroupNews),
     /// A security matter.
@@ -431,6 +435,20 @@ pub enum Event {
         /// Sorted by title.
         rooms: Vec<Room>,
     },
+    /// The answer to `LinkCommand::Make`.
+    InviteLink {
+        /// The command.
+        command: CommandId,
+        /// The link.
+        link: LinkView,
+    },
+    /// The answer to `LinkCommand::List`.
+    InviteLinks {
+        /// The command.
+        command: CommandId,
+        /// Those that end first before others.
+        links: Vec<LinkView>,
+    },
     /// The answer to `DeviceCommand::LookAtOffer`.
     LinkOffered {
         /// The command.
@@ -475,7 +493,7 @@ pub struct Failure {
     /// Stable: the names of `sotto_protocol::ErrorCode`, and of this client:
     /// `key_changed`, `blocked`, `timed_out`, `too_large`, `self`,
     /// `not_a_request`, `unknown_user`, `wrong_deployment`, `too_many_commands`, `outbox_full`,
-    /// `already_member`, `not_a_member`, `last_owner`, `not_an_invitation`.
+    /// `already_member`, `not_a_member`, `last_owner`, `not_an_invitation`, `too_many_links`.
     pub code: &'static str,
     /// One sentence with what to do next.
     pub message: String,

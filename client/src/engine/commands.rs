@@ -13,7 +13,7 @@ use super::api::{
 };
 use super::devices::DeviceAsk;
 use super::flight::{Purpose, Room as Space};
-use super::group::Listing;
+use super::group::{LinkAsk, Listing};
 use super::session::{Session, failure};
 use super::work::people_changed;
 use super::{Engine, EngineError};
@@ -47,6 +47,7 @@ pub(super) enum ServerCommand {
     Signal,
     SetRoom(Listing),
     ListRooms(Vec<Room>),
+    Link(LinkAsk),
     Leave {
         group: ConversationId,
         client_id: ClientMessageId,
@@ -58,7 +59,7 @@ impl ServerCommand {
     const fn is_of_groups(&self) -> bool {
         matches!(
             self,
-            Self::Leave { .. } | Self::SetRoom(_) | Self::ListRooms(_)
+            Self::Leave { .. } | Self::SetRoom(_) | Self::ListRooms(_) | Self::Link(_)
         )
     }
 }
@@ -349,6 +350,7 @@ impl Engine {
             }
             ServerCommand::SetRoom(listing) => listing.request(),
             ServerCommand::ListRooms(found) => Self::rooms_request(found),
+            ServerCommand::Link(ask) => self.link_request(ask),
             ServerCommand::Logout => Ask::Logout(wire::Logout {}),
         })
     }

@@ -271,7 +271,7 @@ impl Engine {
         }
         match pending.kind {
             PendingKind::Update | PendingKind::Change => {
-                self.update_refused(row, pending.kind, code, error)
+                self.update_refused(row, pending, code, error)
             }
             PendingKind::Create => self.create_refused(row, code, error),
             PendingKind::Rejoin => self.rejoin_refused(row, code, error),
@@ -281,7 +281,7 @@ impl Engine {
     fn update_refused(
         &mut self,
         mut row: ConversationRow,
-        kind: PendingKind,
+        pending: &PendingCommitRow,
         code: ErrorCode,
         error: &wire::Error,
     ) -> Result<(), EngineError> {
@@ -293,11 +293,11 @@ impl Engine {
             self.keep_group(group);
         }
         match code {
-            ErrorCode::StaleEpoch => self.epoch_is_stale(row, error.current_epoch),
+            ErrorCode::StaleEpoch => self.epoch_is_stale(row, pending.epoch, error.current_epoch),
             ErrorCode::StaleGeneration | ErrorCode::UnknownConversation => {
                 self.break_conversation(row, "the server has another generation of it")
             }
-            _ if kind == PendingKind::Change => {
+            _ if pending.kind == PendingKind::Change => {
                 self.change_refused(&row, code, error);
                 self.set_step(&row.talk, Step::Idle);
                 Ok(())
@@ -355,14 +355,22 @@ impl Engine {
         }
     }
 
-    /// The server's epoch is another. If the log brings the commit, sealing
-    /// begins again; if it does not, the conversation is repaired.
+    /// The server's epoch is another than the one that was `tried`. If the log
+    /// brings the commit, sealing begins again; if it does not, the
+    /// conversation is repaired. A server that is further back shows another
+    /// history, or lost some.
     pub(super) fn epoch_is_stale(
         &mut self,
         row: ConversationRow,
+        tried: u64,
         current_epoch: u64,
     ) -> Result<(), EngineError> {
         self.store().unseal_for(&row.talk)?;
+        if current_epoch < tried {
+            self.compare(&row.talk);
+            self.rest(&row.talk, 0);
+            return Ok(());
+        }
         let reached = match self.take_group(&row)? {
             Some(group) => {
                 let epoch = group.epoch();

@@ -34,6 +34,17 @@ pub(super) enum Purpose {
         name: Username,
     },
     GroupInfo(Talk),
+    /// The tree that a welcome leads to.
+    Tree {
+        conversation: ConversationId,
+        generation: u32,
+        epoch: u64,
+    },
+    /// The server's account of a conversation, against this epoch's.
+    Compare {
+        talk: Talk,
+        epoch: u64,
+    },
     Commit {
         talk: Talk,
         conversation: ConversationId,

@@ -19,6 +19,8 @@ use crate::history::{Baseline, ConversationRow, ConversationState, OwnEntry, Rel
 /// cannot hold up what others write.
 const HELD_MAX: usize = 128;
 
+const MISFIT: &str = "an entry that does not belong there or does not verify was not shown";
+
 /// An entry of a log with its fields checked for size.
 pub(super) struct Entry {
     pub(super) conversation: ConversationId,
@@ -130,8 +132,10 @@ impl Engine {
         }
         let kind = match EnvelopeKind::try_from(entry.kind) {
             Ok(kind @ (EnvelopeKind::Application | EnvelopeKind::Commit)) => kind,
-            Ok(EnvelopeKind::Leave) if row.talk.group().is_some() => {
-                return self.leave_entry(row, entry);
+            Ok(kind @ (EnvelopeKind::Leave | EnvelopeKind::JoinRequest))
+                if row.talk.group().is_some() =>
+            {
+                return self.clear_entry(row, entry, kind);
             }
             // A kind that this version does not know.
             _ => return self.pass(row, entry),
@@ -172,8 +176,17 @@ impl Engine {
             && self.store().queued_for(&row.talk)?.is_empty())
     }
 
-    fn leave_entry(&mut self, row: ConversationRow, entry: &Entry) -> Result<(), EngineError> {
-        self.leave_heard(&row, entry)?;
+    /// What servers put into a group's log, in clear.
+    fn clear_entry(
+        &mut self,
+        row: ConversationRow,
+        entry: &Entry,
+        kind: EnvelopeKind,
+    ) -> Result<(), EngineError> {
+        match kind {
+            EnvelopeKind::JoinRequest => self.join_heard(&row, entry)?,
+            _ => self.leave_heard(&row, entry)?,
+        }
         match self.store().conversation(&row.id)? {
             Some(row) => self.pass(row, entry),
             None => Ok(()),
@@ -400,15 +413,18 @@ impl Engine {
                 &row,
                 "a change that the rules or the protocol do not allow was refused",
             ),
+            OpenError::Unverified => {
+                self.doubt(&row)?;
+                self.reject(&row, MISFIT);
+            }
+            OpenError::PastEpoch => {
+                self.compare(&row.talk);
+                self.reject(&row, MISFIT);
+            }
             OpenError::Malformed
             | OpenError::Misplaced
-            | OpenError::PastEpoch
-            | OpenError::Unverified
             | OpenError::Own
-            | OpenError::Content(_) => self.reject(
-                &row,
-                "an entry that does not belong there or does not verify was not shown",
-            ),
+            | OpenError::Content(_) => self.reject(&row, MISFIT),
         }
         self.pass(row, entry)
     }

@@ -4,7 +4,11 @@
 use serde_json::{Value, json};
 use sotto_protocol::Username;
 
-use super::api::{Event, Failure, Invitation, Membership, MembershipChange, role_name};
+use super::api::{
+    Admission, Event, Failure, Invitation, JoinRequest, LinkView, Membership, MembershipChange,
+    role_name,
+};
+use crate::invite_link::{InviteLink, id_text};
 
 impl Failure {
     /// The object on stderr with `--json`.
@@ -51,6 +55,36 @@ impl Invitation {
     }
 }
 
+impl LinkView {
+    /// The object on stdout with `--json`. It holds the link's secret.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "event": "invite_link",
+            "conversation": self.conversation.to_string(),
+            "id": id_text(&self.id),
+            "link": self.link.as_ref().map(InviteLink::text),
+            "expires_at_ms": self.expires_at_ms,
+            "uses_left": self.uses_left,
+            "approval": self.admission.map(|admission| admission == Admission::ByAdmin),
+        })
+    }
+}
+
+impl JoinRequest {
+    /// The object on stdout with `--json`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "event": "join_request",
+            "conversation": self.conversation.to_string(),
+            "to": self.talk.label(self.title.as_deref()),
+            "name": self.name.as_str(),
+            "received_at_ms": self.received_at_ms,
+        })
+    }
+}
+
 impl Event {
     /// The object on stdout with `--json`; `None` for what scripts do not see
     /// as an event (answers to commands and the session's state).
@@ -65,6 +99,7 @@ impl Event {
             Self::Typing(typing) => typing.to_json(),
             Self::Membership(membership) => membership.to_json(),
             Self::Invitation(invitation) => invitation.to_json(),
+            Self::JoinRequested(request) => request.to_json(),
             Self::Group(news) => json!({
                 "event": "group",
                 "conversation": news.conversation.to_string(),

@@ -2,12 +2,17 @@
 //! stranger nothing; a contact's is followed at once.
 
 use prost::Message as _;
-use sotto_crypto::{Address, Group, Suite, WelcomeError, WelcomeSummary, inspect_welcome};
+use sotto_crypto::{
+    Address, Group, Suite, WelcomeError, WelcomeSummary, WithTree, inspect_welcome,
+};
 use sotto_protocol::wire::EnvelopeKind;
-use sotto_protocol::{ConversationId, Username, wire};
+use sotto_protocol::wire::client_frame::Body as Ask;
+use sotto_protocol::wire::server_frame::Body as Answer;
+use sotto_protocol::{ConversationId, ErrorCode, Username, wire};
 
 use super::api::{Event, Keep, Request, SecurityKind};
 use super::error::welcome_failure;
+use super::flight::Purpose;
 use super::inbox::Entry;
 use super::people::{Mismatch, Trust};
 use super::work::Step;
@@ -41,12 +46,6 @@ impl Engine {
         ) else {
             return Ok(());
         };
-        let person = self.person(&inviter)?;
-        let known = self.store().request(&inviter)?.is_some();
-        let full = !known && self.store().requests_len()? >= REQUESTS_MAX;
-        if person.relation == Relation::Blocked {
-            return Ok(());
-        }
         let request = RequestRow {
             inviter,
             conversation,
@@ -54,10 +53,30 @@ impl Engine {
             seq: sent.seq,
             identity: [0; 32],
             welcome: sent.welcome.to_vec(),
+            tree: Vec::new(),
             received_at_ms: entry.stored_at_ms,
         };
-        let looked = inspect_welcome(&self.key_store(), self.profile.device(), &request.welcome);
+        self.consider_welcome(request, sent.epoch)
+    }
+
+    fn consider_welcome(&mut self, request: RequestRow, epoch: u64) -> Result<(), EngineError> {
+        let person = self.person(&request.inviter)?;
+        let known = self.store().request(&request.inviter)?.is_some();
+        let full = !known && self.store().requests_len()? >= REQUESTS_MAX;
+        if person.relation == Relation::Blocked {
+            return Ok(());
+        }
+        let welcome = WithTree {
+            message: &request.welcome,
+            tree: &request.tree,
+        };
+        let looked = inspect_welcome(&self.key_store(), self.profile.device(), welcome);
         match looked {
+            Err(WelcomeError::NeedsTree) if request.tree.is_empty() => {
+                self.store().put_treeless(&request, epoch)?;
+                self.ask_tree(&request, epoch);
+                Ok(())
+            }
             Ok(summary) => match summary.roster.policy.group_rules() {
                 Some(rules) if self.is_as_said(&request, &summary) => {
                     self.group_welcome(request, &summary, rules)
@@ -69,6 +88,62 @@ impl Engine {
                 let error = welcome_failure(error)?;
                 self.welcome_unusable(&request, person.relation, &error)
             }
+        }
+    }
+
+    fn ask_tree(&mut self, request: &RequestRow, epoch: u64) {
+        let (conversation, generation) = (request.conversation, request.generation);
+        let purpose = Purpose::Tree {
+            conversation,
+            generation,
+            epoch,
+        };
+        self.request(
+            purpose,
+            Ask::GetTree(wire::GetTree {
+                conversation_id: conversation.to_vec(),
+                generation,
+                epoch,
+            }),
+        );
+    }
+
+    /// When a session begins: trees that were not answered before.
+    pub(super) fn ask_trees(&mut self) -> Result<(), EngineError> {
+        for (request, epoch) in self.store().treeless()? {
+            self.ask_tree(&request, epoch);
+        }
+        Ok(())
+    }
+
+    /// The tree that a welcome leads to; one that does not fit is found out by its hash.
+    pub(super) fn tree_answered(
+        &mut self,
+        (conversation, generation, epoch): (ConversationId, u32, u64),
+        answer: Answer,
+    ) -> Result<(), EngineError> {
+        let is_it = |(row, at): &(RequestRow, u64)| {
+            (row.conversation, row.generation, *at) == (conversation, generation, epoch)
+        };
+        let Some((mut request, _)) = self.store().treeless()?.into_iter().find(is_it) else {
+            return Ok(());
+        };
+        match answer {
+            Answer::Tree(tree) => {
+                self.store().remove_treeless(&request, epoch)?;
+                request.tree = tree.ratchet_tree;
+                self.consider_welcome(request, epoch)
+            }
+            // Out of it meanwhile, or the tree is too old; otherwise the next session asks again.
+            Answer::Error(error)
+                if matches!(
+                    ErrorCode::from_number(error.code),
+                    ErrorCode::UnknownConversation | ErrorCode::NotAllowed
+                ) =>
+            {
+                Ok(self.store().remove_treeless(&request, epoch)?)
+            }
+            _ => Ok(()),
         }
     }
 

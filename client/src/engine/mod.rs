@@ -25,6 +25,7 @@ pub mod api;
 mod commands;
 mod commits;
 mod devices;
+mod doubt;
 mod error;
 mod files;
 mod flight;
@@ -254,7 +255,10 @@ impl Engine {
     /// When to call [`Self::handle_timeout`], as `Now::monotonic_ms`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let waiting = self.work.values().filter_map(TalkWork::wakes_at);
+        // Nothing is done in any talk before the session is live.
+        let live = self.session == Session::Live;
+        let waiting = self.work.values().filter(|_| live);
+        let waiting = waiting.filter_map(TalkWork::wakes_at);
         [
             self.flight.deadline(),
             self.receipts.at(),

@@ -66,11 +66,14 @@ impl Engine {
         if self.store().pending(&row.id)?.is_some() {
             return self.send_pending(&row);
         }
+        if self.compare_if_due(&row.talk, &row, epoch) == Step::Busy {
+            return Ok(());
+        }
         if self.stage_removals(&row, &roster)? == GroupStep::Working {
             return Ok(());
         }
         if row.talk.group().is_some() {
-            self.tidy(&row, &roster)?;
+            self.do_chores(&row, &roster)?;
             if self.drive_jobs(&row, &roster)? == GroupStep::Working {
                 return Ok(());
             }
@@ -328,7 +331,12 @@ impl Engine {
         error: &wire::Error,
     ) -> Result<(), EngineError> {
         match ErrorCode::from_number(error.code) {
-            ErrorCode::StaleEpoch => self.epoch_is_stale(row, error.current_epoch),
+            ErrorCode::StaleEpoch => {
+                let sealed = self.store().outbox_row(client_id)?;
+                let sealed = sealed.and_then(|message| message.sealed);
+                let tried = sealed.map_or(0, |sealed| sealed.epoch);
+                self.epoch_is_stale(row, tried, error.current_epoch)
+            }
             ErrorCode::StaleGeneration | ErrorCode::UnknownConversation | ErrorCode::NotAllowed => {
                 self.set_step(&row.talk, Step::Idle);
                 self.break_conversation(row, "the server does not take messages of this generation")

@@ -21,6 +21,10 @@ const LAST_RESORT_MS: u64 = 24 * 3_600_000;
 /// Mailboxes keep welcomes 14 days; keys of a replaced package stay a day longer.
 const RETIRED_MS: u64 = 15 * 24 * 3_600_000;
 
+/// How long an invite link is known beyond its end, in milliseconds: as long
+/// as the wish of somebody who used it in time may still arrive.
+const LINK_KEPT_MS: u64 = 15 * 24 * 3_600_000;
+
 impl Engine {
     pub(super) fn publish_key_packages(
         &mut self,
@@ -92,6 +96,8 @@ impl Engine {
         for reference in self.store().take_due_key_packages(now_ms)? {
             forget_key_package(&self.key_store(), &reference)?;
         }
+        self.store()
+            .forget_links(now_ms.saturating_sub(LINK_KEPT_MS))?;
         let due = self.store().account()?.last_resort_at_ms + LAST_RESORT_MS;
         if due <= now_ms && matches!(self.session, Session::Live) {
             self.make_key_packages(Suite::Hybrid, 0, LastResort::Replace)?;

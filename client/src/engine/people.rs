@@ -162,6 +162,8 @@ impl Engine {
             person.verified_at_ms = None;
             // What was sealed was for the old identity.
             self.store().unseal_for(&Talk::from(&person.name))?;
+            self.store().put_peer(person)?;
+            self.readmit(&person.name, &changed)?;
         }
         self.store().put_peer(person)?;
         self.work.remove(&Talk::from(&person.name));

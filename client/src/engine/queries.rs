@@ -192,7 +192,7 @@ impl Engine {
         if written.is_err() {
             self.store().rollback();
         } else {
-            self.reads_are_due();
+            self.reads_are_due()?;
             self.shown.clear();
             self.plan_expiry()?;
         }

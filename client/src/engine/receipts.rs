@@ -2,12 +2,14 @@
 //! where they were shown.
 //!
 //! Batched: what happens in a moment goes out as one, and one conversation
-//! hears at most every [`EVERY_MS`], and once more when a command ends. What is
+//! hears at most every [`EVERY_MS`], and once more when a command ends; in a
+//! group of more than [`PROMPT_MEMBERS_MAX`] the moment is longer. What is
 //! due is durable. Strangers, and people who were blocked, hear nothing, and a
 //! receipt is never answered by another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use rand::RngExt as _;
 use sotto_protocol::{ClientMessageId, ConversationId};
 
 use super::api::{Keep, Now};
@@ -22,8 +24,14 @@ use crate::talk::Talk;
 const GATHER_MS: u64 = 300;
 /// The shortest time between two receipts of one conversation, in milliseconds.
 const EVERY_MS: u64 = 2_000;
-/// Members of a group in which receipts are sent.
-const RECEIPTED_MEMBERS_MAX: u64 = 20;
+/// Members of a group in which receipts are sent. Where there are more than a
+/// few, they are shown as counts, and everybody's are gathered the longer the
+/// more there are: together they stay a trickle.
+const RECEIPTED_MEMBERS_MAX: u64 = 200;
+/// Members up to which nobody gathers longer.
+const PROMPT_MEMBERS_MAX: u64 = 20;
+/// What each member adds to the gathering in a larger group, in milliseconds.
+const GATHER_MS_MEMBER: u64 = 100;
 /// Conversations that wait at a time; others wait for the next session.
 const CONVERSATIONS_MAX: usize = 1_000;
 
@@ -37,8 +45,8 @@ pub(super) struct Due {
 }
 
 impl Due {
-    /// Something is to be told in a conversation.
-    fn note(&mut self, conversation: ConversationId, now_ms: u64) {
+    /// Something is to be told in a conversation, after so many milliseconds.
+    fn note(&mut self, conversation: ConversationId, now_ms: u64, gather_ms: u64) {
         if self.waiting.len() >= CONVERSATIONS_MAX {
             return;
         }
@@ -48,7 +56,11 @@ impl Due {
             .map_or(0, |at| at + EVERY_MS);
         self.waiting
             .entry(conversation)
-            .or_insert(again.max(now_ms + GATHER_MS));
+            .or_insert(again.max(now_ms + gather_ms));
+    }
+
+    fn waits(&self, conversation: &ConversationId) -> bool {
+        self.waiting.contains_key(conversation)
     }
 
     /// When the first are to be written (monotonic milliseconds).
@@ -89,7 +101,20 @@ impl Engine {
             read: 0,
         };
         self.store().note_receipt(conversation, marks)?;
-        self.receipts.note(*conversation, self.now.monotonic_ms);
+        self.receipt_is_due(*conversation)
+    }
+
+    fn receipt_is_due(&mut self, conversation: ConversationId) -> Result<(), EngineError> {
+        if self.receipts.waits(&conversation) {
+            return Ok(());
+        }
+        let members = self.store().members_len(&conversation)?;
+        let gather_ms = match members {
+            ..=PROMPT_MEMBERS_MAX => GATHER_MS,
+            _ => self.rng.random_range(GATHER_MS..members * GATHER_MS_MEMBER),
+        };
+        self.receipts
+            .note(conversation, self.now.monotonic_ms, gather_ms);
         Ok(())
     }
 
@@ -113,15 +138,15 @@ impl Engine {
         seq: u64,
     ) -> Result<(), EngineError> {
         self.message_read(conversation, seq)?;
-        self.receipts.note(*conversation, self.now.monotonic_ms);
-        Ok(())
+        self.receipt_is_due(*conversation)
     }
 
     /// What was noted as read is durable.
-    pub(super) fn reads_are_due(&mut self) {
-        for (conversation, _) in &self.shown {
-            self.receipts.note(*conversation, self.now.monotonic_ms);
-        }
+    pub(super) fn reads_are_due(&mut self) -> Result<(), EngineError> {
+        let shown: BTreeSet<_> = self.shown.iter().map(|(id, _)| *id).collect();
+        shown
+            .into_iter()
+            .try_for_each(|conversation| self.receipt_is_due(conversation))
     }
 
     /// A session is live: what was left over from before is told.

@@ -2,7 +2,7 @@
 //! outside, and if that cannot be, building a new generation of it.
 
 use prost::Message as _;
-use sotto_crypto::{Address, Group, Rejoin};
+use sotto_crypto::{Address, Group, Rejoin, WithTree};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ErrorCode, wire};
@@ -161,7 +161,10 @@ impl Engine {
             &self.key_store(),
             self.profile.device(),
             address,
-            &info.group_info,
+            WithTree {
+                message: &info.group_info,
+                tree: &info.ratchet_tree,
+            },
             &client_id,
         );
         let Rejoin {

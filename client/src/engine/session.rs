@@ -40,6 +40,7 @@ pub(super) struct Challenge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Remote {
     pub(super) cursor: u64,
+    pub(super) head: u64,
 }
 
 impl Engine {
@@ -193,6 +194,15 @@ impl Engine {
             }
             (Purpose::GroupInfo(talk), answer) => self.group_info_answered(&talk, answer),
             (
+                Purpose::Tree {
+                    conversation,
+                    generation,
+                    epoch,
+                },
+                answer,
+            ) => self.tree_answered((conversation, generation, epoch), answer),
+            (Purpose::Compare { talk, epoch }, answer) => self.compared(&talk, epoch, &answer),
+            (
                 Purpose::Commit {
                     talk,
                     conversation,
@@ -317,6 +327,7 @@ impl Engine {
                     id,
                     Remote {
                         cursor: state.cursor,
+                        head: state.head,
                     },
                 ));
             }
@@ -337,7 +348,8 @@ impl Engine {
 
     /// Compares the server's account of this device with the local one. The
     /// server can never have more acknowledged than is stored here, unless the
-    /// store was put back to an older state.
+    /// store was put back to an older state; nor less in its log, unless it
+    /// lost some or shows another.
     fn compare_notes(
         &mut self,
         states: &BTreeMap<ConversationId, Remote>,
@@ -361,6 +373,10 @@ impl Engine {
                 Some(remote) if remote.cursor > row.cursor && settled(&row) => {
                     self.rolled_back(row)?;
                 }
+                Some(remote) if remote.head < row.cursor && settled(&row) => {
+                    cursors.push(cursor(&row.id, remote.head));
+                    self.log_is_shorter(row, remote.head)?;
+                }
                 Some(_) => cursors.push(cursor(&row.id, row.cursor)),
                 None if row.state == ConversationState::Active => {
                     self.break_conversation(row, "the server no longer counts this device in")?;
@@ -377,7 +393,8 @@ impl Engine {
             self.emit(Event::CaughtUp);
             self.housekeeping_at = self.now.monotonic_ms;
             self.receipts_of_before()?;
-            self.tidy_all()?;
+            self.ask_trees()?;
+            self.plan_chores()?;
             self.look_at_own_devices();
             self.back_up_if_due()?;
         }

@@ -58,18 +58,43 @@ pub(super) struct TalkWork {
     pub(super) behind: Option<u64>,
     /// The generation and epoch of a group whose members are all whom they should be.
     pub(super) vetted: Option<(u32, u64)>,
-    /// When those who left a group are to be taken out (monotonic milliseconds).
+    /// What is done here by itself, when it is time.
+    pub(super) chores: Chores,
+    /// The generation and epoch whose keys could not open what stood there.
+    pub(super) doubted: Option<(u32, u64)>,
+}
+
+/// When a client is to do what needs nobody's word (monotonic milliseconds).
+/// Where it takes an admin, others may be faster: then nothing is left to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Chores {
+    /// Take out those who left.
     pub(super) tidy_at: Option<u64>,
+    /// Let in those who came by a link.
+    pub(super) admit_at: Option<u64>,
+    /// Tell newcomers what the group is called.
+    pub(super) greet_at: Option<u64>,
+    /// Any member's: compare the server's account of the conversation with its own.
+    pub(super) compare_at: Option<u64>,
+}
+
+impl Chores {
+    /// When the first is due.
+    pub(super) fn at(&self) -> Option<u64> {
+        let all = [self.tidy_at, self.admit_at, self.greet_at, self.compare_at];
+        all.into_iter().flatten().min()
+    }
 }
 
 impl TalkWork {
-    /// When this talk's rest is over.
+    /// When there is something to do without anything coming in. What waits
+    /// for an answer goes on with the answer.
     pub(super) fn wakes_at(&self) -> Option<u64> {
-        let rest = match self.step {
+        match self.step {
             Step::Until(at) => Some(at),
-            _ => None,
-        };
-        rest.into_iter().chain(self.tidy_at).min()
+            Step::Idle => self.chores.at(),
+            Step::Busy | Step::Resting => None,
+        }
     }
 }
 
@@ -140,9 +165,9 @@ impl Engine {
         talks.extend(self.store().removal_talks()?);
         talks.extend(self.jobs.keys().cloned());
         let now_ms = self.now.monotonic_ms;
-        let tidy = |work: &TalkWork| work.tidy_at.is_some_and(|at| at <= now_ms);
-        let untidy = self.work.iter().filter(|(_, work)| tidy(work));
-        talks.extend(untidy.map(|(talk, _)| talk.clone()));
+        let due = |work: &TalkWork| work.chores.at().is_some_and(|at| at <= now_ms);
+        let with_chores = self.work.iter().filter(|(_, work)| due(work));
+        talks.extend(with_chores.map(|(talk, _)| talk.clone()));
         for talk in awaited.into_iter().chain(talks) {
             if self.work_of(&talk).step == Step::Idle && self.room() == Room::Some {
                 self.drive(&talk)?;

@@ -34,6 +34,8 @@ pub(crate) struct InvitationRow {
     pub(crate) members: u64,
     pub(crate) access: Access,
     pub(crate) welcome: Vec<u8>,
+    /// The ratchet tree, where it is not inside the welcome.
+    pub(crate) tree: Vec<u8>,
     pub(crate) received_at_ms: u64,
 }
 
@@ -176,9 +178,9 @@ impl History {
     pub(crate) fn put_invitation(&self, row: &InvitationRow) -> Result<(), HistoryError> {
         self.connection().execute(
             "INSERT OR REPLACE INTO invitation (conversation, inviter, generation, seq, identity,
-                 members, access, welcome, received_at_ms)
+                 members, access, welcome, tree, received_at_ms)
              VALUES (:conversation, :inviter, :generation, :seq, :identity, :members, :access,
-                 :welcome, :received)",
+                 :welcome, :tree, :received)",
             named_params! {
                 ":conversation": row.conversation.as_bytes(),
                 ":inviter": row.inviter.as_str(),
@@ -191,6 +193,7 @@ impl History {
                     Access::Public => 1,
                 },
                 ":welcome": row.welcome,
+                ":tree": row.tree,
                 ":received": row.received_at_ms,
             },
         )?;
@@ -278,6 +281,7 @@ fn read_invitation(row: &Row<'_>) -> Result<InvitationRow, HistoryError> {
             _ => return Err(HistoryError::Invalid("access")),
         },
         welcome: row.get("welcome")?,
+        tree: row.get("tree")?,
         received_at_ms: row.get("received_at_ms")?,
     })
 }

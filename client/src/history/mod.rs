@@ -21,8 +21,10 @@ mod contact;
 mod conversation;
 mod device;
 mod draft;
+mod fork;
 mod group;
 mod key_package;
+mod link;
 mod message;
 mod outbox;
 mod peer;
@@ -47,6 +49,7 @@ pub(crate) use conversation::{Baseline, ConversationRow, ConversationState, OwnE
 pub(crate) use device::RecoveryRow;
 pub(crate) use group::{INVITATIONS_MAX, InvitationRow, MemberRow};
 pub(crate) use key_package::MadeFor;
+pub(crate) use link::JoinRequestRow;
 pub(crate) use message::{Fate, Mentioned, MessageRow, Unread};
 pub(crate) use outbox::{OutboxKind, OutboxRow, Sealed};
 pub(crate) use peer::{PeerRow, Relation};
@@ -65,6 +68,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_groups.sql"),
     include_str!("migrations/0005_upload.sql"),
     include_str!("migrations/0006_devices.sql"),
+    include_str!("migrations/0007_links.sql"),
 ];
 /// The schema that this version reads and writes.
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

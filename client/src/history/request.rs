@@ -23,10 +23,58 @@ pub(crate) struct RequestRow {
     /// Under which the inviter signs.
     pub(crate) identity: [u8; 32],
     pub(crate) welcome: Vec<u8>,
+    /// The ratchet tree, where it is not inside; never with two people.
+    pub(crate) tree: Vec<u8>,
     pub(crate) received_at_ms: u64,
 }
 
+/// Welcomes without their trees that are kept: the newest.
+const TREELESS_MAX: u32 = 256;
+
 impl History {
+    /// Keeps a welcome until its tree is here.
+    pub(crate) fn put_treeless(&self, row: &RequestRow, epoch: u64) -> Result<(), HistoryError> {
+        self.connection().execute(
+            "INSERT OR REPLACE INTO treeless_welcome
+                 (conversation, generation, epoch, seq, inviter, welcome, received_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            (
+                row.conversation.as_bytes(),
+                row.generation,
+                epoch,
+                row.seq,
+                row.inviter.as_str(),
+                &row.welcome,
+                row.received_at_ms,
+            ),
+        )?;
+        self.connection().execute(
+            "DELETE FROM treeless_welcome WHERE rowid IN (SELECT rowid FROM treeless_welcome
+                 ORDER BY received_at_ms DESC, rowid DESC LIMIT -1 OFFSET ?1)",
+            [TREELESS_MAX],
+        )?;
+        Ok(())
+    }
+
+    /// The welcomes that wait for their trees, with the epochs that they lead to.
+    pub(crate) fn treeless(&self) -> Result<Vec<(RequestRow, u64)>, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT * FROM treeless_welcome ORDER BY received_at_ms")?;
+        let rows = statement.query_map([], |row| Ok(read_treeless(row)))?;
+        rows.map(|row| row?).collect()
+    }
+
+    /// A welcome has its tree now, or will not get one.
+    pub(crate) fn remove_treeless(&self, row: &RequestRow, epoch: u64) -> Result<(), HistoryError> {
+        self.connection().execute(
+            "DELETE FROM treeless_welcome
+             WHERE conversation = ?1 AND generation = ?2 AND epoch = ?3",
+            (row.conversation.as_bytes(), row.generation, epoch),
+        )?;
+        Ok(())
+    }
+
     /// Keeps a request; a newer one of the same person takes the older one's place.
     pub(crate) fn put_request(&self, row: &RequestRow) -> Result<(), HistoryError> {
         self.connection().execute(
@@ -139,6 +187,20 @@ impl History {
     }
 }
 
+fn read_treeless(row: &Row<'_>) -> Result<(RequestRow, u64), HistoryError> {
+    let request = RequestRow {
+        inviter: codec::name(row, "inviter")?,
+        conversation: codec::conversation(row, "conversation")?,
+        generation: row.get("generation")?,
+        seq: row.get("seq")?,
+        identity: [0; 32],
+        welcome: row.get("welcome")?,
+        tree: Vec::new(),
+        received_at_ms: row.get("received_at_ms")?,
+    };
+    Ok((request, row.get("epoch")?))
+}
+
 fn read(row: &Row<'_>) -> Result<RequestRow, HistoryError> {
     Ok(RequestRow {
         inviter: codec::name(row, "inviter")?,
@@ -147,6 +209,7 @@ fn read(row: &Row<'_>) -> Result<RequestRow, HistoryError> {
         seq: row.get("seq")?,
         identity: row.get("identity")?,
         welcome: row.get("welcome")?,
+        tree: Vec::new(),
         received_at_ms: row.get("received_at_ms")?,
     })
 }

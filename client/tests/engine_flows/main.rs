@@ -9,6 +9,7 @@
 
 mod relay;
 mod relay_logs;
+mod relay_rooms;
 mod world;
 
 mod attacks;
@@ -16,7 +17,9 @@ mod faults;
 mod flows;
 mod group_attacks;
 mod group_messages;
+mod group_repair;
 mod groups;
+mod links;
 mod messages;
 mod receipts;
 mod repair;

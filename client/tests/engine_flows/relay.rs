@@ -10,17 +10,19 @@ use sotto_protocol::wire::{self, EnvelopeKind};
 use sotto_protocol::{ConversationId, DeploymentId, DeviceId, ErrorCode};
 use sotto_roster::{DeviceCertificate, PublicConversation};
 
+use crate::relay_rooms::Links;
+
 pub(crate) const DEPLOYMENT: DeploymentId = DeploymentId::from_bytes([0xd5; 16]);
 
 #[derive(Clone)]
 pub(crate) struct Account {
     authentication_key: String,
     pub(crate) identity: [u8; 32],
-    certificates: BTreeMap<DeviceId, Vec<u8>>,
+    pub(crate) certificates: BTreeMap<DeviceId, Vec<u8>>,
 }
 
 #[derive(Clone, Default)]
-struct Packages {
+pub(crate) struct Packages {
     one_time: VecDeque<(u16, Vec<u8>)>,
     /// By suite.
     last_resort: BTreeMap<u16, Vec<u8>>,
@@ -48,13 +50,15 @@ pub(crate) struct Log {
     /// Devices that are out, and the last entry that they read.
     pub(crate) left: BTreeMap<DeviceId, u64>,
     pub(crate) pair: Option<(String, String)>,
+    pub(crate) links: Links,
+    pub(crate) trees: BTreeMap<(u32, u64), Vec<u8>>,
 }
 
 impl Log {
     pub(crate) fn epoch(&self) -> u64 {
         self.group.as_ref().map_or(0, PublicConversation::epoch)
     }
-    fn has_account(&self, name: &str) -> bool {
+    pub(crate) fn has_account(&self, name: &str) -> bool {
         let roster = self.group.as_ref().map(PublicConversation::roster);
         roster.is_some_and(|roster| roster.accounts().iter().any(|own| own.as_str() == name))
     }
@@ -75,7 +79,7 @@ struct Session {
 #[derive(Default)]
 pub(crate) struct Relay {
     pub(crate) accounts: BTreeMap<String, Account>,
-    packages: BTreeMap<DeviceId, Packages>,
+    pub(crate) packages: BTreeMap<DeviceId, Packages>,
     pub(crate) logs: BTreeMap<ConversationId, Log>,
     sessions: BTreeMap<usize, Session>,
     pub(crate) now_ms: u64,
@@ -248,14 +252,14 @@ impl Relay {
                 let log = self
                     .logs
                     .get(&id(&ask.conversation_id))
-                    .filter(|log| log.has_account(&name))
+                    .filter(|log| log.has_account(&name) || log.is_public())
                     .ok_or_else(|| refuse(ErrorCode::UnknownConversation))?;
                 Ok(Answer::GroupInfo(wire::GroupInfo {
                     generation: log.generation,
                     epoch: log.epoch(),
                     group_info: log.group_info.clone(),
                     seq: log.group_seq,
-                    ratchet_tree: Vec::new(),
+                    ratchet_tree: log.tree_apart(),
                 }))
             }
             Ask::FindPair(ask) => {
@@ -269,7 +273,7 @@ impl Relay {
                     conversation_id: found.map(|(id, _)| id.to_vec()).unwrap_or_default(),
                 }))
             }
-            _ => Err(refuse(ErrorCode::Malformed)),
+            other => self.answer_about_rooms(client, other),
         }
     }
 

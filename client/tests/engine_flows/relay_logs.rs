@@ -4,7 +4,7 @@ use prost::Message as _;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::wire::{self, EnvelopeKind};
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, ErrorCode};
-use sotto_roster::{Applied, PublicConversation, authorize_rebuild};
+use sotto_roster::{Applied, PublicConversation, authorize_rebuild, holds_tree};
 
 use crate::relay::{DEPLOYMENT, Outcome, Relay, id, log_member, refuse, sorted};
 
@@ -153,6 +153,10 @@ impl Relay {
     ) -> Answer {
         let seq = self.store(id, device, EnvelopeKind::Commit, epoch, client_id, commit);
         let log = self.logs.get_mut(&id).unwrap();
+        if !welcomes.is_empty() && !holds_tree(&group_info) {
+            let tree = log.group.as_ref().unwrap().export_tree().unwrap();
+            log.trees.insert((log.generation, log.epoch()), tree);
+        }
         log.group_info = group_info;
         log.group_seq = seq;
         log.members.entry(device).or_insert(seq);

@@ -38,7 +38,7 @@ pub(crate) struct World {
     record: Option<Vec<wire::ClientFrame>>,
     /// After so many frames the sender is killed.
     pub(crate) kill_after: Option<usize>,
-    seeds: u8,
+    seeds: u32,
     pub(crate) ids: u8,
     directory: Rc<tempfile::TempDir>,
 }
@@ -199,7 +199,9 @@ impl World {
 
     fn seed(&mut self) -> [u8; 32] {
         self.seeds += 1;
-        [self.seeds; 32]
+        let mut seed = [0; 32];
+        seed[..4].copy_from_slice(&self.seeds.to_be_bytes());
+        seed
     }
 
     pub(crate) fn engine(&mut self, person: usize) -> &mut Engine {

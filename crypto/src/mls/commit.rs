@@ -6,7 +6,8 @@ use sha2::{Digest as _, Sha256};
 use sotto_protocol::ClientMessageId;
 use sotto_roster::public_group::{commit_aad, profile, read_key_package, reading};
 use sotto_roster::{
-    Authorized, DeviceCertificate, Freshness, LeafIndex, MembershipChange, Policy, authorize,
+    Authorized, DeviceCertificate, Freshness, LeafIndex, MembershipChange, Policy,
+    TREE_INSIDE_LEAVES_MAX, authorize,
 };
 
 use super::group::{Group, GroupError};
@@ -24,7 +25,7 @@ pub struct PendingCommit {
     /// The same for each device alone, in the order of `added`: what a device
     /// receives does not grow with those that come in beside it.
     pub welcomes: Vec<Vec<u8>>,
-    /// The encoded group info after the commit, with the ratchet tree.
+    /// The encoded group info after the commit; up to 32 leaves with the ratchet tree.
     pub group_info: Vec<u8>,
     /// The devices that it adds.
     pub added: Vec<DeviceCertificate>,
@@ -259,6 +260,10 @@ impl Group {
     ) -> Result<CommitMessageBundle, GroupError> {
         self.mls
             .set_aad(commit_aad(&self.roster.conversation, client_id));
+        // In a large group the tree would be most of every commit and welcome.
+        let leaves = self.roster.leaves.len() + packages.len();
+        let leaves_after = leaves.saturating_sub(plan.removals.len());
+        let tree_inside = leaves_after <= TREE_INSIDE_LEAVES_MAX;
         let mut builder = self
             .mls
             .commit_builder()
@@ -276,7 +281,7 @@ impl Group {
         builder
             .load_psks(store.storage())
             .map_err(|_| GroupError::Mls("stage"))?
-            .use_ratchet_tree_extension(true)
+            .use_ratchet_tree_extension(tree_inside)
             .build(store.rand(), store.crypto(), &DeviceSigner(me), |_| true)
             .map_err(|_| GroupError::Mls("build"))?
             .stage_commit(store)

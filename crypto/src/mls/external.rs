@@ -18,6 +18,7 @@ use super::commit::{PendingCommit, pending_commit};
 use super::group::{Address, Group, GroupError, credential, join_config};
 use super::split;
 use super::store::{DeviceSigner, KeyStore};
+use super::welcome::WithTree;
 use crate::identity::LocalDevice;
 
 /// A group entered by external commit, and the commit to send.
@@ -32,17 +33,18 @@ pub struct Rejoin {
 }
 
 impl Group {
-    /// Enters the group that a group info describes, in place of any state of it here.
+    /// Enters the group that a group info (with its tree) describes, in place of any state of it here.
     ///
     /// # Errors
     /// When the group info does not verify, the account is not in, or the database refuses; nothing changes then.
-    pub fn rejoin(
+    pub fn rejoin<'a>(
         store: &KeyStore<'_>,
         me: &LocalDevice,
         address: Address,
-        group_info: &[u8],
+        group_info: impl Into<WithTree<'a>>,
         client_id: &ClientMessageId,
     ) -> Result<Rejoin, GroupError> {
+        let group_info = group_info.into();
         store.attempt(|| {
             if let Some(old) = Self::load(store, me, address)? {
                 old.delete(store)?;
@@ -56,9 +58,10 @@ fn enter(
     store: &KeyStore<'_>,
     me: &LocalDevice,
     address: Address,
-    group_info: &[u8],
+    described: WithTree<'_>,
     client_id: &ClientMessageId,
 ) -> Result<Rejoin, GroupError> {
+    let group_info = described.message;
     if group_info.len() > HANDSHAKE_BYTES_MAX {
         return Err(GroupError::Invalid);
     }
@@ -72,7 +75,14 @@ fn enter(
     let leaf = LeafNodeParameters::builder()
         .with_capabilities(profile::capabilities())
         .build();
-    let (mls, bundle) = MlsGroup::external_commit_builder()
+    let tree = described.parse_tree();
+    // What is large enough for its tree to travel apart stays so.
+    let tree_inside = tree.is_none();
+    let mut builder = MlsGroup::external_commit_builder();
+    if let Some(tree) = tree {
+        builder = builder.with_ratchet_tree(tree);
+    }
+    let (mls, bundle) = builder
         .with_config(join_config())
         .with_aad(commit_aad(&address.conversation, client_id))
         .skip_lifetime_validation()
@@ -81,7 +91,7 @@ fn enter(
         .leaf_node_parameters(leaf)
         .load_psks(store.storage())
         .map_err(|_| GroupError::Mls("external commit"))?
-        .use_ratchet_tree_extension(true)
+        .use_ratchet_tree_extension(tree_inside)
         .build(store.rand(), store.crypto(), &DeviceSigner(me), |_| true)
         .map_err(|_| GroupError::Mls("external commit"))?
         .finalize(store)

@@ -19,6 +19,7 @@ use sotto_roster::public_group::{KeyPackageError, ReadError, profile, reading};
 use sotto_roster::{Denied, DeviceCertificate, LeafIndex, Policy, Roster, authorize_new};
 
 use super::key_package::{LEAF_LIFETIME_S, lifetime};
+use super::split;
 use super::store::{DeviceSigner, KeyStore, ciphersuite};
 use crate::content::ContentError;
 use crate::identity::LocalDevice;
@@ -72,6 +73,17 @@ pub enum GroupError {
     /// The MLS library refused; the step is named.
     #[error("mls: {0}")]
     Mls(&'static str),
+}
+
+/// How a group as somebody describes it stands to the one here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the same one.
+    Same,
+    /// It may be a later state of this one.
+    Later,
+    /// Other commits led to it, or fewer.
+    Other,
 }
 
 /// A conversation's MLS group on this device.
@@ -226,6 +238,23 @@ impl Group {
             *to = *from;
         }
         bytes
+    }
+
+    /// Compares this state with the one that a group info describes, by the hash
+    /// over all commits since the first. Nothing but that is looked at: who
+    /// signed it does not matter for telling that it is another.
+    #[must_use]
+    pub fn standing(&self, group_info: &[u8]) -> Standing {
+        let own = self.mls.public_group().group_context();
+        match split::history_of(group_info) {
+            Some((epoch, _)) if epoch > self.epoch() => Standing::Later,
+            Some((epoch, history))
+                if epoch == self.epoch() && history == own.confirmed_transcript_hash() =>
+            {
+                Standing::Same
+            }
+            _ => Standing::Other,
+        }
     }
 
     pub(super) fn refresh(&mut self) -> Result<(), GroupError> {

@@ -1,8 +1,9 @@
-//! Two looks at encodings that the library does not offer. It opens nothing.
+//! Looks at encodings that the library does not offer. It opens nothing.
 //!
 //! A welcome for many devices is taken apart, into one for each: every part has
 //! the secrets of one device and the sealed group info that all share (RFC 9420
-//! 12.4.3.1). And of a group info it says which member signed it (12.4.3).
+//! 12.4.3.1). And of a group info it says which member signed it, and which
+//! history it stands for (12.4.3).
 
 use std::collections::BTreeMap;
 
@@ -37,6 +38,17 @@ pub(super) fn split_welcome(bytes: &[u8]) -> Option<Parts> {
         parts.insert(reference, part);
     }
     Some(parts)
+}
+
+/// The epoch that a group info describes and the hash over all commits that
+/// led there; `None` when the bytes are not one.
+pub(super) fn history_of(group_info: &[u8]) -> Option<(u64, &[u8])> {
+    let mut rest = group_info.strip_prefix(&[0, 1, 0, 4])?;
+    take(&mut rest, 4)?; // version and suite
+    vector(&mut rest)?; // group id
+    let epoch = u64::from_be_bytes(take(&mut rest, 8)?.try_into().ok()?);
+    vector(&mut rest)?; // tree hash
+    Some((epoch, vector(&mut rest)?))
 }
 
 /// The place in the tree of the member that signed a group info; `None` when

@@ -1,15 +1,47 @@
 //! Entering a conversation by invitation.
 
 use openmls::prelude::{
-    MlsMessageBodyIn, MlsMessageIn, StagedWelcome, Welcome, tls_codec::Deserialize as _,
+    MlsMessageBodyIn, MlsMessageIn, RatchetTreeIn, StagedWelcome, Welcome,
+    tls_codec::Deserialize as _,
 };
-use sotto_protocol::limits::HANDSHAKE_BYTES_MAX;
+use sotto_protocol::limits::{FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX};
 use sotto_roster::public_group::{ReadError, profile, reading};
 use sotto_roster::{Denied, DeviceCertificate, LeafIndex, Roster, authorize_join};
 
 use super::group::{Address, Group, GroupError, join_config};
 use super::store::KeyStore;
 use crate::identity::LocalDevice;
+
+/// A welcome or group info, with the ratchet tree where it travels apart.
+#[derive(Debug, Clone, Copy)]
+pub struct WithTree<'a> {
+    /// The message.
+    pub message: &'a [u8],
+    /// The encoded tree; empty where it is inside the message.
+    pub tree: &'a [u8],
+}
+
+impl<'a> From<&'a [u8]> for WithTree<'a> {
+    fn from(message: &'a [u8]) -> Self {
+        Self { message, tree: &[] }
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for WithTree<'a> {
+    fn from(message: &'a Vec<u8>) -> Self {
+        message.as_slice().into()
+    }
+}
+
+impl WithTree<'_> {
+    /// The tree that came apart; `None` also where it cannot be read.
+    pub(super) fn parse_tree(&self) -> Option<RatchetTreeIn> {
+        if self.tree.is_empty() || self.tree.len() > FRAME_BYTES_MAX {
+            return None;
+        }
+        RatchetTreeIn::tls_deserialize_exact(self.tree).ok()
+    }
+}
 
 /// What an invitation leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +69,9 @@ pub enum WelcomeError {
     /// It leads to another conversation or generation than it was said to.
     #[error("welcome belongs to another conversation")]
     Misplaced,
+    /// The ratchet tree is not inside it, and was not given.
+    #[error("welcome comes without its tree")]
+    NeedsTree,
     /// It does not decrypt or verify.
     #[error("welcome does not verify")]
     Unverified,
@@ -58,11 +93,12 @@ pub enum WelcomeError {
 ///
 /// # Errors
 /// See [`WelcomeError`].
-pub fn inspect_welcome(
+pub fn inspect_welcome<'a>(
     store: &KeyStore<'_>,
     me: &LocalDevice,
-    welcome: &[u8],
+    welcome: impl Into<WithTree<'a>>,
 ) -> Result<WelcomeSummary, WelcomeError> {
+    let welcome = welcome.into();
     store.rehearse(|| enter(store, me, welcome, None).map(|(_, summary)| summary))
 }
 
@@ -71,12 +107,13 @@ impl Group {
     ///
     /// # Errors
     /// See [`WelcomeError`]; nothing changes then.
-    pub fn join(
+    pub fn join<'a>(
         store: &KeyStore<'_>,
         me: &LocalDevice,
         address: Address,
-        welcome: &[u8],
+        welcome: impl Into<WithTree<'a>>,
     ) -> Result<(Self, WelcomeSummary), WelcomeError> {
+        let welcome = welcome.into();
         store.attempt(|| enter(store, me, welcome, Some(address)))
     }
 }
@@ -84,10 +121,11 @@ impl Group {
 fn enter(
     store: &KeyStore<'_>,
     me: &LocalDevice,
-    bytes: &[u8],
+    welcome: WithTree<'_>,
     expected: Option<Address>,
 ) -> Result<(Group, WelcomeSummary), WelcomeError> {
-    let builder = StagedWelcome::build_from_welcome(store, &join_config(), parse(bytes)?)
+    let parsed = parse(welcome.message)?;
+    let mut builder = StagedWelcome::build_from_welcome(store, &join_config(), parsed)
         .map_err(refusal)?
         // Lifetimes of others' leaves were judged when they were added; one that
         // expired since must not keep this device out.
@@ -102,6 +140,9 @@ fn enter(
         .ok_or(WelcomeError::Misplaced)?;
     if !offered.psks().is_empty() {
         return Err(WelcomeError::Unverified);
+    }
+    if let Some(tree) = welcome.parse_tree() {
+        builder = builder.with_ratchet_tree(tree);
     }
     let staged = builder.build().map_err(refusal)?;
     let inviter = LeafIndex(staged.welcome_sender_index().u32());
@@ -136,6 +177,7 @@ fn refusal(error: openmls::prelude::WelcomeError<rusqlite::Error>) -> WelcomeErr
     match error {
         Mls::NoMatchingKeyPackage => WelcomeError::NoKeyPackage,
         Mls::GroupAlreadyExists => WelcomeError::AlreadyIn,
+        Mls::MissingRatchetTree => WelcomeError::NeedsTree,
         Mls::StorageError(error) => error.into(),
         _ => WelcomeError::Unverified,
     }

@@ -3,10 +3,11 @@
 use sotto_protocol::{ConversationId, Username};
 use sotto_roster::Role;
 
+use super::link::LinkCommand;
 use crate::talk::Talk;
 
 /// What a person or script asks of groups. Each is answered by exactly one
-/// `Done`, `GroupMade` or `Failed`, once the change is in the log and sealed
+/// `Done`, `Failed` or what is said with it, once the change is in the log and sealed
 /// words about it are with the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupCommand {
@@ -118,6 +119,8 @@ pub enum GroupCommand {
         /// To which group.
         group: ConversationId,
     },
+    /// Something with invite links, or those who come by them.
+    Link(LinkCommand),
 }
 
 /// What became of a person, or of one of their devices, in a conversation.

@@ -7,13 +7,17 @@ use prost::Message as _;
 use sotto_crypto::{CommitSummary, PendingCommit, Plan};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
-use sotto_roster::{Access, GroupRules, LeafIndex, MembershipChange, Policy, Role, Roster, Rules};
+use sotto_roster::{
+    Access, GroupRules, LeafIndex, MembershipChange, Policy, Role, Roster, Rules,
+    TREE_INSIDE_LEAVES_MAX,
+};
 
 use super::super::api::{Failure, role_name};
 use super::super::commands::{ServerCommand, refusal};
 use super::super::error::group_failure;
 use super::super::session::failure;
 use super::super::{Engine, EngineError};
+use super::info::Words;
 use super::room::{Founding, Listing};
 use super::{Change, InfoChange, Job, Progress, RoleWish};
 use crate::history::{ConversationRow, PendingCommitRow, PendingKind};
@@ -23,6 +27,10 @@ use crate::talk::Talk;
 const BATCH_DEVICES_MAX: usize = 64;
 /// Bytes that the welcomes of one commit may take together.
 const BATCH_BYTES_MAX: usize = 600_000;
+/// What a welcome holds for one device whatever the group, roughly, in bytes.
+const WELCOME_BYTES: usize = 3_000;
+/// What an account adds to the policy in each welcome, roughly, in bytes.
+const ACCOUNT_BYTES: usize = 32;
 /// What a device adds to a tree with the hybrid suite, roughly, in bytes.
 const LEAF_BYTES: usize = 4_000;
 
@@ -30,7 +38,7 @@ const LEAF_BYTES: usize = 4_000;
 enum Next {
     Claim(Username),
     Commit(Wanted),
-    Say(InfoChange),
+    Say(Words),
     /// What it said is on its way to the server.
     Wait,
     Over(Result<(), Failure>),
@@ -66,8 +74,8 @@ impl Engine {
             match next {
                 Next::Over(outcome) => self.end_job(&row.talk, outcome),
                 Next::Wait => return Ok(Step::Nothing),
-                Next::Say(change) => {
-                    let message = self.change_info(row, change)?;
+                Next::Say(words) => {
+                    let message = self.say(row, words)?;
                     if let Some(job) = self.job(&row.talk) {
                         job.message = Some(message);
                         job.progress = Progress::Some;
@@ -121,8 +129,13 @@ impl Engine {
             Change::Unban(names) => at.unban(names, job),
             Change::Add(names) => at.add(names, job),
             Change::Remove(names) => at.remove(names, job),
+            Change::Evict(people) => at.evict(people),
             Change::Roles(names, wish) => at.roles(names, *wish, job),
             Change::Info(change) => at.say(change, job),
+            Change::Link { link, .. } => match job.progress {
+                Progress::Nothing => Next::Say(Words::Link(link.clone())),
+                _ => Next::Over(Ok(())),
+            },
         })
     }
 
@@ -188,7 +201,10 @@ impl Engine {
         let added: BTreeSet<_> = summary.changes.iter().filter_map(added).collect();
         let said = match added.is_empty() {
             true => None,
-            false => self.say_info(row)?,
+            false => {
+                self.store().take_greeting(&row.id)?;
+                self.say_info(row)?
+            }
         };
         let Some(job) = self.job(&row.talk) else {
             return Ok(());
@@ -256,7 +272,12 @@ impl Position<'_> {
     }
 
     fn add(&self, names: &[Username], job: &Job) -> Next {
-        let missing: Vec<_> = names.iter().filter(|name| !self.is_in(name)).collect();
+        // Who cannot be reached now is passed over where nobody asked by name.
+        let unreachable = |name: &Username| job.claimed.get(name).is_some_and(Vec::is_empty);
+        let missing: Vec<_> = names
+            .iter()
+            .filter(|name| !self.is_in(name) && !unreachable(name))
+            .collect();
         match (missing.first(), names) {
             (None, [name, ..]) if job.progress == Progress::Nothing => {
                 return Next::Over(Err(refusal(
@@ -325,6 +346,23 @@ impl Position<'_> {
         };
         let leaves = self.roster.leaves.iter().filter(gone);
         let removals = leaves.map(|(leaf, _)| *leaf).collect();
+        self.commit(rules, Vec::new(), removals)
+    }
+
+    fn evict(&self, people: &[(Username, [u8; 32])]) -> Next {
+        let old = |leaf: &sotto_roster::DeviceCertificate| {
+            let accepted = people.iter().find(|(name, _)| name == leaf.username());
+            accepted.is_some_and(|(_, identity)| identity != leaf.identity_key())
+        };
+        let leaves = self.roster.leaves.iter().filter(|(_, leaf)| old(leaf));
+        let (removals, names): (Vec<_>, BTreeSet<_>) = leaves
+            .map(|(place, leaf)| (*place, leaf.username()))
+            .unzip();
+        if removals.is_empty() {
+            return Next::Over(Ok(()));
+        }
+        let mut rules = self.rules.clone();
+        rules.roles.retain(|name, _| !names.contains(name));
         self.commit(rules, Vec::new(), removals)
     }
 
@@ -406,7 +444,7 @@ impl Position<'_> {
 
     fn say(&self, change: &InfoChange, job: &Job) -> Next {
         match job.progress {
-            Progress::Nothing if self.role >= Role::Admin => Next::Say(change.clone()),
+            Progress::Nothing if self.role >= Role::Admin => Next::Say(Words::Info(change.clone())),
             Progress::Nothing => match change {
                 InfoChange::Title(_) => only("an admin", "rename the group"),
                 InfoChange::Description(_) => only("an admin", "describe the group"),
@@ -488,7 +526,12 @@ pub(super) fn batch(
     for name in names {
         let more = claimed.get(*name).map_or(0, Vec::len);
         let all = devices + more;
-        let bytes = all * (leaves + all) * LEAF_BYTES;
+        let leaves_after = leaves + all;
+        let tree_bytes = match leaves_after <= TREE_INSIDE_LEAVES_MAX {
+            true => leaves_after * LEAF_BYTES,
+            false => 0,
+        };
+        let bytes = all * (WELCOME_BYTES + leaves_after * ACCOUNT_BYTES + tree_bytes);
         let full = all > BATCH_DEVICES_MAX || bytes > BATCH_BYTES_MAX;
         if full && !chosen.is_empty() {
             break;

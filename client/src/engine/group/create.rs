@@ -6,7 +6,7 @@ use prost::Message as _;
 use sotto_crypto::{Address, Group, GroupError, PendingCommit, Plan, Suite};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
-use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
+use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, wire};
 use sotto_roster::{Access, GroupRules, Policy, Role, Rules};
 
 use super::super::api::{Failure, SecurityKind};
@@ -125,13 +125,14 @@ impl Engine {
         })
     }
 
-    /// Somebody cannot be invited: the whole job is refused, but a repair goes on without them.
+    /// Somebody cannot be invited: the whole job is refused, but what no person
+    /// asked for, a repair for example, goes on without them.
     fn not_claimed(&mut self, talk: &Talk, name: &Username, failure: Failure) {
         self.set_step(talk, Step::Idle);
         let Some(job) = self.job(talk) else {
             return;
         };
-        if matches!(job.change, Change::Rebuild { .. }) {
+        if job.command.is_none() {
             job.claimed.insert(name.clone(), Vec::new());
         } else {
             self.end_job(talk, Err(failure));
@@ -225,7 +226,11 @@ impl Engine {
             let jobs = self.jobs.entry(row.talk.clone()).or_default();
             jobs.push_front(Job::new(None, change));
         }
-        let suite = Suite::for_leaves(members.len());
+        let rules = self.rules_kept(&row.id)?;
+        let suite = match rules.access {
+            Access::Closed => Suite::for_leaves(members.len()),
+            Access::Public => Suite::Classical,
+        };
         let mut others: Vec<_> = members
             .iter()
             .filter(|member| member.name != me && !member.leaving)
@@ -255,14 +260,16 @@ impl Engine {
             .filter(|name| !names.contains(**name))
             .map(|name| (*name).clone())
             .collect::<Vec<_>>();
+        let named = |role: Role| rules.access == Access::Closed || role > Role::Member;
         let roles = members
             .iter()
             .filter(|member| member.name == me || names.contains(&member.name))
+            .filter(|member| named(member.role))
             .map(|member| (member.name.clone(), member.role))
             .collect();
         let founding = Founding {
             generation,
-            rules: GroupRules::closed(roles),
+            rules: GroupRules { roles, ..rules },
             names,
             suite,
         };
@@ -273,6 +280,15 @@ impl Engine {
             jobs.insert(1, Job::new(None, Change::Add(later)));
         }
         Ok(())
+    }
+
+    /// Who may come in alone and who may not be in, as the last commit here
+    /// left it: a rebuilt group is as open as it was.
+    pub(super) fn rules_kept(&self, group: &ConversationId) -> Result<GroupRules, EngineError> {
+        let policy = self.store().policy(group)?;
+        let policy = policy.and_then(|bytes| Policy::decode(&bytes).ok());
+        let rules = policy.as_ref().and_then(Policy::group_rules).cloned();
+        Ok(rules.unwrap_or_else(|| GroupRules::closed(BTreeMap::new())))
     }
 
     /// Makes a group of one and stages the commit that brings the first others in.

@@ -2,7 +2,7 @@
 //! and again by whoever brings somebody in, for whom everything before is shut.
 
 use sotto_crypto::Body;
-use sotto_crypto::content::GroupInfo;
+use sotto_crypto::content::{GroupInfo, JoinLink, LINKS_MAX};
 use sotto_protocol::{ClientMessageId, ConversationId};
 use sotto_roster::{DeviceCertificate, Role};
 
@@ -11,7 +11,27 @@ use super::super::{Engine, EngineError};
 use super::InfoChange;
 use crate::history::{ConversationRow, OutboxKind, OutboxRow};
 
+/// What is sealed about a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Words {
+    Info(InfoChange),
+    /// A link is there, or over.
+    Link(JoinLink),
+}
+
 impl Engine {
+    /// Says something about a group; gives the id under which it is said.
+    pub(super) fn say(
+        &mut self,
+        row: &ConversationRow,
+        words: Words,
+    ) -> Result<ClientMessageId, EngineError> {
+        match words {
+            Words::Info(change) => self.change_info(row, change),
+            Words::Link(link) => self.send_quietly(row, Body::JoinLink(link)),
+        }
+    }
+
     /// What is known of a group; empty while nothing is.
     pub(in crate::engine) fn group_info(
         &self,
@@ -51,8 +71,7 @@ impl Engine {
         self.keep_info(conversation, &info)
     }
 
-    /// Says something new about a group; gives the id under which it is said.
-    pub(super) fn change_info(
+    fn change_info(
         &mut self,
         row: &ConversationRow,
         change: InfoChange,
@@ -86,13 +105,24 @@ impl Engine {
         row: &ConversationRow,
         info: GroupInfo,
     ) -> Result<ClientMessageId, EngineError> {
-        // The timer is set by messages of its own; said along for newcomers.
+        // Timer and links are set by messages of their own; said along for newcomers.
+        let mut links = self.store().live_links(&row.id, self.now.unix_ms)?;
+        links.truncate(LINKS_MAX);
         let info = GroupInfo {
             expires_after_s: self.store().timer(row.keep, &row.id)?,
+            links,
             ..info
         };
+        self.send_quietly(row, Body::GroupInfo(info))
+    }
+
+    fn send_quietly(
+        &mut self,
+        row: &ConversationRow,
+        body: Body,
+    ) -> Result<ClientMessageId, EngineError> {
         let client_id = ClientMessageId::from_bytes(self.random_id());
-        if let Ok(body) = Body::GroupInfo(info).to_bytes() {
+        if let Ok(body) = body.to_bytes() {
             self.store().push_outbox(&OutboxRow {
                 client_id,
                 talk: row.talk.clone(),
@@ -124,6 +154,16 @@ impl Engine {
         if row.talk.group().is_none() || role.is_none_or(|role| role < Role::Admin) {
             return Ok(());
         }
+        for link in &info.links {
+            self.store().put_link(&row.id, link)?;
+        }
+        // Whoever came in was told, and here nobody has to.
+        self.store().take_greeting(&row.id)?;
+        self.work_of(&row.talk).chores.greet_at = None;
+        let info = GroupInfo {
+            links: Vec::new(),
+            ..info
+        };
         let before = self.group_info(&row.id)?;
         self.keep_info(&row.id, &info)?;
         if (&before.title, &before.description) != (&info.title, &info.description) {

@@ -2,7 +2,7 @@
 //! log stays at the server meanwhile. A repaired group is entered again
 //! without asking, for there was consent.
 
-use sotto_crypto::{Address, Group, WelcomeSummary};
+use sotto_crypto::{Address, Group, WelcomeSummary, WithTree};
 use sotto_protocol::ConversationId;
 use sotto_roster::{GroupRules, Role};
 
@@ -38,12 +38,17 @@ impl Engine {
             members: summary.roster.accounts().len() as u64,
             access: rules.access,
             welcome: request.welcome,
+            tree: request.tree,
             received_at_ms: request.received_at_ms,
         };
         if let Some(row) = self.store().conversation(&invitation.conversation)?
             && row.state != ConversationState::Ended
         {
             return self.welcome_back(row, invitation);
+        }
+        if self.is_answer_to_wish(&invitation, summary)? {
+            let row = self.store().conversation(&invitation.conversation)?;
+            return self.enter_group(row, invitation);
         }
         let inviter = invitation.inviter.clone();
         let known = self.store().invitation(&invitation.conversation)?.is_some();
@@ -65,6 +70,17 @@ impl Engine {
             }));
         }
         Ok(())
+    }
+
+    /// Whether an admin lets this account in where it asked to be: there is consent.
+    fn is_answer_to_wish(
+        &self,
+        invitation: &InvitationRow,
+        summary: &WelcomeSummary,
+    ) -> Result<bool, EngineError> {
+        let role = summary.roster.policy.role_of(&invitation.inviter);
+        let by_admin = role.is_some_and(|role| role >= Role::Admin);
+        Ok(by_admin && self.store().is_joining(&invitation.conversation)?)
     }
 
     /// A welcome to a group that this account is in: a repair by an admin, or
@@ -92,6 +108,7 @@ impl Engine {
         self.enter_group(Some(row), invitation)
     }
 
+    /// Follows the invitation to a group.
     pub(super) fn join_group(
         &mut self,
         id: CommandId,
@@ -142,7 +159,11 @@ impl Engine {
             generation: invitation.generation,
         };
         let me = self.profile.device();
-        let joined = Group::join(&self.key_store(), me, address, &invitation.welcome);
+        let welcome = WithTree {
+            message: &invitation.welcome,
+            tree: &invitation.tree,
+        };
+        let joined = Group::join(&self.key_store(), me, address, welcome);
         let (group, summary) = match joined {
             Ok(joined) => joined,
             Err(error) => {
@@ -174,6 +195,7 @@ impl Engine {
         summary: &WelcomeSummary,
     ) -> Result<(), EngineError> {
         let was = row.state;
+        self.store().remove_joining(&row.id)?;
         row.state = ConversationState::Active;
         row.cursor = row.cursor.max(invitation.seq);
         row.last_commit = Vec::new();

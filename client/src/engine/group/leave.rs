@@ -17,9 +17,6 @@ use super::{Change, Job};
 use crate::history::{ConversationRow, ConversationState};
 use crate::talk::Talk;
 
-/// How long an admin's client lets others go first, in milliseconds.
-const JITTER_MS: std::ops::Range<u64> = 200..4_000;
-
 const UNSIGNED: &str = "a statement of leaving that nobody signed was not believed";
 
 impl Engine {
@@ -62,6 +59,10 @@ impl Engine {
         group: &ConversationId,
     ) -> Result<(), EngineError> {
         if self.store().invitation(group)?.is_none() {
+            if self.store().remove_joining(group)? {
+                self.done(id);
+                return Ok(());
+            }
             let failure = refusal("not_an_invitation", "there is no invitation to this group");
             self.emit(Event::Failed {
                 command: Some(id),
@@ -118,6 +119,7 @@ impl Engine {
     /// The statement is in the log: this account is out.
     fn left(&mut self, group: &ConversationId) -> Result<(), EngineError> {
         self.store().remove_invitation(group)?;
+        self.store().remove_joining(group)?;
         let Some(mut row) = self.store().conversation(group)? else {
             return Ok(());
         };
@@ -184,22 +186,17 @@ impl Engine {
             .role_of(me)
             .is_some_and(|role| role >= Role::Admin)
         {
-            let due = self.now.monotonic_ms + self.rng.random_range(JITTER_MS);
-            self.work_of(&row.talk).tidy_at.get_or_insert(due);
+            let due = self.now.monotonic_ms + self.rng.random_range(super::chores::JITTER_MS);
+            self.work_of(&row.talk).chores.tidy_at.get_or_insert(due);
         }
     }
 
-    /// Those who left and are still in the tree are taken out when it is time.
-    pub(in crate::engine) fn tidy(
+    /// Those who left and are still in the tree are taken out.
+    pub(super) fn tidy(
         &mut self,
         row: &ConversationRow,
         roster: &Roster,
     ) -> Result<(), EngineError> {
-        let due = self.work_of(&row.talk).tidy_at;
-        if due.is_none_or(|at| at > self.now.monotonic_ms) {
-            return Ok(());
-        }
-        self.work_of(&row.talk).tidy_at = None;
         let me = self.my_name().clone();
         let own = roster.policy.role_of(&me).unwrap_or(Role::Member);
         let may = |role| match role {
@@ -220,7 +217,7 @@ impl Engine {
     }
 
     /// After a start: who left while nobody was there to take them out.
-    pub(in crate::engine) fn tidy_all(&mut self) -> Result<(), EngineError> {
+    pub(super) fn tidy_all(&mut self) -> Result<(), EngineError> {
         for row in self.store().groups_with_leavers()? {
             if let Some(roster) = self.roster_of(&row)? {
                 self.plan_tidying(&row, &roster);

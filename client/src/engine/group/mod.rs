@@ -9,27 +9,32 @@
 //! | file     | for                                                  |
 //! |----------|------------------------------------------------------|
 //! | `change` | what is next for a job, and commits                  |
+//! | `chores` | what an admin's client does by itself                |
 //! | `create` | key packages, new groups and new generations of them |
 //! | `info`   | titles and descriptions                              |
 //! | `invite` | invitations, joining                                 |
+//! | `link`   | invite links, and who comes by them                  |
 //! | `room`   | public rooms: listing and entering                   |
 //! | `leave`  | leaving, declining, and taking out who left          |
 //! | `record` | who is in, as the store and events tell              |
 
 mod change;
+mod chores;
 mod create;
 mod info;
 mod invite;
 mod leave;
+mod link;
 mod record;
 mod room;
 
 pub(super) use change::Step as GroupStep;
+pub(super) use link::LinkAsk;
 pub(super) use room::Listing;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use sotto_crypto::content::{DESCRIPTION_BYTES_MAX, TITLE_BYTES_MAX};
+use sotto_crypto::content::{DESCRIPTION_BYTES_MAX, JoinLink, TITLE_BYTES_MAX};
 use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username};
 
 use super::api::{CommandId, Event, Failure, GroupCommand};
@@ -74,10 +79,17 @@ pub(super) enum Change {
     },
     Add(Vec<Username>),
     Remove(Vec<Username>),
+    /// Puts the devices of people out that are in under another identity than this.
+    Evict(Vec<(Username, [u8; 32])>),
     Ban(Vec<Username>),
     Unban(Vec<Username>),
     Roles(Vec<Username>, RoleWish),
     Info(InfoChange),
+    /// A link that the server knows or forgot is made known, or said to be over.
+    Link {
+        link: JoinLink,
+        uses: u32,
+    },
 }
 
 /// Which way a role goes.
@@ -142,6 +154,7 @@ impl Engine {
                 return Ok(());
             }
             GroupCommand::Enter { group, title } => return self.enter_room(id, group, title),
+            GroupCommand::Link(command) => return self.link_command(id, command),
             GroupCommand::Ban { group, names } => (group, Change::Ban(names)),
             GroupCommand::Unban { group, names } => (group, Change::Unban(names)),
             GroupCommand::Join { group } => return self.join_group(id, &group),
@@ -239,6 +252,13 @@ impl Engine {
                 conversation: *conversation,
                 title: title.clone(),
             },
+            (Ok(()), _, Talk::Group(group)) => match &job.change {
+                Change::Link { link, uses } if !link.revoked => Event::InviteLink {
+                    command,
+                    link: link::made_view(*group, link, *uses),
+                },
+                _ => Event::Done { command },
+            },
             (Ok(()), ..) => Event::Done { command },
         };
         self.emit(event);
@@ -317,7 +337,11 @@ fn wrong_words(change: &Change) -> Option<Failure> {
         | Change::Roles(names, _) => (Some(names), None, None),
         Change::Info(InfoChange::Title(title)) => (None, Some(title), None),
         Change::Info(InfoChange::Description(text)) => (None, None, Some(text)),
-        Change::Rebuild { .. } | Change::Found { .. } | Change::Enter { .. } => (None, None, None),
+        Change::Rebuild { .. }
+        | Change::Found { .. }
+        | Change::Enter { .. }
+        | Change::Evict(_)
+        | Change::Link { .. } => (None, None, None),
     };
     if names.is_some_and(|names| names.len() > NAMES_MAX) {
         return Some(refusal("too_large", "a group has at most 4,096 devices"));

@@ -38,7 +38,7 @@ impl Engine {
         for certificate in roster.leaves.values() {
             self.pin_member(certificate)?;
         }
-        Ok(())
+        Ok(self.store().put_policy(&row.id, &roster.policy.encode())?)
     }
 
     /// A commit of this device changed a group, made it or entered it.
@@ -92,6 +92,19 @@ impl Engine {
                 self.membership(row, told, subject, by.clone(), summary.epoch);
             }
         }
+        if summary.changes.is_empty() || summary.removed_me {
+            return Ok(());
+        }
+        let Some(roster) = self.roster_of(row)? else {
+            return Ok(());
+        };
+        self.store().put_policy(&row.id, &roster.policy.encode())?;
+        let itself = summary.committer.device_id();
+        let came_alone =
+            |change: &Change| matches!(change, Change::Added(leaf) if leaf.device_id() == itself);
+        if summary.changes.iter().any(came_alone) {
+            self.note_newcomer(row, &roster)?;
+        }
         Ok(())
     }
 
@@ -108,6 +121,7 @@ impl Engine {
                 from,
             } => {
                 self.store().put_member(&row.id, username, *role)?;
+                self.store().remove_join_request(&row.id, username)?;
                 let told = match from {
                     None => MembershipChange::Joined,
                     Some(_) => MembershipChange::Role(*role),
@@ -147,7 +161,10 @@ impl Engine {
                 row.baseline = Baseline::FirstSeen;
                 None
             }
-            Change::Banned(username) => Some((username, MembershipChange::Banned)),
+            Change::Banned(username) => {
+                self.store().remove_join_request(&row.id, username)?;
+                Some((username, MembershipChange::Banned))
+            }
             Change::Unbanned(username) => Some((username, MembershipChange::Unbanned)),
         })
     }

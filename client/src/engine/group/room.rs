@@ -118,6 +118,7 @@ impl Engine {
             ServerCommand::Leave { group, .. } => self.leave_answered(id, &group, &answer)?,
             ServerCommand::SetRoom(listing) => self.room_answered(id, listing, &answer),
             ServerCommand::ListRooms(found) => self.rooms_answered(id, found, answer),
+            ServerCommand::Link(ask) => self.link_answered(id, ask, answer)?,
             _ => {}
         }
         Ok(())
@@ -163,7 +164,7 @@ impl Engine {
         }
     }
 
-    fn command_refused(&mut self, id: CommandId, error: &wire::Error) {
+    pub(super) fn command_refused(&mut self, id: CommandId, error: &wire::Error) {
         self.emit(Event::Failed {
             command: Some(id),
             failure: failure(error),

@@ -110,7 +110,8 @@ impl Engine {
                 self.timer_said_along(row, &sender, (entry.seq, info.expires_after_s))?;
                 self.info_heard(row, &message.sender, info)
             }
-            Body::JoinLink(_) | Body::OwnDevices(_) => Ok(()),
+            Body::JoinLink(link) => self.link_heard(row, &message.sender, &link),
+            Body::OwnDevices(_) => Ok(()),
         }
     }
 
