@@ -72,6 +72,12 @@ pub(crate) enum Scenario {
     /// Everybody comes back after one server was killed.
     #[value(name = "reconnect-storm")]
     Storm,
+    /// One writes in a group of 100, everybody reads.
+    #[value(name = "group-fanout-100")]
+    Fanout100,
+    /// The same in a group of 1,000.
+    #[value(name = "group-fanout-1000")]
+    Fanout1000,
     /// Sealing and opening with local storing, as a client does it; needs no deployment.
     #[value(name = "sealing")]
     Sealing,
@@ -87,6 +93,8 @@ impl Scenario {
             Self::Idle => 10_000,
             Self::OneToOne | Self::Offline | Self::Machine => 400,
             Self::Storm => 3_000,
+            Self::Fanout100 => 100,
+            Self::Fanout1000 => 1_000,
             Self::Sealing => 2,
         }
     }
@@ -98,6 +106,8 @@ impl Scenario {
             Self::OneToOne => "one-to-one-online",
             Self::Offline => "offline-store",
             Self::Storm => "reconnect-storm",
+            Self::Fanout100 => "group-fanout-100",
+            Self::Fanout1000 => "group-fanout-1000",
             Self::Sealing => "sealing",
             Self::Machine => "machine",
         }

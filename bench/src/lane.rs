@@ -37,6 +37,11 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
+    /// A conversation that was made and has this epoch.
+    pub(crate) const fn at(id: ConversationId, epoch: u64) -> Self {
+        Self { id, epoch }
+    }
+
     /// An append of message `number`.
     pub(crate) fn append(&self, tag: u64, number: u64, payload: &Bytes) -> client_frame::Body {
         client_frame::Body::Append(Append {

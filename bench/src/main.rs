@@ -9,6 +9,7 @@ mod checker;
 mod clock;
 mod connection;
 mod cpu;
+mod crowd;
 mod deployment;
 mod error;
 mod files_limit;

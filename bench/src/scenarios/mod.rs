@@ -1,5 +1,6 @@
 //! The scenarios, one file each, and what they share.
 
+mod fanout;
 mod idle;
 mod machine;
 mod offline;
@@ -65,6 +66,7 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
         Scenario::OneToOne => one_to_one::run(context, report).await,
         Scenario::Offline => offline::run(context, report).await,
         Scenario::Storm => storm::run(context, report).await,
+        Scenario::Fanout100 | Scenario::Fanout1000 => fanout::run(context, report).await,
         Scenario::Machine => Ok(()),
         Scenario::Sealing => Ok(()),
     }
