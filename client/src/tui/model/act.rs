@@ -153,6 +153,7 @@ impl Model {
                 Doing::Block(name) => self.ask(Ask::Block { name }),
             },
             Action::No | Action::Back => {}
+            Action::Quit => self.leave(),
             Action::Lock => self.lock(),
             _ => self.overlay = Some(Overlay::Question(question)),
         }

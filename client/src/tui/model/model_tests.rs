@@ -358,3 +358,14 @@ fn nobody_at_the_keys_has_seen_anything() {
     sim.hear(News::Event(Box::new(Event::Message(message))));
     assert!(!rings(&mut sim), "whoever looks needs no bell");
 }
+
+#[test]
+fn a_question_does_not_hold_anybody() {
+    let mut sim = in_bob();
+    sim.press("ctrl-up");
+    sim.press("d");
+    assert_eq!(sim.model.mode(), Mode::Ask);
+    sim.press("ctrl-q");
+    assert!(sim.model.take_effects().contains(&Effect::Quit));
+    assert!(!sim.asked.contains(&"delete"));
+}
