@@ -67,7 +67,14 @@ impl Screen {
 
     /// Everything is written anew with the next frame.
     pub(crate) fn redraw(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        self.clear()
+    }
+
+    /// Clears without asking the terminal where its cursor is, as the library's own way does:
+    /// its answer would come among the keys, which another thread reads.
+    fn clear(&mut self) -> io::Result<()> {
+        let area = self.area()?;
+        self.terminal.resize(area)
     }
 
     /// Writes a sequence of the client's own.
@@ -82,7 +89,7 @@ impl Screen {
         give_back();
         let outcome = meanwhile();
         enter(self.mouse)?;
-        self.terminal.clear()?;
+        self.clear()?;
         Ok(outcome)
     }
 }
