@@ -16,6 +16,8 @@ use crate::engine::api::{
 use crate::engine::screen::Overview;
 use crate::exit::Failure;
 use crate::talk::Talk;
+use crate::tui::complete::Completion;
+use crate::tui::complete::paths::PathWish;
 
 /// Asks that may wait for the worker.
 pub(crate) const ASKS_MAX: usize = 256;
@@ -91,6 +93,8 @@ pub(crate) enum Ask {
         talk: Option<Talk>,
         ticket: u64,
     },
+    /// Paths that go on as one was begun.
+    Paths(PathWish),
     /// Runs a line of the command line.
     Run { words: Vec<String> },
     /// Ends the command that runs.
@@ -184,6 +188,8 @@ pub(crate) enum News {
     },
     /// What a search found.
     Found { ticket: u64, hits: Vec<Hit> },
+    /// The paths that go on so.
+    Paths { wish: PathWish, found: Completion },
     /// A command runs.
     Runs { label: String },
     /// How far a file is.

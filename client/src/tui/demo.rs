@@ -318,7 +318,7 @@ impl Demo {
                 vec![self.chats()]
             }
             Ask::Enrol(_) => vec![News::Unlocked(Verdict::Right)],
-            Ask::Typing { .. } | Ask::StopRun | Ask::Woke | Ask::Quit => Vec::new(),
+            Ask::Paths(_) | Ask::Typing { .. } | Ask::StopRun | Ask::Woke | Ask::Quit => Vec::new(),
             other => self.change(other),
         }
     }

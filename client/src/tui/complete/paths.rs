@@ -29,6 +29,13 @@ impl PathWish {
         }
     }
 
+    /// Whether a text still ends in what was begun.
+    pub(crate) fn ends(&self, before: &str) -> bool {
+        let bare = |text: &str| text.replace(['"', '\'', '\\'], "");
+        let word = before.get(self.replace.start..);
+        before.len() == self.replace.end && word.map(bare) == Some(bare(&self.typed))
+    }
+
     /// In a text, or in a field that holds nothing else.
     pub(crate) fn bare(replace: Range<usize>, typed: &str) -> Self {
         Self {

@@ -66,6 +66,7 @@ impl Model {
             News::Devices(devices) => self.devices_came(&devices),
             News::Safety { name, number } => self.safety_came(&name, number),
             News::Found { ticket, hits } => self.found(ticket, &hits),
+            News::Paths { wish, found } => self.found_paths(&wish, found),
             News::Runs { label } => {
                 self.running = Some(Running {
                     label,

@@ -11,6 +11,7 @@
 //! [`SafeText`](crate::safe_text::SafeText) to be drawn.
 
 mod act;
+mod complete;
 pub(crate) mod composer;
 pub(crate) mod form;
 mod hear;
@@ -163,6 +164,8 @@ pub(crate) struct Model {
     effects: Vec<Effect>,
     /// Texts that left the composer and are not queued yet: they come back if they are refused.
     sending: BTreeMap<[u8; 16], (Talk, String)>,
+    /// A completion that goes on with the next key.
+    completing: Option<complete::Completing>,
 }
 
 impl Model {
@@ -202,6 +205,7 @@ impl Model {
             asks: VecDeque::new(),
             effects: Vec::new(),
             sending: BTreeMap::new(),
+            completing: None,
         }
     }
 

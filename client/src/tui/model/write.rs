@@ -41,7 +41,8 @@ impl Model {
             Action::Yank => composer.yank(),
             Action::Undo => composer.undo(),
             Action::Redo => composer.redo(),
-            Action::Complete | Action::CompletePrevious => self.complete(),
+            Action::Complete => self.complete(Way::Forward),
+            Action::CompletePrevious => self.complete(Way::Back),
             Action::OpenEditor => {
                 let text = self.composer.text().to_owned();
                 return self.effect(Effect::Edit(text));
@@ -264,37 +265,6 @@ impl Model {
         self.composer.set(text);
         self.about = Some(About::Edit(Box::new(message)));
         self.enter_composer();
-    }
-
-    /// Completes a name of somebody in the conversation.
-    fn complete(&mut self) {
-        let Some(pane) = &self.pane else {
-            return;
-        };
-        let cursor = self.composer.cursor();
-        let before = self.composer.text().get(..cursor).unwrap_or_default();
-        let start = before
-            .rfind(|c: char| c.is_whitespace())
-            .map_or(0, |at| at + 1);
-        let word = before.get(start..).unwrap_or_default();
-        let (mark, name) = match word.strip_prefix('@') {
-            Some(name) => ("@", name),
-            None => ("", word),
-        };
-        if name.is_empty() {
-            return;
-        }
-        let members = pane.overview.members.iter().map(|member| &member.name);
-        let mut names: Vec<String> = members
-            .chain(pane.talk.person())
-            .map(ToString::to_string)
-            .collect();
-        let chats = self.list.chats().iter();
-        names.extend(chats.filter_map(|chat| chat.talk.person().map(ToString::to_string)));
-        if let Some(found) = names.iter().find(|known| known.starts_with(name)) {
-            let text = format!("{mark}{found} ");
-            self.composer.replace(start, &text);
-        }
     }
 
     /// Does something with the selected message.

@@ -11,6 +11,7 @@ use crate::exit::Failure;
 use crate::profile::{Profile, ProfileError};
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Chats, Enrol, More, News, Page, Place, Verdict};
+use crate::tui::complete::paths;
 use crate::tui::model::pane::{PAGE, WINDOW_MAX};
 
 /// Messages that one search finds.
@@ -52,6 +53,11 @@ impl Worker {
                     .engine()
                     .search(&text, talk.as_ref(), HITS_MAX)?;
                 self.mouth.say(News::Found { ticket, hits });
+            }
+            Ask::Paths(wish) => {
+                let home = std::env::home_dir();
+                let found = paths::paths(&wish, home.as_deref());
+                self.mouth.say(News::Paths { wish, found });
             }
             Ask::Safety { name } => self.safety(name)?,
             Ask::Verify { name, digits } => self.verify(&name, &digits)?,
