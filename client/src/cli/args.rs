@@ -180,6 +180,9 @@ pub(crate) enum Command {
         /// Try it out without a network: conversations that are made up, nothing kept
         #[arg(long)]
         demo: bool,
+        /// One line for each event, in words, with numbers for messages: for screen readers
+        #[arg(long, conflicts_with = "demo")]
+        plain: bool,
     },
     /// Serve this profile to many programs at once, over JSON-RPC on a socket
     Daemon,

@@ -286,5 +286,6 @@ fn show_request(app: &mut App, request: &Request) {
     ));
 }
 
-const CUT: &str = "that line was too long for the terminal, which dropped a part of it; nothing \
+/// What is said of a line that the terminal cut.
+pub(crate) const CUT: &str = "that line was too long for the terminal, which dropped a part of it; nothing \
                    was sent. Send it in pieces, or from a file: sotto send NAME - < FILE";

@@ -35,7 +35,7 @@ const TERMINAL_LINE_BYTES: usize = 4096;
 const PROMPT: &str = "> ";
 
 /// What was typed.
-pub(super) enum Typed {
+pub(crate) enum Typed {
     /// A line.
     Line(String),
     /// A line of which the terminal dropped a part.
@@ -43,7 +43,7 @@ pub(super) enum Typed {
 }
 
 /// Lines as they are typed.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     typed: mpsc::Receiver<Typed>,
     editing: Option<Editing>,
 }
@@ -71,7 +71,7 @@ impl Drop for Editing {
 
 impl Lines {
     /// An editor where there is a terminal that can show one, else plain lines.
-    pub(super) fn open(printer: &mut Printer) -> Self {
+    pub(crate) fn open(printer: &mut Printer) -> Self {
         Self::edited(printer).unwrap_or_else(|| Self {
             typed: plain(),
             editing: None,
@@ -110,7 +110,7 @@ impl Lines {
     }
 
     /// The next line; `None` at the end. Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> Option<Typed> {
+    pub(crate) async fn next(&mut self) -> Option<Typed> {
         if let Some(editing) = &mut self.editing
             && editing.reading == Reading::No
         {
@@ -126,7 +126,7 @@ impl Lines {
     }
 
     /// Gives the terminal back.
-    pub(super) fn close(self, printer: &mut Printer) {
+    pub(crate) fn close(self, printer: &mut Printer) {
         let Some(editing) = self.editing else {
             return;
         };

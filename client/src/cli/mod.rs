@@ -84,7 +84,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     };
     if opens_screen(&cli, &printer) {
         let play = match cli.command {
-            Some(Command::Tui { demo: true }) => Play::Demo,
+            Some(Command::Tui { demo: true, .. }) => Play::Demo,
             _ => Play::Real,
         };
         return match crate::tui::open(cli.global, play) {
@@ -127,7 +127,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
 /// Whether the full-screen client is asked for, and there is a terminal for it.
 fn opens_screen(cli: &Cli, printer: &Printer) -> bool {
     let capable = std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");
-    matches!(cli.command, None | Some(Command::Tui { .. }))
+    matches!(cli.command, None | Some(Command::Tui { plain: false, .. }))
         && printer.audience() == Audience::People
         && printer.is_terminal()
         && capable
@@ -246,6 +246,7 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Unblock { name } => people::unblock(app, name).await,
         Command::Verify { name, confirm } => people::verify(app, name, confirm).await,
         Command::Daemon => Box::pin(crate::daemon::serve(app)).await,
+        Command::Tui { plain: true, .. } => Box::pin(crate::tui::plain::run(app)).await,
         Command::Tui { .. } => Err(usage_of(NO_SCREEN.to_owned())),
         Command::Device(args) => device::carry_out(app, args).await,
         Command::Contact(args) => contacts::carry_out(app, args).await,
@@ -253,8 +254,8 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
     }
 }
 
-const NO_SCREEN: &str =
-    "the full-screen client needs a terminal of its own; the other commands work without one";
+const NO_SCREEN: &str = "the full-screen client needs a terminal of its own; sotto tui --plain and the other commands \
+     work without one";
 
 fn usage_of(sentence: String) -> Failure {
     Failure::named("usage", sentence)

@@ -17,7 +17,7 @@ use crate::talk::Talk;
 const LOOKED_BACK: u32 = 500;
 
 /// The conversation that a word means.
-pub(super) fn talk(engine: &Engine, word: &str) -> Result<Talk, Failure> {
+pub(crate) fn talk(engine: &Engine, word: &str) -> Result<Talk, Failure> {
     if let Some(talk) = Talk::parse(word) {
         return Ok(talk);
     }

@@ -27,6 +27,7 @@ pub(crate) mod keys;
 pub(crate) mod lock;
 pub(crate) mod model;
 pub(crate) mod picture;
+pub(crate) mod plain;
 pub(crate) mod qr;
 pub(crate) mod settings;
 #[cfg(test)]
