@@ -25,5 +25,6 @@ mod mistakes;
 mod network;
 mod receipts;
 mod requests;
+mod screen;
 mod terminal;
 mod words;

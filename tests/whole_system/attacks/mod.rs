@@ -4,7 +4,7 @@
 mod injection;
 mod network;
 mod secrets;
-mod terminal;
+pub(crate) mod terminal;
 
 use std::process::{Command, Stdio};
 

@@ -64,7 +64,7 @@ const LINK: &str = "https://good.example/a?b=c#d";
 
 /// Every begin with every body, each with one of the ends, in messages of a
 /// bearable length; then directions, forged lines and single characters.
-fn hostile_messages() -> Vec<String> {
+pub(crate) fn hostile_messages() -> Vec<String> {
     let mut messages = Vec::new();
     for (row, begin) in BEGIN.iter().enumerate() {
         let sequences = BODY.iter().enumerate().map(|(column, body)| {
@@ -95,7 +95,7 @@ fn hostile_messages() -> Vec<String> {
 }
 
 /// Texts that would stand at the left edge as somebody else's line.
-fn forged_messages(victim: &str) -> Vec<String> {
+pub(crate) fn forged_messages(victim: &str) -> Vec<String> {
     let forged = |mark: &&str| format!("hi{mark}12:00 {victim:10} │ forged{mark}! gap: forged");
     let mut messages: Vec<_> = MARKS.iter().map(forged).collect();
     for fill in [20, 51, 52, 53, 60, 80] {
