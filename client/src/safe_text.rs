@@ -214,7 +214,12 @@ fn clean_lines(text: &str) -> Vec<String> {
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         let class = class_of(character);
-        marks = if class == Class::Mark { marks + 1 } else { 0 };
+        marks = match class {
+            Class::Mark => marks + 1,
+            // What is left out does not begin a new pile.
+            Class::Invisible | Class::Joiner | Class::EmojiForm => marks,
+            _ => 0,
+        };
         if class == Class::Break {
             if character == '\r' && characters.peek() == Some(&'\n') {
                 characters.next();
@@ -470,6 +475,11 @@ mod tests {
             SafeText::line(&pile, 80).as_str().chars().count(),
             1 + MARKS_MAX
         );
+        for hidden in ["\u{200b}", "\u{200d}", "\u{fe0f}"] {
+            let pile = format!("e{}", format!("\u{301}\u{301}{hidden}").repeat(50));
+            let shown = SafeText::line(&pile, 80);
+            assert_eq!(shown.as_str().chars().count(), 1 + MARKS_MAX, "{hidden:?}");
+        }
     }
 
     #[test]
