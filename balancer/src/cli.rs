@@ -100,10 +100,12 @@ async fn run(args: &Args, config: Config) -> Result<(), String> {
         write_ready_file(path, &balancer)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
+    tell_supervisor(&sd_notify::NotifyState::Ready);
     while signals.next().await == Told::Reload {
         reload(&balancer, args.config.as_deref());
     }
     tracing::info!("balancer stops accepting and waits for its clients");
+    tell_supervisor(&sd_notify::NotifyState::Stopping);
     tokio::select! {
         drained = balancer.drain() => match drained {
             Drained::Completely => tracing::info!("all clients have left"),
@@ -112,6 +114,14 @@ async fn run(args: &Args, config: Config) -> Result<(), String> {
         () = signals.stopped_again() => tracing::info!("told to stop at once"),
     }
     Ok(())
+}
+
+/// Says how far the balancer is to whoever started it (`NOTIFY_SOCKET`, as systemd does); to
+/// nobody where nobody asked.
+fn tell_supervisor(state: &sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!(%error, ?state, "the supervisor was not told");
+    }
 }
 
 fn reload(balancer: &Balancer, path: Option<&Path>) {

@@ -255,3 +255,26 @@ async fn takes_the_sockets_that_a_supervisor_opened() {
     let _next = start();
     assert_eq!(greet(&mut waiting).await.as_deref(), Some("s1"));
 }
+
+/// A supervisor is told when clients can connect, and when they no longer can.
+#[tokio::test(flavor = "multi_thread")]
+async fn tells_its_supervisor_that_it_is_ready_and_that_it_stops() {
+    let backend = Backend::start("s1").await;
+    let directory = tempfile::tempdir().unwrap();
+    write_config(directory.path(), &[&backend], QUICK);
+    let address = directory.path().join("notify");
+    let supervisor = tokio::net::UnixDatagram::bind(&address).unwrap();
+    let mut child = command(directory.path())
+        .env("NOTIFY_SOCKET", &address)
+        .spawn()
+        .unwrap();
+    let mut message = [0; 256];
+    let length = within("the readiness", supervisor.recv(&mut message)).await;
+    assert_eq!(message[..length.unwrap()].trim_ascii(), b"READY=1");
+    let (front, _) = ready(directory.path()).await;
+    assert!(TcpStream::connect(front).await.is_ok());
+    signal(&child, rustix::process::Signal::TERM);
+    let length = within("the end", supervisor.recv(&mut message)).await;
+    assert_eq!(message[..length.unwrap()].trim_ascii(), b"STOPPING=1");
+    assert!(within("the exit", child.wait()).await.unwrap().success());
+}

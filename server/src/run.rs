@@ -124,6 +124,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         write_ready_file(path, listen_address, admin_address).map_err(system("the ready file"))?;
     }
     tracing::info!(%listen_address, %admin_address, name = server.config.name, "serving");
+    tell_supervisor(&sd_notify::NotifyState::Ready);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -133,11 +134,20 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         }
     }
     obeying.abort();
+    tell_supervisor(&sd_notify::NotifyState::Stopping);
     drain(&server, accepting).await;
     reloading.abort();
     sweeping.abort();
     admin_task.abort();
     Ok(())
+}
+
+/// Says how far the server is to whoever started it (`NOTIFY_SOCKET`, as systemd does); to nobody
+/// where nobody asked.
+fn tell_supervisor(state: &sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!(%error, ?state, "the supervisor was not told");
+    }
 }
 
 /// Stops as clients would like it: no new ones, time to move, everything written.

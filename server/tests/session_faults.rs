@@ -174,6 +174,7 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
 async fn the_certificate_is_reloaded_on_hangup() {
     let deployment = Deployment::new();
     let server = deployment.start("");
+    let mut early = Client::connect(server.listen, &deployment.certificates.ca).await;
     Client::connect(server.listen, &deployment.certificates.ca)
         .await
         .hello()
@@ -212,6 +213,36 @@ async fn the_certificate_is_reloaded_on_hangup() {
             .await
             .is_err()
     );
+    // Whoever was there before goes on.
+    early.hello().await;
+}
+
+/// What whoever started the server heard last.
+fn heard(supervisor: &std::os::unix::net::UnixDatagram) -> String {
+    let mut message = [0; 256];
+    let length = supervisor.recv(&mut message).unwrap();
+    String::from_utf8_lossy(&message[..length])
+        .trim()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_supervisor_is_told_when_the_server_is_ready_and_when_it_stops() {
+    let deployment = Deployment::new();
+    let address = deployment.folder.path().join("notify");
+    let supervisor = std::os::unix::net::UnixDatagram::bind(&address).unwrap();
+    supervisor
+        .set_read_timeout(Some(support::PATIENCE))
+        .unwrap();
+    let (child, ready, log) = deployment.launch_with("", &[("NOTIFY_SOCKET", &address)]);
+    assert_eq!(heard(&supervisor), "READY=1");
+    let server = support::wait_ready(child, &ready, log);
+    Client::connect(server.listen, &deployment.certificates.ca)
+        .await
+        .hello()
+        .await;
+    server.signal(Signal::TERM);
+    assert_eq!(heard(&supervisor), "STOPPING=1");
 }
 
 #[tokio::test]

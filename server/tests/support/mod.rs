@@ -161,6 +161,15 @@ impl Deployment {
 
     /// Starts a server and does not wait; returns also its ready file and its log.
     pub fn launch(&self, more: &str) -> (Child, PathBuf, PathBuf) {
+        self.launch_with(more, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub fn launch_with(
+        &self,
+        more: &str,
+        variables: &[(&str, &Path)],
+    ) -> (Child, PathBuf, PathBuf) {
         let number = self.started.get() + 1;
         self.started.set(number);
         let at = |name: &str| self.folder.path().join(format!("{name}{number}"));
@@ -171,6 +180,7 @@ impl Deployment {
             DeathSignal::Kill,
         );
         command.arg("run").arg("--config").arg(&config);
+        command.envs(variables.iter().copied());
         let out = std::fs::File::create(&log).unwrap();
         command
             .stdin(Stdio::null())
