@@ -70,6 +70,8 @@ pub(crate) enum AttemptFailure {
 }
 
 impl AttemptFailure {
+    const ALL: [Self; 3] = [Self::Refused, Self::Closed, Self::Silent];
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -97,7 +99,7 @@ pub(crate) struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self {
+        let metrics = Self {
             accepted: Counter::default(),
             refused: Family::default(),
             attempt_failures: Family::default(),
@@ -111,7 +113,23 @@ impl Default for Metrics {
             connect_seconds: Histogram::new([
                 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
             ]),
+        };
+        // From zero: the first of a kind is a growth, too.
+        for refusal in Refusal::ALL {
+            let reason = refusal.as_str();
+            metrics
+                .refused
+                .get_or_create(&[("reason", reason)])
+                .inc_by(0);
         }
+        for failure in AttemptFailure::ALL {
+            let cause = failure.as_str();
+            metrics
+                .attempt_failures
+                .get_or_create(&[("cause", cause)])
+                .inc_by(0);
+        }
+        metrics
     }
 }
 

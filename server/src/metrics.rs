@@ -99,6 +99,11 @@ impl Metrics {
             "Requests refused, by error code",
             metrics.refused.clone(),
         );
+        // From zero: the first refusal of a kind is a growth, too.
+        for code in ErrorCode::ALL {
+            let code = code.name().to_owned();
+            metrics.refused.get_or_create(&Refused { code }).inc_by(0);
+        }
         Self {
             registry,
             ..metrics
