@@ -23,6 +23,7 @@ mod links;
 mod messages;
 mod mistakes;
 mod network;
+mod people;
 mod receipts;
 mod requests;
 mod screen;

@@ -12,6 +12,7 @@ use super::contacts::ContactArgs;
 use super::device::DeviceArgs;
 use super::group::GroupArgs;
 use super::message_args::{MessageArgs, lifetime};
+use super::settings::SettingsArgs;
 
 /// End-to-end encrypted chat that you run yourselves.
 #[derive(Debug, Parser)]
@@ -192,6 +193,8 @@ pub(crate) enum Command {
     Message(MessageArgs),
     #[command(flatten)]
     Contact(ContactArgs),
+    /// Show what you show of yourself to everybody, or change it
+    Settings(SettingsArgs),
 }
 
 /// `send`.
@@ -399,6 +402,9 @@ mod tests {
             "mute bob --for 1h --mentions",
             "send Bob x",
             "receipts maybe",
+            "settings online",
+            "settings online perhaps",
+            "settings colour on",
         ] {
             let words = std::iter::once("sotto").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
@@ -436,6 +442,9 @@ mod tests {
             "profile show bob",
             "profile publish",
             "profile unpublish",
+            "settings",
+            "settings last-seen nobody",
+            "settings receipts off",
         ] {
             let words = std::iter::once("sotto").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");

@@ -8,8 +8,9 @@ use super::app::App;
 use super::drive::perform;
 use super::message::local;
 use super::output::{Style, own_words};
+use super::people::{make_do, show_user};
 use super::render;
-use crate::engine::api::{Command, Contact, ContactCommand};
+use crate::engine::api::{Command, Contact, ContactCommand, Event, PeopleCommand};
 use crate::exit::Failure;
 use crate::safe_text::SafeText;
 
@@ -79,8 +80,7 @@ pub(crate) async fn carry_out(app: &mut App, args: ContactArgs) -> Result<(), Fa
             show_one(app, engine.contact(&name)?, &name)
         }
         ContactArgs::Profile(ProfileArgs::Show { name: Some(name) }) => {
-            let engine = app.offline().await?;
-            show_one(app, engine.contact(&name)?, &name)
+            show_profile(app, name).await
         }
         ContactArgs::Profile(ProfileArgs::Show { name: None }) => {
             let engine = app.offline().await?;
@@ -104,6 +104,28 @@ pub(crate) async fn carry_out(app: &mut App, args: ContactArgs) -> Result<(), Fa
         ContactArgs::Profile(ProfileArgs::Unpublish) => {
             put(app, ContactCommand::Unpublish, "unpublished").await
         }
+    }
+}
+
+/// What somebody told under seal, and what they show to everybody; where no
+/// server can be asked, what is known here must do.
+async fn show_profile(app: &mut App, name: Username) -> Result<(), Failure> {
+    let known = app.offline().await?.contact(&name)?;
+    if let Some(contact) = &known {
+        show(app, contact)?;
+    }
+    if known.is_some() && app.dialer().is_err() {
+        return Ok(());
+    }
+    match perform(app, Command::People(PeopleCommand::Look { name })).await {
+        Ok(Event::User { user, .. }) => show_user(app, &user),
+        Ok(_) => Ok(()),
+        Err(failure) if known.is_some() => match failure.code.as_str() {
+            // Whoever hides is nobody to the servers.
+            "unknown_user" => Ok(()),
+            _ => make_do(app, failure),
+        },
+        Err(failure) => Err(failure),
     }
 }
 

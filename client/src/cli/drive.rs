@@ -219,6 +219,8 @@ pub(crate) fn answer_to(id: CommandId, event: &Event) -> Option<Result<(), Failu
     match event {
         Event::Done { command } if *command == id => Some(Ok(())),
         Event::Users { command, .. }
+        | Event::User { command, .. }
+        | Event::Settings { command, .. }
         | Event::Devices { command, .. }
         | Event::Rooms { command, .. }
         | Event::LinkOffered { command, .. }

@@ -285,7 +285,7 @@ async fn typing(app: &mut App, to: &str) -> Result<(), Failure> {
     outcome
 }
 
-async fn receipts(app: &mut App, switch: Switch) -> Result<(), Failure> {
+pub(super) async fn receipts(app: &mut App, switch: Switch) -> Result<(), Failure> {
     let mut engine = app.offline().await?;
     let put = match switch {
         Switch::On => Put::On,

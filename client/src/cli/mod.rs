@@ -28,6 +28,7 @@ mod render;
 mod room;
 mod search;
 mod send;
+mod settings;
 mod zone;
 
 use std::ffi::OsString;
@@ -250,6 +251,7 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Tui { .. } => Err(usage_of(NO_SCREEN.to_owned())),
         Command::Device(args) => device::carry_out(app, args).await,
         Command::Contact(args) => contacts::carry_out(app, args).await,
+        Command::Settings(args) => settings::carry_out(app, args).await,
         Command::Message(args) => message::carry_out(app, args).await,
     }
 }

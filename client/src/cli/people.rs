@@ -9,7 +9,9 @@ use super::app::App;
 use super::drive::{PATIENCE, answer_to, perform, perform_on, until};
 use super::output::{Style, own_words};
 use super::render;
-use crate::engine::api::{Chat, Command, Event, Keep, MessageBody, Pin, SafetyNumber, UserFilter};
+use crate::engine::api::{
+    Chat, Command, Event, Keep, MessageBody, Pin, SafetyNumber, User, UserFilter,
+};
 use crate::engine::{Engine, Verification};
 use crate::exit::{Exit, Failure};
 use crate::runtime::Session;
@@ -31,22 +33,45 @@ pub(crate) async fn users(
     let Event::Users { users, .. } = answer else {
         return Ok(());
     };
-    for user in users {
-        render::object(
-            app,
-            json!({ "event": "user", "username": user.name.as_str(), "online": user.online }),
-        )?;
-        let (style, mark) = if user.online {
-            (Style::Good, "● ")
-        } else {
-            (Style::Faint, "○ ")
-        };
-        app.printer.line(&[
-            (style, &own_words(mark)),
-            (Style::Plain, &SafeText::from(&user.name)),
-        ])?;
+    for user in &users {
+        show_user(app, user)?;
     }
     Ok(())
+}
+
+/// Somebody, as they show themselves to everybody.
+pub(super) fn show_user(app: &mut App, user: &User) -> Result<(), Failure> {
+    render::object(
+        app,
+        json!({
+            "event": "user",
+            "username": user.name.as_str(),
+            "online": user.online,
+            "last_seen_ms": user.last_seen_ms,
+            "display_name": user.display_name,
+            "status": user.status,
+        }),
+    )?;
+    let (style, mark) = if user.online {
+        (Style::Good, "● ")
+    } else {
+        (Style::Faint, "○ ")
+    };
+    let now_ms = app.clock.now().unix_ms;
+    let seen = user.last_seen_ms.filter(|_| !user.online);
+    let seen = seen.map(|at_ms| format!("  last seen {}", app.zone.short(at_ms, now_ms)));
+    let told = [user.display_name.as_str(), user.status.as_str()];
+    let words: Vec<&str> = told.into_iter().filter(|text| !text.is_empty()).collect();
+    let words = match words.as_slice() {
+        [] => SafeText::default(),
+        words => SafeText::line(&format!("  {}", words.join(" · ")), PREVIEW_CELLS),
+    };
+    app.printer.line(&[
+        (style, &own_words(mark)),
+        (Style::Plain, &SafeText::from(&user.name)),
+        (Style::Plain, &words),
+        (Style::Faint, &own_words(&seen.unwrap_or_default())),
+    ])
 }
 
 pub(crate) async fn chats(app: &mut App) -> Result<(), Failure> {
@@ -208,6 +233,16 @@ pub(super) fn excuse(app: &mut App, failure: Failure) -> Result<(), Failure> {
         "{}; what waits there comes with the next command that connects",
         failure.message
     ));
+    Ok(())
+}
+
+/// No server was reached: what is known here must do.
+pub(super) fn make_do(app: &mut App, failure: Failure) -> Result<(), Failure> {
+    if failure.exit != Exit::Unreachable {
+        return Err(failure);
+    }
+    app.printer
+        .note(&format!("{}; this is what is known here", failure.message));
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 mod device;
 mod group;
 mod link;
+mod people;
 
 use sotto_crypto::AuthenticationKey;
 use sotto_crypto::content::Attachment;
@@ -23,6 +24,7 @@ pub use group::{
     MembershipChange, Room, role_name,
 };
 pub use link::{Admission, JoinRequest, LinkCommand, LinkView};
+pub use people::{PeopleCommand, Settings, Shown, User, UserFilter, Visibility};
 
 /// The time of a call, read by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,15 +88,6 @@ pub enum Keep {
     Saved,
     /// In memory only; gone when the program ends.
     Unsaved,
-}
-
-/// Which accounts a list names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserFilter {
-    /// All.
-    All,
-    /// Those with a live session.
-    Online,
 }
 
 /// Names one given command in the events that answer it.
@@ -161,6 +154,8 @@ pub enum Command {
     Message(MessageCommand),
     /// Something with contacts or the own profile.
     Contact(ContactCommand),
+    /// Something about what accounts show of themselves.
+    People(PeopleCommand),
     /// Does something with a group.
     Group(GroupCommand),
     /// Does something with the account's devices or its backup.
@@ -316,15 +311,6 @@ pub struct SecurityEvent {
     pub count: u64,
 }
 
-/// An account in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// Its name.
-    pub name: Username,
-    /// Whether a session of it is live.
-    pub online: bool,
-}
-
 /// A device of the own account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -420,6 +406,20 @@ pub enum Event {
         command: CommandId,
         /// Sorted by name.
         users: Vec<User>,
+    },
+    /// The answer to `PeopleCommand::Look`.
+    User {
+        /// The command.
+        command: CommandId,
+        /// Who was looked at.
+        user: Box<User>,
+    },
+    /// The answer to `PeopleCommand::Settings`.
+    Settings {
+        /// The command.
+        command: CommandId,
+        /// The account's own.
+        settings: Box<Settings>,
     },
     /// The answer to `ListDevices`.
     Devices {

@@ -4,7 +4,7 @@
 use sotto_crypto::Body;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
-use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, limits, wire};
+use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, wire};
 use zeroize::Zeroizing;
 
 use super::api::{
@@ -12,6 +12,7 @@ use super::api::{
     UserFilter,
 };
 use super::devices::DeviceAsk;
+use super::directory::{PeopleAsk, list_request};
 use super::flight::{Purpose, Room as Space};
 use super::group::{LinkAsk, Listing};
 use super::session::{Session, failure};
@@ -25,8 +26,6 @@ use crate::talk::Talk;
 const COMMANDS_MAX: usize = 64;
 /// Messages that wait to be sent.
 const OUTBOX_MAX: u64 = 10_000;
-/// Accounts that one list gathers.
-const USERS_MAX: usize = 10_000;
 
 /// A command that needs the server.
 pub(super) enum ServerCommand {
@@ -43,6 +42,7 @@ pub(super) enum ServerCommand {
     ListDevices,
     Device(DeviceAsk),
     PutProfile(wire::PutProfile),
+    People(PeopleAsk),
     /// Made and sent at once; only its answer is waited for.
     Signal,
     SetRoom(Listing),
@@ -74,6 +74,10 @@ impl Engine {
             } => self.write(id, &to, (text, SendOptions::default()), client_id),
             Command::Message(command) => self.message_command(id, command),
             Command::Contact(command) => self.contact_command(id, command),
+            Command::People(command) => {
+                self.people_command(id, command);
+                Ok(())
+            }
             Command::Accept { name, keep } => self.accept(id, &name, keep),
             Command::Decline { name } => self.decline(id, &name),
             Command::Block { name } => self.block(id, &name),
@@ -320,19 +324,8 @@ impl Engine {
                 prefix,
                 filter,
                 found,
-            } => Ask::ListUsers(wire::ListUsers {
-                prefix: prefix.clone(),
-                after: found
-                    .last()
-                    .map(|user| user.name.to_string())
-                    .unwrap_or_default(),
-                limit: u32::try_from(limits::USERS_PAGE_MAX).unwrap_or(u32::MAX),
-                filter: match filter {
-                    UserFilter::All => wire::UserFilter::All,
-                    UserFilter::Online => wire::UserFilter::Online,
-                }
-                .into(),
-            }),
+            } => list_request(prefix, *filter, found),
+            ServerCommand::People(ask) => ask.request(),
             ServerCommand::ChangePassword { current, new } => {
                 let (old, next) = self
                     .profile
@@ -419,12 +412,9 @@ impl Engine {
             (ServerCommand::PutProfile(_) | ServerCommand::Signal, Answer::Done(_)) => {
                 self.done(id)
             }
+            (ServerCommand::People(ask), answer) => self.people_answered(id, ask, answer)?,
             (ServerCommand::Logout, Answer::Done(_)) => self.logged_out(id)?,
-            _ => self.failed(
-                id,
-                ErrorCode::Malformed.name(),
-                "the server gave an answer that makes no sense",
-            ),
+            _ => self.senseless(id),
         }
         Ok(())
     }
@@ -437,44 +427,6 @@ impl Engine {
         self.done(id);
         self.emit(Event::Connection(Connection::Refused));
         Ok(())
-    }
-
-    fn users_answered(
-        &mut self,
-        id: CommandId,
-        (prefix, filter, mut found): (String, UserFilter, Vec<User>),
-        users: wire::Users,
-    ) {
-        let before = found.len();
-        found.extend(
-            users
-                .users
-                .into_iter()
-                .take(limits::USERS_PAGE_MAX)
-                .filter_map(|user| {
-                    let name = Username::parse(&user.username).ok()?;
-                    Some(User {
-                        name,
-                        online: user.online,
-                    })
-                }),
-        );
-        let grew = found.len() > before;
-        if users.more && grew && found.len() < USERS_MAX {
-            self.commands.push_front((
-                id,
-                ServerCommand::ListUsers {
-                    prefix,
-                    filter,
-                    found,
-                },
-            ));
-        } else {
-            self.emit(Event::Users {
-                command: id,
-                users: found,
-            });
-        }
     }
 
     /// The server counts this device out of every conversation: when it comes

@@ -25,6 +25,7 @@ pub mod api;
 mod commands;
 mod commits;
 mod devices;
+mod directory;
 mod doubt;
 mod error;
 mod files;

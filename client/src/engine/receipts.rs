@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::RngExt as _;
 use sotto_protocol::{ClientMessageId, ConversationId};
 
-use super::api::{Keep, Now};
+use super::api::{Keep, Now, Put};
 use super::messages::{OFF, RECEIPTS};
 use super::session::Session;
 use super::work::Step;
@@ -218,6 +218,17 @@ impl Engine {
             .written
             .insert(*conversation, self.now.monotonic_ms);
         Ok(())
+    }
+
+    /// Whether others learn what of theirs arrived and was read.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn receipts(&self) -> Result<Put, EngineError> {
+        Ok(match self.store().preference(RECEIPTS)?.as_deref() {
+            Some(OFF) => Put::Off,
+            _ => Put::On,
+        })
     }
 
     /// The program is about to leave: what is due is written now.

@@ -520,6 +520,9 @@ fn people() -> Vec<User> {
         .map(|who| User {
             name: name(who),
             online: online.contains(who),
+            last_seen_ms: None,
+            display_name: String::new(),
+            status: String::new(),
         })
         .to_vec()
 }
