@@ -12,8 +12,7 @@ use prost::Message as _;
 use sotto_protocol::wire;
 
 pub use body::{
-    Attachment, Body, Edit, GroupInfo, JoinLink, MessageRef, OwnDevices, Pin, Profile, Reaction,
-    Reply, Text,
+    Attachment, Body, Edit, GroupInfo, JoinLink, MessageRef, Pin, Profile, Reaction, Reply, Text,
 };
 pub use emoji::{EMOJI_BYTES_MAX, Emoji};
 pub use wire_form::{

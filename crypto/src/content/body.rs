@@ -39,8 +39,6 @@ pub enum Body {
     Pin(Pin),
     /// Name and status of the sender, for contacts.
     Profile(Profile),
-    /// For the sender's own other devices.
-    OwnDevices(OwnDevices),
     /// A kind that a newer version knows: the whole plaintext without padding.
     Unknown(Vec<u8>),
 }
@@ -70,7 +68,6 @@ impl Body {
             Self::Timer(_) => "timer",
             Self::Pin(_) => "pin",
             Self::Profile(_) => "profile",
-            Self::OwnDevices(_) => "own_devices",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -232,14 +229,4 @@ pub struct Profile {
     pub display_name: String,
     /// At most 256 bytes; empty for none.
     pub status: String,
-}
-
-/// Shared among the devices of one account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OwnDevices {
-    /// This conversation was read up to here.
-    pub read_up_to: u64,
-    /// It is silent until then, in milliseconds since 1970 UTC; 0 for not, the
-    /// largest number for ever.
-    pub muted_until_ms: u64,
 }

@@ -123,10 +123,6 @@ fn bodies() -> Vec<Body> {
             display_name: "Alice".to_owned(),
             status: "away".to_owned(),
         }),
-        Body::OwnDevices(OwnDevices {
-            read_up_to: 8,
-            muted_until_ms: u64::MAX,
-        }),
     ]
 }
 

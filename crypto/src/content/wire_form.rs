@@ -8,8 +8,8 @@ use sotto_protocol::{ClientMessageId, DeviceId, Username, limits, wire};
 use zeroize::Zeroize as _;
 
 use super::{
-    Attachment, Body, ContentError, Edit, Emoji, GroupInfo, JoinLink, MessageRef, OwnDevices, Pin,
-    Profile, Reaction, Reply, Text,
+    Attachment, Body, ContentError, Edit, Emoji, GroupInfo, JoinLink, MessageRef, Pin, Profile,
+    Reaction, Reply, Text,
 };
 use crate::secret::SecretBytes;
 
@@ -80,10 +80,6 @@ impl Body {
                 display_name: profile.display_name.clone(),
                 status: profile.status.clone(),
             }),
-            Self::OwnDevices(own) => Wire::OwnDevices(wire::OwnDevicesBody {
-                read_up_to: own.read_up_to,
-                muted_until_ms: own.muted_until_ms,
-            }),
             Self::Unknown(_) => return Err(ContentError::Malformed),
         };
         check(&body)?;
@@ -133,10 +129,6 @@ impl Body {
                 display_name: profile.display_name,
                 status: profile.status,
             }),
-            Wire::OwnDevices(own) => Self::OwnDevices(OwnDevices {
-                read_up_to: own.read_up_to,
-                muted_until_ms: own.muted_until_ms,
-            }),
         })
     }
 }
@@ -176,8 +168,7 @@ fn check(body: &Wire) -> Result<(), ContentError> {
         | Wire::Delete(_)
         | Wire::Reaction(_)
         | Wire::JoinLink(_)
-        | Wire::Pin(_)
-        | Wire::OwnDevices(_) => true,
+        | Wire::Pin(_) => true,
     };
     if fits {
         Ok(())

@@ -1676,7 +1676,7 @@ pub struct Content {
     /// Zero bytes up to the next size class.
     #[prost(bytes = "vec", tag = "1000")]
     pub padding: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "content::Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "content::Body", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
     pub body: ::core::option::Option<content::Body>,
 }
 /// Nested message and enum types in `Content`.
@@ -1716,9 +1716,6 @@ pub mod content {
         /// Name and status of the sender, for contacts.
         #[prost(message, tag = "20")]
         Profile(super::ProfileBody),
-        /// For the sender's own other devices: settings and marks that they share.
-        #[prost(message, tag = "21")]
-        OwnDevices(super::OwnDevicesBody),
     }
 }
 /// Written text.
@@ -1897,16 +1894,6 @@ pub struct ProfileBody {
     /// At most 256 bytes; empty for none.
     #[prost(string, tag = "2")]
     pub status: ::prost::alloc::string::String,
-}
-/// Shared among the devices of one account; dropped when it comes from anybody else.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct OwnDevicesBody {
-    /// This conversation was read up to here.
-    #[prost(uint64, tag = "1")]
-    pub read_up_to: u64,
-    /// This conversation is silent until then; milliseconds since 1970 UTC; 0 for not, the largest number for ever.
-    #[prost(uint64, tag = "2")]
-    pub muted_until_ms: u64,
 }
 /// Person-to-person receipt, batched.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -111,7 +111,6 @@ impl Engine {
                 self.info_heard(row, &message.sender, info)
             }
             Body::JoinLink(link) => self.link_heard(row, &message.sender, &link),
-            Body::OwnDevices(_) => Ok(()),
         }
     }
 
