@@ -18,7 +18,7 @@ use sotto_protocol::wire::client_frame::Body as Request;
 use sotto_protocol::wire::server_frame::Body as Response;
 use sotto_protocol::wire::{self};
 use support::client::{Client, error};
-use support::person::Person;
+use support::person::{Person, append, appended};
 use support::{Deployment, Process, eventually};
 
 /// The program, on this deployment's database.
@@ -398,4 +398,78 @@ async fn sql(deployment: &Deployment) -> tokio_postgres::Client {
             .unwrap();
     tokio::spawn(connection);
     client
+}
+
+fn start_upload(id: u8, size: u64) -> Request {
+    Request::StartUpload(wire::StartUpload {
+        blob_id: vec![id; 16],
+        size,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_shows_what_is_used_and_counts_at_once() {
+    let deployment = Deployment::new();
+    let server = deployment.start("blob_quota_bytes = 700000");
+    let operator = Operator::of(&deployment);
+    let (_alice, mut client) = Person::register("alice", &deployment, &server).await;
+    let begun = client.ask(start_upload(1, 1_500)).await;
+    assert!(matches!(begun, Response::UploadState(_)), "{begun:?}");
+    let shown = operator.one(&["quota", "show", "alice"]);
+    assert_eq!(
+        (&shown["used"], &shown["bytes"]),
+        (&1_500.into(), &Value::Null)
+    );
+    assert!(shown["max"].as_u64().unwrap() > 1_500, "{shown}");
+    operator.one(&["quota", "set", "alice", "2K"]);
+    let shown = operator.one(&["quota", "show", "alice"]);
+    assert_eq!(
+        (&shown["used"], &shown["max"]),
+        (&1_500.into(), &2_048.into())
+    );
+    let refused = client.refused(start_upload(2, 600)).await;
+    assert_eq!(refused.0, ErrorCode::QuotaExceeded);
+    operator.one(&["quota", "set", "alice", "default"]);
+    let begun = client.ask(start_upload(2, 600)).await;
+    assert!(matches!(begun, Response::UploadState(_)), "{begun:?}");
+}
+
+/// What nobody came for goes after the time that the configuration says, or the operator in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_is_what_the_configuration_or_the_operator_says() {
+    let deployment = Deployment::new();
+    let server = deployment.start("");
+    let operator = Operator::of(&deployment);
+    let (alice, mut alice_client) = Person::register("alice", &deployment, &server).await;
+    let (bob, mut bob_client) = Person::register("bob", &deployment, &server).await;
+    alice.publish(&mut alice_client, 3).await;
+    let (conversation, _) = bob.converse(&mut bob_client, &alice.username).await;
+    for number in 1..=2 {
+        let said = append(conversation, 1, [number; 16], b"sealed");
+        appended(bob_client.ask(said).await);
+    }
+    let url = &deployment.database_url;
+    let (database, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let age = "UPDATE envelope SET stored_at = now() - $2 * interval '1 day'
+        WHERE conversation_id = $1 AND client_id = $3";
+    let key = conversation.to_vec();
+    for (number, days) in [(1_u8, 4.0), (2, 2.0)] {
+        let id = vec![number; 16];
+        let aged = database.execute(age, &[&key, &days, &id]).await.unwrap();
+        assert_eq!(aged, 1);
+    }
+    let left = async |number: u8| {
+        let sql = "SELECT FROM envelope WHERE conversation_id = $1 AND client_id = $2";
+        let id = vec![number; 16];
+        !database.query(sql, &[&key, &id]).await.unwrap().is_empty()
+    };
+    let _three_days = deployment.start("retention_days = 3");
+    eventually("what is four days old to go", async || !left(1).await).await;
+    assert!(left(2).await, "two days are not three");
+    operator.one(&["retention", "set", "1"]);
+    let _hundred_days = deployment.start("retention_days = 100");
+    eventually("what is two days old to go", async || !left(2).await).await;
 }

@@ -186,8 +186,8 @@ fn first_line(file: &Path) -> Result<Zeroizing<String>, Failure> {
 pub(super) async fn quota(admin: &mut Admin, command: QuotaCommand) -> Result<(), Failure> {
     let (name, size) = match command {
         QuotaCommand::Show { name } => {
-            let quota = admin.store.quota(&name).await?;
-            return show_quota(admin, &name, quota);
+            let (quota, used) = admin.store.quota(&name).await?;
+            return show_quota(admin, &name, quota, used);
         }
         QuotaCommand::Set { name, size } => (name, size),
     };
@@ -210,10 +210,24 @@ pub(super) async fn quota(admin: &mut Admin, command: QuotaCommand) -> Result<()
     )
 }
 
-fn show_quota(admin: &Admin, name: &Username, quota: Quota) -> Result<(), Failure> {
+fn show_quota(admin: &Admin, name: &Username, quota: Quota, used: u64) -> Result<(), Failure> {
+    let (most, whose) = match quota {
+        Quota::Usual => (admin.config.blob_quota_bytes, "as configured here"),
+        Quota::Own(bytes) => (bytes, "set for the account"),
+    };
     admin.output.found(
-        &json!({ "event": "quota", "username": name.as_str(), "bytes": own_bytes(quota) }),
-        &format!("the files of {name} may take {}", quota_words(quota)),
+        &json!({
+            "event": "quota",
+            "username": name.as_str(),
+            "bytes": own_bytes(quota),
+            "used": used,
+            "max": most,
+        }),
+        &format!(
+            "the files of {name} take {} of {} ({whose})",
+            output::bytes(used),
+            output::bytes(most)
+        ),
     )
 }
 

@@ -140,7 +140,7 @@ pub(crate) enum InviteCommand {
 /// `quota`.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum QuotaCommand {
-    /// Show an account's bound
+    /// Show what an account's files take, and their bound
     Show {
         #[arg(value_parser = username)]
         name: Username,

@@ -141,19 +141,21 @@ impl AdminStore {
         Ok(accounts)
     }
 
-    /// The bound of an account's files.
+    /// The bound of an account's files, and what they take, in bytes.
     ///
     /// # Errors
     /// `NotFound`, or as the store.
-    pub async fn quota(&self, name: &Username) -> Result<Quota, AdminError> {
+    pub async fn quota(&self, name: &Username) -> Result<(Quota, u64), AdminError> {
         let rows = self
             .query(
-                "SELECT quota_bytes FROM account WHERE username = $1",
+                "SELECT quota_bytes, (SELECT coalesce(sum(b.size), 0)::bigint
+                     FROM blob b WHERE b.account_id = account.id)
+                 FROM account WHERE username = $1",
                 &[&name.as_str()],
             )
             .await?;
         let row = rows.first().ok_or_else(|| unknown(name))?;
-        quota(column(row, 0)?)
+        Ok((quota(column(row, 0)?)?, count(row, 1)?))
     }
 }
 
