@@ -9,19 +9,21 @@ use std::sync::mpsc::Receiver;
 
 use serde_json::Value;
 
-use crate::support::{Deployment, Person, canary, files_holding, said, texts, with_input};
+use crate::support::{
+    Deployment, Person, canary, files_holding, said, texts, wait_for, with_input,
+};
 
 /// A new device that shows a code and waits.
-struct Linking {
+pub(crate) struct Linking {
     child: Child,
-    code: String,
-    fingerprint: String,
+    pub(crate) code: String,
+    pub(crate) fingerprint: String,
     id: String,
     rest: Receiver<String>,
 }
 
 impl Linking {
-    fn start(person: &Person, name: &str) -> Self {
+    pub(crate) fn start(person: &Person, name: &str) -> Self {
         let mut child = person
             .command(&["link", name, "--device-name", "second"])
             .stdout(Stdio::piped())
@@ -52,7 +54,7 @@ impl Linking {
         }
     }
 
-    fn finish(self) -> Vec<Value> {
+    pub(crate) fn finish(self) -> Vec<Value> {
         let output = self.child.wait_with_output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let lines = self.rest.iter();
@@ -68,7 +70,7 @@ impl Linking {
 }
 
 /// A second machine of the same person.
-fn machine(deployment: &Deployment, of: &Person) -> Person {
+pub(crate) fn machine(deployment: &Deployment, of: &Person) -> Person {
     let mut machine = deployment.person(&of.name);
     machine.password.clone_from(&of.password);
     machine.password_file.clone_from(&of.password_file);
@@ -260,4 +262,42 @@ fn the_recovery_key_and_nothing_less_brings_an_account_back() {
     let heard = new.ok(&["listen", "--for", "30s", "--count", "1"]);
     assert_eq!(heard.texts(), ["welcome back"]);
     new.ok(&["send", &bob.name, "thank you"]);
+}
+
+/// More than fits beside the answer comes in a sealed file, which is gone from the servers then.
+#[test]
+fn a_linked_device_gets_a_thousand_earlier_messages() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let secret = canary();
+    let lines: String = (0..150)
+        .map(|number| format!("{number} {secret} {}\n", "x".repeat(900)))
+        .collect();
+    let chat = said(with_input(alice.command(&["chat", &bob.name]), &lines));
+    assert!(matches!(chat.code, 0 | 6), "{chat:?}");
+    // What a slow machine did not send in time goes out with the next commands.
+    wait_for("all of it to be sent", || {
+        alice.run(&["requests"]);
+        let chats = alice.ok(&["chats"]).events;
+        (chats[0]["queued"] == 0).then_some(())
+    });
+    let before = alice.ok(&["history", &bob.name, "--last", "1000"]).texts();
+    assert_eq!(before.len(), 151);
+    let (second, _) = linked(deployment, &alice);
+    let came = second.ok(&["history", &bob.name, "--last", "1000"]);
+    assert_eq!(came.texts(), before);
+    assert_eq!(
+        second
+            .ok(&["search", &secret, "--last", "1000"])
+            .events
+            .len(),
+        150
+    );
+    let unread = &second.ok(&["chats"]).events[0]["unread"];
+    assert_eq!(*unread, 0);
+    let left = alice.ok(&["settings"]).events[0]["file_bytes_used"].clone();
+    assert_eq!(left, 0, "nothing of it is left at the servers");
+    let found = files_holding(&deployment.dir, secret.as_bytes());
+    assert!(found.is_empty(), "{found:?}");
 }

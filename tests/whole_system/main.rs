@@ -24,6 +24,7 @@ mod messages;
 mod mistakes;
 mod network;
 mod people;
+mod prompts;
 mod receipts;
 mod requests;
 mod screen;

@@ -69,7 +69,7 @@ fn follow(master: &dyn portable_pty::MasterPty) -> (Arc<Mutex<Vec<u8>>>, thread:
 }
 
 /// The text without colours.
-fn bare(screen: &str) -> String {
+pub(crate) fn bare(screen: &str) -> String {
     let mut text = String::new();
     let mut rest = screen;
     while let Some((before, after)) = rest.split_once("\u{1b}[") {
@@ -115,6 +115,43 @@ fn a_burst_rings_once_and_fits_a_narrow_terminal() {
     assert_eq!(plain.matches('\u{7}').count(), 1, "{plain:?}");
 }
 
+/// E14.
+#[test]
+fn notifications_say_nothing_of_what_came_unless_that_is_wanted() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let terminal = [("TERM_PROGRAM", "WezTerm")];
+    let listen = ["listen", "--for", "30s", "--count", "1"];
+    let after = |screen: &str| {
+        let (_, after) = screen.split_once("\u{1b}]9;").unwrap();
+        after.split_once("\u{1b}\\").unwrap().0.to_owned()
+    };
+    alice.ok(&["send", &bob.name, "a secret"]);
+    let bare = on_terminal(&bob, &listen, &terminal);
+    assert_eq!(after(&bare), "Sotto: Something new for you");
+    assert_eq!(bare.matches("\u{1b}]").count(), 1, "{bare:?}");
+    alice.ok(&["send", &bob.name, "a\u{1b}]0;x\u{7} secret"]);
+    let full = on_terminal(
+        &bob,
+        &[&listen[..], &["--notify", "full"]].concat(),
+        &terminal,
+    );
+    let told = after(&full);
+    assert!(
+        told.starts_with(&alice.name) && told.ends_with("secret"),
+        "{told}"
+    );
+    assert_eq!(full.matches("\u{1b}]").count(), 1, "{full:?}");
+    alice.ok(&["send", &bob.name, "a secret"]);
+    let off = on_terminal(
+        &bob,
+        &[&listen[..], &["--notify", "off"]].concat(),
+        &terminal,
+    );
+    assert!(!off.contains("\u{1b}]"), "{off:?}");
+}
+
 /// Where lines are not edited, a terminal drops what exceeds its longest one: a part is never sent as if it were all.
 #[test]
 fn a_line_that_the_terminal_has_cut_is_not_sent() {
@@ -134,8 +171,8 @@ fn a_line_that_the_terminal_has_cut_is_not_sent() {
     );
 }
 
-/// A chat on a terminal, with somebody at its keys.
-struct Chat {
+/// A chat, or another command, on a terminal with somebody at its keys.
+pub(crate) struct Chat {
     child: Box<dyn portable_pty::Child + Send + Sync>,
     master: Box<dyn portable_pty::MasterPty + Send>,
     keyboard: Box<dyn std::io::Write + Send>,
@@ -145,26 +182,46 @@ struct Chat {
 
 impl Chat {
     fn start(person: &Person, other: &Person, env: &[(&str, &str)]) -> Self {
-        let (pair, inside) = terminal(person, &["chat", &other.name], env);
+        let chat = Self::of(person, &["chat", &other.name], env);
+        chat.shows("type and press Enter");
+        chat
+    }
+
+    /// Any command that asks something.
+    pub(crate) fn of(person: &Person, arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let (pair, inside) = terminal(person, arguments, env);
+        Self::in_pair(pair, inside)
+    }
+
+    /// The same, where the password is asked for too.
+    pub(crate) fn asked(person: &Person, arguments: &[&str]) -> Self {
+        let (pair, mut inside) = terminal(person, arguments, &[]);
+        let words = inside.get_argv_mut();
+        if let Some(place) = words.iter().position(|word| word == "--password-file") {
+            words.drain(place..place + 2);
+        }
+        Self::in_pair(pair, inside)
+    }
+
+    fn in_pair(pair: PtyPair, inside: CommandBuilder) -> Self {
         let child = pair.slave.spawn_command(inside).unwrap();
         drop(pair.slave);
         let (screen, reader) = follow(&*pair.master);
-        let chat = Self {
+        Self {
             child,
             keyboard: pair.master.take_writer().unwrap(),
             master: pair.master,
             screen,
             reader,
-        };
-        chat.shows("type and press Enter");
-        chat
+        }
     }
 
-    fn screen(&self) -> String {
+    /// Everything so far.
+    pub(crate) fn screen(&self) -> String {
         String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
     }
 
-    fn shows(&self, words: &str) {
+    pub(crate) fn shows(&self, words: &str) {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while !self.screen().contains(words) {
             let late = std::time::Instant::now() > end;
@@ -173,7 +230,7 @@ impl Chat {
         }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
@@ -183,7 +240,7 @@ impl Chat {
         u64::from(modes)
     }
 
-    fn ends(mut self) -> (String, u32) {
+    pub(crate) fn ends(mut self) -> (String, u32) {
         let status = wait_for("the chat to end", || self.child.try_wait().unwrap());
         self.reader.join().unwrap();
         let screen = String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned();
@@ -271,4 +328,45 @@ fn the_terminal_comes_back_however_a_chat_ends() {
             "{keys:?}: {screen:?}"
         );
     }
+}
+
+/// Commands behind `/` are those of the command line; they leave the line that is typed and what
+/// arrives alone.
+#[test]
+fn commands_in_a_chat_are_those_of_the_command_line() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    bob.ok(&["send", &alice.name, "a question"]);
+    let mut chat = Chat::start(&alice, &bob, &[]);
+    chat.shows("a question");
+    chat.types("/reply @theirs an answer\r");
+    chat.shows(&format!("sent to {}", bob.name));
+    chat.types("/history --last 1\r");
+    chat.shows("↩");
+    chat.types("/nonsense\r");
+    chat.shows("unrecognized subcommand");
+    chat.types("/timer 1h\r");
+    chat.shows("timer set");
+    bob.ok(&["send", &alice.name, "still heard"]);
+    chat.shows("still heard");
+    chat.types("and said\r/quit\r");
+    let (screen, status) = chat.ends();
+    assert_eq!(status, 0, "{screen:?}");
+    bob.ok(&["listen", "--for", "5s", "--count", "2"]);
+    let heard = bob.ok(&["history", &alice.name]);
+    let texts = heard.texts();
+    assert!(
+        texts.contains(&"an answer".to_owned()) && texts.contains(&"and said".to_owned()),
+        "{texts:?}"
+    );
+    let answer = heard
+        .events
+        .iter()
+        .find(|event| event["text"] == "an answer");
+    assert_eq!(answer.unwrap()["reply_to"]["quote"], "a question");
+    assert_eq!(
+        bob.ok(&["timer", &alice.name]).events[0]["expires_after_s"],
+        3600
+    );
 }

@@ -210,6 +210,21 @@ fn name_of(path: &Path) -> String {
 }
 
 impl Outgoing {
+    /// Bytes of the client's own, which have no name.
+    ///
+    /// # Errors
+    /// When they are more than a file may have.
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Result<Self, OutgoingError> {
+        Ok(Self {
+            name: String::new(),
+            media_type: "application/octet-stream",
+            plan: Plan::of(&bytes)?,
+            thumbnail: None,
+            content: Content::Bytes(bytes),
+            path: PathBuf::new(),
+        })
+    }
+
     /// Seals it under a key that serves this file alone.
     pub(crate) fn seal(self, key: &FileKey) -> Sealing {
         Sealing {

@@ -61,6 +61,7 @@ use flight::{Flight, Purpose, Room};
 use session::Session;
 use work::TalkWork;
 
+pub(crate) use devices::ARCHIVE_BYTES_MAX;
 pub use error::EngineError;
 pub use people::Verification;
 

@@ -106,12 +106,13 @@ impl History {
         Ok(taken)
     }
 
-    /// The latest messages of the kept conversations in a snapshot, as many as
-    /// fit into so many bytes; oldest first. What disappears is left out.
+    /// The latest messages of the kept conversations in a snapshot, so many at
+    /// most and as many as fit into so many bytes; oldest first. What
+    /// disappears is left out.
     pub(crate) fn past_messages(
         &self,
         snapshot: &AccountSnapshot,
-        bytes_max: usize,
+        (messages_max, bytes_max): (usize, usize),
     ) -> Result<Vec<PastMessage>, HistoryError> {
         let mut found = Vec::new();
         for (place, taken) in snapshot.conversations.iter().enumerate() {
@@ -147,7 +148,8 @@ impl History {
             left = left.saturating_sub(needed);
             enough
         };
-        let mut kept: Vec<_> = found.into_iter().take_while(fits).collect();
+        let latest = found.into_iter().take(messages_max);
+        let mut kept: Vec<_> = latest.take_while(fits).collect();
         kept.reverse();
         Ok(kept)
     }
@@ -258,29 +260,31 @@ impl History {
         self.put_member(&id, &self.account()?.username, own)
     }
 
-    /// Puts recent messages beside a restored snapshot; they count as shown.
+    /// Puts recent messages of kept conversations that are here beside what
+    /// there is; they count as shown. `places` are the conversations that they
+    /// name. Gives how many there were to put.
     pub(crate) fn restore_messages(
         &self,
-        snapshot: &AccountSnapshot,
+        places: &[&[u8]],
         messages: &[PastMessage],
         now_ms: u64,
-    ) -> Result<(), HistoryError> {
+    ) -> Result<usize, HistoryError> {
         let me = self.account()?.username;
+        let mut restored = 0;
         for past in messages.iter().take(ENTRIES_MAX) {
             let place = usize::try_from(past.conversation).unwrap_or(usize::MAX);
-            let Some(row) = snapshot
-                .conversations
-                .get(place)
-                .and_then(|taken| read_past(past, &taken.conversation_id, &me))
-            else {
+            let id = places.get(place);
+            let Some(row) = id.and_then(|id| read_past(past, id, &me)) else {
                 continue;
             };
-            if self.conversation(&row.conversation)?.is_some() {
+            let conversation = self.conversation(&row.conversation)?;
+            if conversation.is_some_and(|conversation| conversation.keep == Keep::Saved) {
                 self.insert_message(Keep::Saved, &row)?;
                 self.mark_shown(&row.conversation, row.seq, now_ms)?;
+                restored += 1;
             }
         }
-        Ok(())
+        Ok(restored)
     }
 
     fn peers(&self) -> Result<Vec<PeerRow>, HistoryError> {
@@ -421,6 +425,44 @@ mod tests {
         assert_eq!(history.snapshot().unwrap(), sample());
         let broken = history.unsettled_talks().unwrap();
         assert_eq!(broken.len(), 2, "each conversation is to be entered");
+    }
+
+    #[test]
+    fn past_messages_come_once_and_only_where_they_belong() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = store(folder.path(), "one.db");
+        let mut taken = sample();
+        taken.conversations[0].unsaved = false;
+        taken.conversations[1].peer = "carol".to_owned();
+        taken.conversations[1].unsaved = true;
+        history.restore(&taken, 10).unwrap();
+        let past = |conversation, seq| PastMessage {
+            conversation,
+            seq,
+            client_id: vec![u8::try_from(seq).unwrap(); 16],
+            sender: "bob".to_owned(),
+            device_id: vec![5; 16],
+            epoch: 1,
+            sent_at_ms: seq,
+            stored_at_ms: seq,
+            body: message::encode(&Body::text(format!("text {seq}"))).unwrap(),
+        };
+        let mut odd = past(0, 9);
+        odd.client_id = vec![1; 15];
+        // The second is kept by nobody, the third is not here, the fourth was never named.
+        let messages: Vec<_> = (1..=5)
+            .map(|seq| past(0, seq))
+            .chain([past(1, 6), past(2, 7), past(3, 8), odd])
+            .collect();
+        let places: [&[u8]; 3] = [&[1; 16], &[2; 16], &[3; 16]];
+        for _ in 0..2 {
+            assert_eq!(history.restore_messages(&places, &messages, 10).unwrap(), 5);
+        }
+        let kept = history.past_messages(&taken, (1_000, 1 << 20)).unwrap();
+        assert_eq!(kept, messages[..5]);
+        let few = history.past_messages(&taken, (2, 1 << 20)).unwrap();
+        assert_eq!(few, messages[3..5], "the latest");
+        assert!(history.past_messages(&taken, (9, 10)).unwrap().is_empty());
     }
 
     #[test]

@@ -35,7 +35,7 @@ use zeroize::Zeroizing;
 use crate::engine::api::{AccountState, Now};
 use crate::history::{AccountRow, History, HistoryError};
 
-pub(crate) use newcomer::{Handover, Newcomer};
+pub use newcomer::{Handover, Newcomer};
 pub use session::default_runtime;
 pub(crate) use session::private_runtime;
 

@@ -14,14 +14,19 @@ use super::{
 };
 
 /// A device that is not in any account yet.
-pub(crate) struct Newcomer {
-    pub(crate) device: DeviceId,
-    pub(crate) key: DeviceKey,
+pub struct Newcomer {
+    /// Its id.
+    pub device: DeviceId,
+    /// Its own key.
+    pub key: DeviceKey,
 }
 
 impl Newcomer {
     /// Fresh id and key.
-    pub(crate) fn generate() -> Result<Self, ProfileError> {
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn generate() -> Result<Self, ProfileError> {
         Ok(Self {
             device: DeviceId::from_bytes(random_bytes()?),
             key: DeviceKey::generate()?,
@@ -30,12 +35,13 @@ impl Newcomer {
 }
 
 /// What makes a newcomer one of the account's devices.
-pub(crate) struct Handover {
+pub struct Handover {
     /// With the identity's secret.
-    pub(crate) snapshot: AccountSnapshot,
+    pub snapshot: AccountSnapshot,
     /// By another device; without one the identity key certifies here.
-    pub(crate) certificate: Option<Vec<u8>>,
-    pub(crate) history: Vec<PastMessage>,
+    pub certificate: Option<Vec<u8>>,
+    /// The latest messages.
+    pub history: Vec<PastMessage>,
 }
 
 impl Profile {
@@ -44,7 +50,7 @@ impl Profile {
     /// # Errors
     /// [`ProfileError::Exists`]; [`ProfileError::Corrupted`] for a handover that
     /// does not fit; see [`ProfileError`].
-    pub(crate) fn create_from(
+    pub fn create_from(
         location: &Location,
         account: &NewAccount,
         password: &str,
@@ -55,7 +61,12 @@ impl Profile {
         Self::create_with(location, account, password, |history: &History| {
             history.insert_account(&row)?;
             history.restore(&handover.snapshot, now.unix_ms)?;
-            history.restore_messages(&handover.snapshot, &handover.history, now.unix_ms)?;
+            let conversations = &handover.snapshot.conversations;
+            let places: Vec<&[u8]> = conversations
+                .iter()
+                .map(|taken| taken.conversation_id.as_slice())
+                .collect();
+            history.restore_messages(&places, &handover.history, now.unix_ms)?;
             Ok(())
         })
     }

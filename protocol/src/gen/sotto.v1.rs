@@ -967,6 +967,41 @@ pub struct LinkAnswerBody {
     /// The latest messages, as many as fit; oldest first.
     #[prost(message, repeated, tag = "3")]
     pub history: ::prost::alloc::vec::Vec<PastMessage>,
+    /// Where more of them lie; history is empty then.
+    #[prost(message, optional, tag = "4")]
+    pub archive: ::core::option::Option<PastArchive>,
+}
+/// A sealed file that holds a PastMessages.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PastArchive {
+    /// The blob; 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub blob_id: ::prost::alloc::vec::Vec<u8>,
+    /// The file's key; 32 secret bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// Size of the sealed file, in bytes.
+    #[prost(uint64, tag = "3")]
+    pub sealed_size: u64,
+    /// Size of the file, in bytes; at most 8,388,608.
+    #[prost(uint64, tag = "4")]
+    pub size: u64,
+    /// SHA-256 of the file; 32 bytes.
+    #[prost(bytes = "vec", tag = "5")]
+    pub plain_hash: ::prost::alloc::vec::Vec<u8>,
+    /// SHA-256 of the sealed file; 32 bytes.
+    #[prost(bytes = "vec", tag = "6")]
+    pub sealed_hash: ::prost::alloc::vec::Vec<u8>,
+}
+/// What is in a PastArchive.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PastMessages {
+    /// Conversations; 16 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub conversation_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// At most 1,000, oldest first; their conversations by their places above.
+    #[prost(message, repeated, tag = "2")]
+    pub messages: ::prost::alloc::vec::Vec<PastMessage>,
 }
 /// An account as one of its devices knows it; what is in a backup. It never
 /// leaves a device unsealed.
@@ -1070,7 +1105,7 @@ pub struct SnapshotDevice {
 /// A message that was read before the device was there.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PastMessage {
-    /// Its conversation, by its place in AccountSnapshot.conversations.
+    /// Its conversation, by its place in AccountSnapshot.conversations or PastMessages.conversation_ids.
     #[prost(uint32, tag = "1")]
     pub conversation: u32,
     /// Its place in the log.

@@ -13,12 +13,12 @@ use sotto_crypto::{KdfParameters, password};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::wire::{
-    AccountSnapshot, GetBackup, GetLinkAnswer, LinkAnswerBody, PutLinkOffer,
+    AccountSnapshot, GetBackup, GetLinkAnswer, LinkAnswerBody, PastArchive, PutLinkOffer,
 };
 use sotto_protocol::{ErrorCode, Username, wire};
 use zeroize::Zeroizing;
 
-use super::typed;
+use super::{past, typed};
 use crate::cli::account::{account_object, dial, start};
 use crate::cli::app::App;
 use crate::cli::drive::{Interrupts, LoginBy, Troubles, interrupted, until_with};
@@ -140,7 +140,7 @@ pub(super) async fn link(
     };
     put_offer(&mut waiting).await?;
     show_code(app, &waiting.code, &offer)?;
-    let answer = wait_for_answer(&mut waiting).await?;
+    let (answer, archive) = wait_for_answer(&mut waiting).await?;
     let expected = answer.snapshot.conversations.len();
     app.printer.note("deriving key…");
     let (profile, _) = Profile::create_from(
@@ -152,7 +152,12 @@ pub(super) async fn link(
     )?;
     drop(waiting);
     let session = start(app, profile, Login::Device, dialer, None)?;
-    enter(app, session, (LoginBy::Device, expected), "linked").await
+    let newcomer = Entry {
+        login: LoginBy::Device,
+        expected,
+        archive,
+    };
+    enter(app, session, newcomer, "linked").await
 }
 
 fn own_name(given: Option<String>) -> String {
@@ -205,7 +210,7 @@ fn show_code(app: &mut App, code: &LinkCode, offer: &LinkOffer) -> Result<(), Fa
     Ok(())
 }
 
-async fn wait_for_answer(waiting: &mut Waiting) -> Result<Handover, Failure> {
+async fn wait_for_answer(waiting: &mut Waiting) -> Result<Answered, Failure> {
     let mut interrupts = Interrupts::listen()?;
     let look = Ask::GetLinkAnswer(GetLinkAnswer {
         rendezvous_id: waiting.code.rendezvous_id().to_vec(),
@@ -234,16 +239,20 @@ async fn wait_for_answer(waiting: &mut Waiting) -> Result<Handover, Failure> {
     ))
 }
 
-fn open_answer(waiting: &Waiting, answer: &[u8]) -> Result<Handover, Failure> {
+/// What the old device handed over, and where more of it lies.
+type Answered = (Handover, Option<PastArchive>);
+
+fn open_answer(waiting: &Waiting, answer: &[u8]) -> Result<Answered, Failure> {
     let plain = waiting
         .agreement
         .open_answer(&waiting.code, &waiting.sealed, answer)?;
     let body = LinkAnswerBody::decode(plain.as_slice()).map_err(|_| LinkError::Malformed)?;
-    Ok(Handover {
+    let handover = Handover {
         snapshot: body.account.ok_or(LinkError::Malformed)?,
         certificate: Some(body.certificate),
         history: body.history,
-    })
+    };
+    Ok((handover, body.archive))
 }
 
 pub(super) async fn recover(
@@ -287,7 +296,12 @@ pub(super) async fn recover(
     session.command(Command::Device(DeviceCommand::KeepBackup {
         key: key.backup_key(),
     }))?;
-    enter(app, session, (LoginBy::Password, expected), "recovered").await
+    let newcomer = Entry {
+        login: LoginBy::Password,
+        expected,
+        archive: None,
+    };
+    enter(app, session, newcomer, "recovered").await
 }
 
 fn recovery_key(app: &mut App, file: Option<PathBuf>) -> Result<RecoveryKey, Failure> {
@@ -335,13 +349,25 @@ async fn fetch(
         .map_err(|_| Failure::named("store_damaged", "the backup cannot be read by this version"))
 }
 
+/// How a new device comes in.
+struct Entry {
+    login: LoginBy,
+    /// How many conversations there are to enter.
+    expected: usize,
+    /// Where the latest messages lie.
+    archive: Option<PastArchive>,
+}
+
 /// Sees a new device into its account and its conversations.
 async fn enter(
     app: &mut App,
     mut session: Session,
-    (login, expected): (LoginBy, usize),
+    entry: Entry,
     event: &str,
 ) -> Result<(), Failure> {
+    let Entry {
+        login, expected, ..
+    } = entry;
     let mut caught_up = false;
     let mut entered = 0;
     let judge = |app: &mut App, event: Event| {
@@ -362,7 +388,10 @@ async fn enter(
         judge,
     )
     .await;
-    let engine = session.close().await;
+    let mut engine = session.close().await;
+    if let (Some(archive), true) = (&entry.archive, caught_up) {
+        past::fetch(app, &mut engine, archive).await;
+    }
     let who = engine.who_am_i();
     let profile = engine.into_profile();
     match outcome {

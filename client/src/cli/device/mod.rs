@@ -6,6 +6,7 @@
 //! into a command and add a device.
 
 mod enter;
+mod past;
 mod recovery;
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
@@ -57,6 +58,22 @@ pub(crate) enum DeviceArgs {
         #[arg(long, value_name = "FILE")]
         recovery_key_file: Option<PathBuf>,
     },
+}
+
+impl DeviceArgs {
+    /// Whether it asks somebody at a terminal, or makes a profile.
+    pub(crate) const fn asks(&self) -> bool {
+        match self {
+            Self::Link { .. } | Self::Recover { .. } => true,
+            Self::Devices(args) => matches!(args.command, Some(DevicesCommand::Link)),
+            Self::Recovery(args) => matches!(
+                args.command,
+                Some(RecoveryCommand::New {
+                    recovery_key_file: None
+                })
+            ),
+        }
+    }
 }
 
 /// `devices`.
@@ -258,12 +275,20 @@ async fn link_other(app: &mut App) -> Result<(), Failure> {
     let engine = app.offline().await?;
     agree(app, &engine, &offer)?;
     let device = offer.device;
+    let archive = past::upload(app, &engine).await;
+    let blob = archive.as_ref().map(|archive| archive.blob_id.clone());
     let command = DeviceCommand::Link {
         code,
         offer,
         sealed,
+        archive,
     };
-    perform_on(app, engine, Command::Device(command)).await?;
+    if let Err(failure) = perform_on(app, engine, Command::Device(command)).await {
+        if let (Some(blob), Ok(engine)) = (blob, app.offline().await) {
+            past::discard(app, &engine, &blob).await;
+        }
+        return Err(failure);
+    }
     app.printer
         .say("linked: the new device reads from now on, and everybody you talk with is told")?;
     render::object(

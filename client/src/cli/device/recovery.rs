@@ -84,7 +84,7 @@ pub(super) async fn offer_recovery(app: &mut App, file: Option<PathBuf>) -> Resu
         return Ok(());
     }
     app.printer.note(
-        "A recovery key gets the account back when every device is lost. Nobody can make one for you later than that.",
+        "A recovery key gets the account back when every device is lost. Then it is too late to make one; until then sotto recovery new does.",
     );
     let answer = typed(app, "Press Enter to see it now, or type later:")?;
     if answer.trim().is_empty() {

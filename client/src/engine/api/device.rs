@@ -3,6 +3,7 @@
 use sotto_crypto::link::{LinkCode, LinkOffer};
 use sotto_crypto::recovery::BackupKey;
 use sotto_protocol::DeviceId;
+use sotto_protocol::wire::PastArchive;
 
 /// Something with the account's devices or its backup. Answered by
 /// `Event::Done` unless something else is said.
@@ -20,6 +21,9 @@ pub enum DeviceCommand {
         offer: Box<LinkOffer>,
         /// The offer as it was sealed.
         sealed: Vec<u8>,
+        /// Where the latest messages lie, if they were uploaded; else as many
+        /// as fit go along.
+        archive: Option<Box<PastArchive>>,
     },
     /// Gives a device a name, which is kept here.
     Rename {

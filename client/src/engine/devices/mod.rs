@@ -5,8 +5,12 @@
 //! | file     | for                            |
 //! |----------|--------------------------------|
 //! | `backup` | the backup under a recovery key |
+//! | `past`   | the latest messages for a new device |
 
 mod backup;
+mod past;
+
+pub(crate) use past::ARCHIVE_BYTES_MAX;
 
 use prost::Message as _;
 use sotto_crypto::link::{ANSWER_PLAIN_BYTES_MAX, DEVICE_NAME_BYTES_MAX};
@@ -26,8 +30,6 @@ use super::session::failure;
 use super::{Engine, EngineError};
 use crate::history::{ConversationRow, PendingCommitRow, PendingKind};
 
-/// Recent messages in an answer, in bytes.
-const HISTORY_BYTES_MAX: usize = 48 * 1024;
 /// Whether the account's devices were ever looked at; a preference of this profile.
 const DEVICES_SEEN: &str = "devices_seen";
 
@@ -49,6 +51,7 @@ pub(super) struct Link {
     offer: Box<LinkOffer>,
     sealed: Vec<u8>,
     certificate: Vec<u8>,
+    archive: Option<wire::PastArchive>,
 }
 
 impl Engine {
@@ -63,6 +66,7 @@ impl Engine {
                 code,
                 offer,
                 sealed,
+                archive,
             } => match self.certify(&offer) {
                 Ok(certificate) => {
                     let link = Link {
@@ -70,6 +74,7 @@ impl Engine {
                         offer,
                         sealed,
                         certificate,
+                        archive: archive.map(|archive| *archive),
                     };
                     self.ask_device(id, DeviceAsk::Add(Box::new(link)));
                 }
@@ -178,21 +183,23 @@ impl Engine {
             certificate: link.certificate.clone(),
             account: Some(account),
             history: Vec::new(),
+            archive: link.archive.clone(),
         };
         // With the secret, tags and lengths.
         let taken = body.encoded_len() + 64;
         let left = ANSWER_PLAIN_BYTES_MAX.saturating_sub(taken);
         if let Some(account) = &mut body.account {
-            let bytes_max = left.min(HISTORY_BYTES_MAX);
-            body.history = self
-                .store()
-                .past_messages(account, bytes_max)
-                .map_err(|_| broken_store())?;
+            if body.archive.is_none() {
+                body.history = self.past_beside(account, left)?;
+            }
             account.identity_secret = self.identity_key()?.to_secret().expose().to_vec();
         }
         let plain = Zeroizing::new(body.encode_to_vec());
         if let Some(account) = &mut body.account {
             account.identity_secret.zeroize();
+        }
+        if let Some(archive) = &mut body.archive {
+            archive.key.zeroize();
         }
         seal_answer(&link.code, &link.offer, &link.sealed, &plain).map_err(unreadable)
     }
