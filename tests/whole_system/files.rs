@@ -392,3 +392,61 @@ fn a_file_that_was_changed_at_the_server_is_never_kept() {
 fn execute(deployment: &Deployment, statement: &str) {
     sotto_stack::sql::execute(deployment.env("SOTTO_DATABASE_URL"), statement).unwrap();
 }
+
+#[test]
+fn an_export_holds_the_files_and_says_which_are_missing() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let (kept, lost) = (content(300_000), content(5_000));
+    send(&alice, &bob, &file(&alice, "plan.pdf", &kept), "the plan");
+    send(&bob, &alice, &file(&bob, "notes", &lost), "");
+    alice.ok(&["listen", "--for", "30s", "--count", "1"]);
+    let of_bob = format!(
+        "DELETE FROM blob WHERE account_id = (SELECT id FROM account WHERE username = '{}')",
+        bob.name
+    );
+    execute(deployment, &of_bob);
+
+    let out = alice.home().join("out");
+    let words = ["export", &bob.name, "--to", out.to_str().unwrap()];
+    let exported = alice.ok(&words).events.pop().unwrap();
+    assert_eq!(
+        (&exported["attachments"], &exported["missing"]),
+        (&1.into(), &1.into())
+    );
+    let files = entries(&out.join("files"));
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert!(files[0].ends_with("-plan.pdf"), "{files:?}");
+    assert_eq!(fs::read(out.join("files").join(&files[0])).unwrap(), kept);
+    let lines = fs::read_to_string(out.join("messages.jsonl")).unwrap();
+    let objects: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let with = |key: &str| {
+        objects
+            .iter()
+            .find(|object| !object[key].is_null())
+            .unwrap()
+    };
+    assert_eq!(with("saved_as")["saved_as"], format!("files/{}", files[0]));
+    assert_eq!(with("missing")["missing"], "unknown_blob");
+    let text = fs::read_to_string(out.join("messages.txt")).unwrap();
+    assert!(text.contains(&format!("in files/{}", files[0])), "{text}");
+
+    // Begun before: what is whole is not fetched again, what is not is.
+    fs::remove_file(out.join("messages.jsonl")).unwrap();
+    fs::remove_file(out.join("messages.txt")).unwrap();
+    alice.ok(&words);
+    assert_eq!(entries(&out.join("files")), files);
+    let plain = alice.home().join("plain");
+    alice.ok(&[
+        "export",
+        &bob.name,
+        "--no-files",
+        "--to",
+        plain.to_str().unwrap(),
+    ]);
+    assert_eq!(entries(&plain), ["messages.jsonl", "messages.txt"]);
+}

@@ -15,7 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::net::TransferError;
 
 pub(crate) use pictures::Pictures;
-pub(crate) use save::save;
+pub(crate) use save::{fetch, save};
 pub(crate) use send::send;
 
 /// Between two words about progress, in milliseconds.

@@ -64,7 +64,18 @@ pub(crate) async fn carry_out(app: &mut App, args: MessageArgs) -> Result<(), Fa
         MessageArgs::Search { query, talk, last } => {
             search::search(app, &query, talk.as_deref(), last).await
         }
-        MessageArgs::Export { to, directory } => export::export(app, &to, &directory).await,
+        MessageArgs::Export {
+            to,
+            directory,
+            no_files,
+        } => {
+            let files = if no_files {
+                export::Files::LeftOut
+            } else {
+                export::Files::Included
+            };
+            export::export(app, &to, &directory, files).await
+        }
         MessageArgs::Typing { to } => typing(app, &to).await,
         MessageArgs::Receipts { switch } => receipts(app, switch).await,
     }

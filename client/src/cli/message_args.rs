@@ -92,7 +92,7 @@ pub(crate) enum MessageArgs {
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         last: u32,
     },
-    /// Write a conversation into files: messages.jsonl and messages.txt
+    /// Write a conversation into files: messages.jsonl, messages.txt, and the files that were sent
     Export {
         /// The conversation
         #[arg(value_name = "WHO")]
@@ -100,6 +100,9 @@ pub(crate) enum MessageArgs {
         /// The folder, made where it is not there; nothing in it is overwritten
         #[arg(long = "to", value_name = "DIR")]
         directory: PathBuf,
+        /// Leave out the files that were sent; then no server is needed
+        #[arg(long)]
+        no_files: bool,
     },
     /// Tell who is online that you are writing
     Typing {

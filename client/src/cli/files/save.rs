@@ -37,15 +37,7 @@ pub(crate) async fn save(app: &mut App, which: &str, to: Option<&Path>) -> Resul
         return Err(Failure::named("not_found", "the message holds no file"));
     };
     let folder = to.unwrap_or(Path::new("."));
-    let path = match fetch(app, &engine, file, folder).await {
-        Ok(path) => path,
-        Err(failure) => {
-            if failure.code == "attachment_mismatch" {
-                alarm(app, &message)?;
-            }
-            return Err(failure);
-        }
-    };
+    let path = fetch(app, &engine, (&message, file), (folder, &file.name)).await?;
     let sniffed = sniff(&path);
     let mut objection = sniffed.objection(&file.name, &file.media_type);
     if objection.is_none() && sniffed.is_picture() && thumbnail_lies(file, &path).await {
@@ -75,11 +67,29 @@ pub(crate) async fn save(app: &mut App, which: &str, to: Option<&Path>) -> Resul
     Ok(())
 }
 
-async fn fetch(
+/// Gets a file, checks it and keeps it in a folder under a name like this one; whoever gave out
+/// another file is told of.
+pub(crate) async fn fetch(
+    app: &mut App,
+    engine: &Engine,
+    (message, file): (&Message, &Attachment),
+    (folder, name): (&Path, &str),
+) -> Result<PathBuf, Failure> {
+    let fetched = download(app, engine, file, (folder, name)).await;
+    if fetched
+        .as_ref()
+        .is_err_and(|failure| failure.code == "attachment_mismatch")
+    {
+        alarm(app, message)?;
+    }
+    fetched
+}
+
+async fn download(
     app: &mut App,
     engine: &Engine,
     file: &Attachment,
-    folder: &Path,
+    (folder, name): (&Path, &str),
 ) -> Result<PathBuf, Failure> {
     let folder = Folder::open(folder).map_err(IncomingError::Save)?;
     let mut incoming = Incoming::begin(folder, file)?;
@@ -105,7 +115,7 @@ async fn fetch(
     drop(progress);
     transfer.close().await;
     match moved {
-        Ok(()) => Ok(incoming.finish(&file.name)?),
+        Ok(()) => Ok(incoming.finish(name)?),
         Err(error) => Err(stopped(incoming, error)),
     }
 }
