@@ -18,6 +18,7 @@ pub mod exit;
 mod history;
 pub mod invite_link;
 mod net;
+mod notice;
 mod password_prompt;
 mod process;
 pub mod profile;

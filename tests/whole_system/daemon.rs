@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Deployment, Person, wait_for, with_input};
+use crate::support::{DEADLINE, Deployment, Person, said, wait_for, with_input};
 
 /// A daemon of somebody's profile.
 struct Daemon {
@@ -142,8 +142,17 @@ fn many_programs_work_on_one_profile_and_the_command_line_with_them() {
         "{refused}"
     );
     assert_eq!(refused["error"]["data"]["exit"], 4, "{refused}");
-    for unfit in ["passwd", "listen", "daemon", "nonsense"] {
-        let answer = bot.ask(unfit, &[]);
+    for unfit in [
+        "passwd",
+        "listen",
+        "chat bob",
+        "daemon",
+        "recovery new",
+        "nonsense",
+        "send bob -",
+    ] {
+        let words: Vec<&str> = unfit.split(' ').collect();
+        let answer = bot.ask(words[0], &words[1..]);
         assert_eq!(answer["error"]["code"], -32000, "{answer}");
     }
 
@@ -188,4 +197,98 @@ fn many_programs_work_on_one_profile_and_the_command_line_with_them() {
     assert!(!daemon.socket.exists());
     // Without it commands work as before.
     alice.ok(&["whoami"]);
+}
+
+/// Two terminals, one profile: each talks, answers and runs commands through the daemon.
+#[test]
+fn two_chats_go_through_one_daemon() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    bob.ok(&["send", &alice.name, "a question"]);
+    let daemon = Daemon::start(&alice);
+    let chat = |input: &str| said(with_input(alice.command(&["chat", &bob.name]), input));
+    let first = chat("from one\n/reply @theirs don't \"ask\n/users --online\n/nonsense x\n");
+    assert_eq!(first.code, 0, "{first:?}");
+    assert!(
+        first.texts().contains(&"a question".to_owned()),
+        "{first:?}"
+    );
+    let users = first.events.iter().filter(|event| event["event"] == "user");
+    assert!(users.count() > 0, "{first:?}");
+    assert_eq!(first.error_code(), "usage", "{first:?}");
+    let mut listening = bob.listen();
+    let second = chat("from two\n//slash\n");
+    assert_eq!(second.code, 0, "{second:?}");
+    let wanted = ["from one", "don't \"ask", "from two", "/slash"];
+    listening.until("what was typed", |events| {
+        let texts = crate::support::texts(events);
+        wanted
+            .iter()
+            .all(|text| texts.iter().any(|shown| shown == text))
+    });
+    let answer = listening
+        .events
+        .iter()
+        .find(|event| event["text"] == wanted[1]);
+    let quote = &answer.unwrap()["reply_to"]["quote"];
+    assert_eq!(quote, "a question");
+    let own = chat("/send carol -\n/logout\n");
+    assert_eq!(
+        (own.code, own.error_code()),
+        (0, "profile_in_use".to_owned()),
+        "{own:?}"
+    );
+    let nobody = alice.fails(&["chat", "#no such group"], 4);
+    assert_eq!(nobody.error_code(), "not_found");
+    drop(daemon);
+}
+
+/// Set for the program that the next test starts as another user.
+const AS_ANOTHER: &str = "SOTTO_TEST_SOCKET";
+
+#[test]
+fn a_program_of_another_user_is_refused() {
+    if let Some(socket) = std::env::var_os(AS_ANOTHER) {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream
+            .write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"whoami\"}\n")
+            .unwrap();
+        let mut answer = String::new();
+        let end = BufReader::new(stream).read_line(&mut answer);
+        assert!(end.is_err() || answer.is_empty(), "{answer}");
+        return;
+    }
+    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    if !root {
+        // Only root can be somebody else for a moment.
+        return;
+    }
+    let deployment = Deployment::shared();
+    let alice = deployment.registered("alice");
+    let daemon = Daemon::start(&alice);
+    // Without what the folders' modes keep out already.
+    let mut open = daemon.socket.as_path();
+    std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o666)).unwrap();
+    while let Some(folder) = open
+        .parent()
+        .filter(|folder| folder.starts_with(alice.home()))
+    {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        open = folder;
+    }
+    let test = "daemon::a_program_of_another_user_is_refused";
+    let other = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(std::env::current_exe().unwrap())
+        .args([test, "--exact"])
+        .env(AS_ANOTHER, &daemon.socket)
+        .output()
+        .unwrap();
+    assert!(other.status.success(), "{other:?}");
+    let ran = String::from_utf8_lossy(&other.stdout).contains("1 passed");
+    assert!(ran, "{other:?}");
+    // The owner is still served.
+    let answer = Program::connect(&daemon).ask("whoami", &[]);
+    assert_eq!(answer["result"][0]["username"], alice.name.as_str());
 }

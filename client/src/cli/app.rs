@@ -14,6 +14,7 @@ use crate::engine::{Engine, EngineError};
 use crate::exit::{Failure, cause};
 use crate::history::HistoryError;
 use crate::net::{DialError, Dialer, ServerList, client_config};
+use crate::notice::{Notice, Notify};
 use crate::password_prompt::{self, Password, PromptError, Purpose};
 use crate::profile::{Location, Profile, ProfileError, Unlock, default_runtime};
 use crate::runtime::{Clock, Session};
@@ -24,10 +25,12 @@ pub(crate) struct App {
     pub(crate) printer: Printer,
     pub(crate) clock: Clock,
     pub(crate) zone: Zone,
-    /// Where the engine comes from, in a daemon.
+    /// Where the engine comes from, in a daemon or a chat.
     pub(crate) lender: Option<Lender>,
     /// A password that an interface asked for in its own way.
     pub(crate) given_password: Option<Password>,
+    /// How much notifications say.
+    pub(crate) notify: Notify,
 }
 
 impl App {
@@ -39,7 +42,14 @@ impl App {
             zone: Zone::local(),
             lender: None,
             given_password: None,
+            notify: Notify::default(),
         }
+    }
+
+    /// Tells somebody at a terminal that something came, if that is wanted.
+    pub(crate) fn announce(&mut self, notice: &Notice) -> Result<(), Failure> {
+        let now_ms = self.clock.now().monotonic_ms;
+        self.printer.announce(notice, self.notify, now_ms)
     }
 
     /// Where the profile of this command lies.

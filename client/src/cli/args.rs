@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sotto_protocol::Username;
 
 use crate::attachment::picture::Images;
+use crate::notice::Notify;
 
 use super::contacts::ContactArgs;
 use super::device::DeviceArgs;
@@ -104,22 +105,9 @@ pub(crate) enum Command {
     /// Send a message and wait until the server holds it safely
     Send(Send),
     /// Show messages as they arrive
-    Listen {
-        /// Stop after this time, e.g. 500ms, 10s, 5m
-        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
-        duration: Option<Duration>,
-        /// Stop after this many messages
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-        count: Option<u64>,
-        /// How to show pictures on a terminal
-        #[arg(long, value_enum, default_value_t, env = "SOTTO_IMAGES")]
-        images: Images,
-    },
-    /// Talk with somebody, line by line
-    Chat {
-        #[arg(value_parser = username)]
-        name: Username,
-    },
+    Listen(Listen),
+    /// Talk with somebody or in a group, line by line
+    Chat(Chat),
     /// Show the messages with somebody, from this device's own store
     History {
         #[arg(value_name = "WHO", value_parser = to)]
@@ -227,6 +215,34 @@ pub(crate) struct Send {
     /// Give up waiting after this time; the message stays queued
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) timeout: Duration,
+}
+
+/// `listen`.
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Stop after this time, e.g. 500ms, 10s, 5m
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Stop after this many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// How to show pictures on a terminal
+    #[arg(long, value_enum, default_value_t, env = "SOTTO_IMAGES")]
+    pub(crate) images: Images,
+    /// What notifications of the terminal say
+    #[arg(long, value_enum, default_value_t, env = "SOTTO_NOTIFY")]
+    pub(crate) notify: Notify,
+}
+
+/// `chat`.
+#[derive(Debug, Args)]
+pub(crate) struct Chat {
+    /// With whom: a name, or #title or #id of a group
+    #[arg(value_name = "TO", value_parser = to)]
+    pub(crate) to: String,
+    /// What notifications of the terminal say
+    #[arg(long, value_enum, default_value_t, env = "SOTTO_NOTIFY")]
+    pub(crate) notify: Notify,
 }
 
 /// What `send` waits for.
@@ -402,9 +418,6 @@ mod tests {
             "mute bob --for 1h --mentions",
             "send Bob x",
             "receipts maybe",
-            "settings online",
-            "settings online perhaps",
-            "settings colour on",
         ] {
             let words = std::iter::once("sotto").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
@@ -442,12 +455,34 @@ mod tests {
             "profile show bob",
             "profile publish",
             "profile unpublish",
-            "settings",
-            "settings last-seen nobody",
-            "settings receipts off",
         ] {
             let words = std::iter::once("sotto").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn settings_and_notifications_parse() {
+        let parses = |line: &str| {
+            let words = std::iter::once("sotto").chain(line.split(' '));
+            Cli::try_parse_from(words).is_ok()
+        };
+        for line in [
+            "settings",
+            "settings last-seen nobody",
+            "settings receipts off",
+            "chat #team --notify full",
+            "listen --notify off",
+        ] {
+            assert!(parses(line), "{line}");
+        }
+        for line in [
+            "settings online",
+            "settings online perhaps",
+            "settings colour on",
+            "chat bob --notify loud",
+        ] {
+            assert!(!parses(line), "{line}");
         }
     }
 }

@@ -1,92 +1,193 @@
-//! `chat NAME`: a conversation line by line, edited on a terminal, plain in a pipe.
+//! `chat TO`: a conversation line by line, edited on a terminal, plain in a pipe.
 //!
 //! What is typed goes out, what arrives is shown; lines that begin with `/`
-//! are commands. Everything that was typed is queued durably before the next
-//! line is read, so nothing is lost when a server, or this program, dies.
+//! are commands of the command line. Everything that was typed is queued
+//! durably before the next line is read, so nothing is lost when a server, or
+//! this program, dies. While a daemon has the profile, `far` does the same
+//! through it.
 
+pub(crate) mod far;
 pub(crate) mod input;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sotto_protocol::{ClientMessageId, Username};
 
 use super::app::App;
+use super::args::Chat;
 use super::drive::{Interrupts, Troubles};
 use super::lines::{Lines, Typed};
+use super::names;
 use super::render::{self, Place};
+use crate::desk::Lender;
+use crate::engine::Engine;
 use crate::engine::api::{Command, CommandId, Event, Keep, Request};
 use crate::exit::Failure;
+use crate::notice::Notice;
 use crate::runtime::Session;
+use crate::talk::Talk;
+use input::Input;
 
 /// Messages of before that are shown at the start.
 const RECENT: u32 = 12;
 /// How long the end waits for what is still to be sent.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 /// A message that took longer is worth a word when it is sent.
 const SLOW_MS: u64 = 1_500;
+/// Events that are kept while a command runs.
+const GATHERED_MAX: usize = 10_000;
 /// What can be typed, short enough for a narrow terminal.
-const HELP: &[&str] = &[
+pub(crate) const HELP: &[&str] = &[
+    "/reply MESSAGE TEXT",
+    "/forward MESSAGE TO",
+    "/react MESSAGE EMOJI, /edit, /delete",
+    "  MESSAGE: @theirs, @mine, @17, or",
+    "  digits of its id as in /history",
     "/accept, /decline, /block [NAME]",
-    "/unblock [NAME]",
     "/requests  who wants to talk with you",
     "/quit      ends the chat, as Ctrl-D",
     "//text     sends /text",
+    "and every command of sotto, such as",
+    "/users, /search WORD, /timer 1h",
 ];
 
-pub(crate) async fn chat(app: &mut App, name: Username) -> Result<(), Failure> {
+pub(crate) async fn chat(app: &mut App, args: Chat) -> Result<(), Failure> {
     app.dialer()?;
+    app.notify = args.notify;
     let mut engine = app.offline().await?;
-    let own = engine.who_am_i()?.username;
-    app.printer.note(&format!(
-        "{own} with {name}; type and press Enter. /help tells more, Ctrl-D ends"
-    ));
-    let recent = engine.history(&name.clone().into(), RECENT)?;
-    for message in &recent {
-        render::message(app, message, Place::Conversation)?;
-    }
-    for request in engine.requests()? {
-        show_request(app, &request);
-    }
+    let page = Page::open(app, &engine, &args.to)?;
     engine.listen(app.clock.now())?;
-    let mut session = app.online(engine)?;
-    let mut talk = Talk {
-        name,
+    let gathered = Arc::new(Mutex::new(Gathered::default()));
+    let hearing = Arc::clone(&gathered);
+    let lender = Lender::new(Box::new(move |event| lock(&hearing).heed(event)));
+    let session = app.online(engine.lent_by(&lender))?;
+    // From here on commands borrow the chat's engine and connection.
+    app.lender = Some(lender);
+    let mut chat = Near {
+        page,
         lines: Lines::open(&mut app.printer),
         sending: BTreeMap::new(),
         commands: BTreeMap::new(),
-        recent: recent
-            .iter()
-            .map(|message| *message.id.as_bytes())
-            .collect(),
         stage: Stage::Talking,
+        gathered,
+        session: Some(session),
     };
-    let outcome = talk.run(app, &mut session).await;
-    talk.lines.close(&mut app.printer);
+    let outcome = chat.run(app).await;
+    chat.lines.close(&mut app.printer);
+    app.lender = None;
+    let Some(mut session) = chat.session else {
+        return outcome;
+    };
+    session.keep();
     let engine = session.close().await;
     outcome?;
-    match engine.queued()? {
-        0 => Ok(()),
-        queued => Err(Failure::named(
-            "queued",
-            format!(
-                "{queued} of what you wrote is queued and goes out with the next command that connects"
-            ),
-        )),
+    farewell(engine.queued()?)
+}
+
+/// One conversation as it is shown: what came before, then what happens.
+pub(crate) struct Page {
+    /// The conversation.
+    pub(crate) talk: Talk,
+    /// Messages that were shown as history, some of which may come again as unseen.
+    recent: BTreeSet<[u8; 16]>,
+}
+
+impl Page {
+    /// Says who talks with whom, and shows the last messages and who wants to talk.
+    pub(crate) fn open(app: &mut App, engine: &Engine, to: &str) -> Result<Self, Failure> {
+        let talk = names::talk(engine, to)?;
+        let own = engine.who_am_i()?.username;
+        app.printer.note(&format!(
+            "{own} with {to}; type and press Enter. /help tells more, Ctrl-D ends"
+        ));
+        let recent = engine.history(&talk, RECENT)?;
+        for message in &recent {
+            render::message(app, message, Place::Conversation)?;
+        }
+        for request in engine.requests()? {
+            show_request(app, &request);
+        }
+        let recent = recent.iter().map(|message| *message.id.as_bytes());
+        Ok(Self {
+            talk,
+            recent: recent.collect(),
+        })
+    }
+
+    /// Whether it was shown when the page was opened.
+    pub(crate) fn has(&self, event: &Event) -> bool {
+        matches!(event, Event::Message(message) if self.recent.contains(message.id.as_bytes()))
+    }
+
+    /// Shows what happened.
+    pub(crate) fn show(&self, app: &mut App, event: &Event) -> Result<(), Failure> {
+        match event {
+            _ if self.has(event) => Ok(()),
+            Event::Message(message) if message.talk == self.talk => {
+                render::message(app, message, Place::Conversation)
+            }
+            Event::Request(request) => {
+                show_request(app, request);
+                event
+                    .to_json()
+                    .map_or(Ok(()), |value| render::object(app, value))
+            }
+            other => render::event(app, other),
+        }
     }
 }
 
-/// One conversation on the screen.
-struct Talk {
-    name: Username,
+fn farewell(queued: u64) -> Result<(), Failure> {
+    if queued == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "{queued} of what you wrote is queued and goes out with the next command that connects"
+    );
+    Err(Failure::named("queued", message))
+}
+
+/// What happens while a command has the engine.
+#[derive(Default)]
+struct Gathered {
+    state: Gathering,
+    events: VecDeque<Event>,
+}
+
+/// Whether events are kept for later, or shown by whoever asks the session.
+#[derive(Default, PartialEq, Eq)]
+enum Gathering {
+    #[default]
+    No,
+    Yes,
+}
+
+impl Gathered {
+    fn heed(&mut self, event: &Event) {
+        if self.state == Gathering::Yes && self.events.len() < GATHERED_MAX {
+            self.events.push_back(event.clone());
+        }
+    }
+}
+
+fn lock(gathered: &Mutex<Gathered>) -> MutexGuard<'_, Gathered> {
+    gathered.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One conversation on the screen, with an engine of its own.
+struct Near {
+    page: Page,
     lines: Lines,
     /// When each unsent message was typed; monotonic milliseconds.
     sending: BTreeMap<[u8; 16], u64>,
     /// What was asked of the engine and not answered yet.
     commands: BTreeMap<CommandId, Asked>,
-    /// Messages that were shown as history, some of which may come again as unseen.
-    recent: BTreeSet<[u8; 16]>,
     stage: Stage,
+    gathered: Arc<Mutex<Gathered>>,
+    /// Away only while a command has the engine.
+    session: Option<Session>,
 }
 
 /// Something asked of the engine.
@@ -104,8 +205,12 @@ enum Stage {
     Leaving,
 }
 
-impl Talk {
-    async fn run(&mut self, app: &mut App, session: &mut Session) -> Result<(), Failure> {
+fn lost() -> Failure {
+    Failure::named("internal", "a command did not give the engine back")
+}
+
+impl Near {
+    async fn run(&mut self, app: &mut App) -> Result<(), Failure> {
         let mut interrupts = Interrupts::listen()?;
         let mut troubles = Troubles::default();
         let farewell = tokio::time::sleep(Duration::MAX);
@@ -114,15 +219,16 @@ impl Talk {
             if self.stage == Stage::Leaving && self.sending.is_empty() {
                 return Ok(());
             }
+            let session = self.session.as_mut().ok_or_else(lost)?;
             tokio::select! {
                 happening = session.next() => {
                     if let Some(event) = troubles.heed(app, happening?)? {
-                        self.show(app, session, &event)?;
+                        self.show(app, &event)?;
                     }
                 }
                 line = self.lines.next(), if self.stage == Stage::Talking => {
                     match line {
-                        Some(Typed::Line(line)) => self.take_line(app, session, &line)?,
+                        Some(Typed::Line(line)) => self.take_line(app, &line).await?,
                         Some(Typed::Cut) => app.printer.note(CUT),
                         None => self.stage = Stage::Leaving,
                     }
@@ -136,111 +242,101 @@ impl Talk {
         }
     }
 
-    fn take_line(
-        &mut self,
-        app: &mut App,
-        session: &mut Session,
-        line: &str,
-    ) -> Result<(), Failure> {
-        let line = line.trim_end_matches(['\n', '\r']);
-        let text = match line.strip_prefix('/') {
-            None => line,
-            Some(rest) if rest.starts_with('/') => rest,
-            Some(command) => return self.take_command(app, session, command.trim()),
-        };
-        if text.trim().is_empty() {
-            return Ok(());
-        }
-        let client_id = ClientMessageId::from_bytes(rand::random());
-        let id = session.command(Command::Send {
-            to: self.name.clone().into(),
-            text: text.to_owned(),
-            client_id,
-        })?;
-        self.commands.insert(id, Asked::Text(*client_id.as_bytes()));
-        self.sending
-            .insert(*client_id.as_bytes(), session.now().monotonic_ms);
-        Ok(())
+    fn session(&mut self) -> Result<&mut Session, Failure> {
+        self.session.as_mut().ok_or_else(lost)
     }
 
-    fn take_command(
-        &mut self,
-        app: &mut App,
-        session: &mut Session,
-        line: &str,
-    ) -> Result<(), Failure> {
-        let (word, argument) = line.split_once(' ').unwrap_or((line, ""));
-        let name = if argument.is_empty() {
-            Ok(self.name.clone())
-        } else {
-            Username::parse(argument.trim())
-        };
-        let Ok(name) = name else {
-            app.printer.note("that is no name");
-            return Ok(());
-        };
-        let (command, done) = match word {
-            "quit" | "q" | "exit" => {
+    async fn take_line(&mut self, app: &mut App, line: &str) -> Result<(), Failure> {
+        match input::read(line, &self.page.talk.to_string()) {
+            Input::Nothing => Ok(()),
+            Input::Quit => {
                 self.stage = Stage::Leaving;
-                return Ok(());
+                Ok(())
             }
-            "accept" => {
-                let done = format!("accepted {name}");
-                (
-                    Command::Accept {
-                        name,
-                        keep: Keep::Saved,
-                    },
-                    done,
-                )
-            }
-            "decline" => (
-                Command::Decline { name: name.clone() },
-                format!("declined {name}"),
-            ),
-            "block" => (
-                Command::Block { name: name.clone() },
-                format!("blocked {name}"),
-            ),
-            "unblock" => (
-                Command::Unblock { name: name.clone() },
-                format!("unblocked {name}"),
-            ),
-            "requests" => {
-                for request in session.engine().requests()? {
-                    render::request(app, &request)?;
-                }
-                return Ok(());
-            }
-            _ => {
+            Input::Help => {
                 for line in HELP {
                     app.printer.note(line);
                 }
-                return Ok(());
+                Ok(())
             }
-        };
-        let id = session.command(command)?;
-        self.commands.insert(id, Asked::Word(done));
+            Input::Unclear(why) => {
+                app.printer.note(why);
+                Ok(())
+            }
+            Input::Say(text) => self.say(text),
+            Input::Run(words) => self.carry_out(app, words).await,
+        }
+    }
+
+    fn say(&mut self, text: String) -> Result<(), Failure> {
+        let client_id = ClientMessageId::from_bytes(rand::random());
+        let to = self.page.talk.clone();
+        let session = self.session()?;
+        let now_ms = session.now().monotonic_ms;
+        let id = session.command(Command::Send {
+            to,
+            text,
+            client_id,
+        })?;
+        self.commands.insert(id, Asked::Text(*client_id.as_bytes()));
+        self.sending.insert(*client_id.as_bytes(), now_ms);
         Ok(())
     }
 
-    fn show(&mut self, app: &mut App, session: &mut Session, event: &Event) -> Result<(), Failure> {
-        match event {
-            Event::Message(message) if self.recent.contains(message.id.as_bytes()) => Ok(()),
-            Event::Message(message) => {
-                if message.details.notify {
-                    app.printer.ring(session.now().monotonic_ms)?;
-                }
-                let place = if message.talk.person() == Some(&self.name) {
-                    Place::Conversation
-                } else {
-                    Place::Anywhere
-                };
-                render::message(app, message, place)
+    /// What the engine does at once is done here; for everything else it is lent to the command.
+    async fn carry_out(&mut self, app: &mut App, words: Vec<String>) -> Result<(), Failure> {
+        if let Some((command, done)) = about_person(&words) {
+            let id = self.session()?.command(command)?;
+            self.commands.insert(id, Asked::Word(done));
+            return Ok(());
+        }
+        if words == ["requests"] {
+            for request in self.session()?.engine().requests()? {
+                render::request(app, &request)?;
             }
+            return Ok(());
+        }
+        lock(&self.gathered).state = Gathering::Yes;
+        if let Some(mut session) = self.session.take() {
+            session.tell_all()?;
+            // Dropped, it hands engine and connection to the lender.
+        }
+        self.show_gathered(app, Shown::Nothing)?;
+        let shown = match words.first().map(String::as_str) {
+            Some("join") => Shown::Everything,
+            _ => Shown::Warnings,
+        };
+        super::inside::run_within(app, words, None).await;
+        let engine = app.lender.as_ref().and_then(Lender::lend);
+        self.session = Some(app.online(engine.ok_or_else(lost)?)?);
+        lock(&self.gathered).state = Gathering::No;
+        self.show_gathered(app, shown)
+    }
+
+    /// What happened while a command ran, but for what the command showed itself.
+    fn show_gathered(&mut self, app: &mut App, shown: Shown) -> Result<(), Failure> {
+        let events = std::mem::take(&mut lock(&self.gathered).events);
+        for event in events {
+            let seen = match shown {
+                Shown::Nothing => false,
+                Shown::Warnings => matches!(event, Event::Security(_)),
+                Shown::Everything => !is_answer(&event),
+            };
+            if !seen {
+                self.show(app, &event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, app: &mut App, event: &Event) -> Result<(), Failure> {
+        if let Some(notice) = Notice::of(event).filter(|_| !self.page.has(event)) {
+            app.announce(&notice)?;
+        }
+        match event {
             Event::Sent { id, .. } => {
                 let typed_ms = self.sending.remove(id.as_bytes());
-                let now_ms = session.now().monotonic_ms;
+                let now_ms = app.clock.now().monotonic_ms;
                 if typed_ms.is_some_and(|at| now_ms.saturating_sub(at) > SLOW_MS) {
                     app.printer.note("sent, later than usual");
                 }
@@ -261,21 +357,55 @@ impl Talk {
                 command: Some(command),
                 failure,
             } => {
-                if let Some(Asked::Text(id)) = self.commands.remove(command) {
+                // One that a command asked for was told by it.
+                let Some(asked) = self.commands.remove(command) else {
+                    return Ok(());
+                };
+                if let Asked::Text(id) = asked {
                     self.sending.remove(&id);
                 }
                 app.printer.failure(&failure.clone().into());
                 Ok(())
             }
-            Event::Request(request) => {
-                show_request(app, request);
-                event
-                    .to_json()
-                    .map_or(Ok(()), |value| render::object(app, value))
-            }
-            other => render::event(app, other),
+            other => self.page.show(app, other),
         }
     }
+}
+
+/// Whether an event is about something that was asked here.
+const fn is_answer(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Sent { .. } | Event::SendFailed { .. } | Event::Done { .. } | Event::Failed { .. }
+    )
+}
+
+/// What a command has shown already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    Warnings,
+    Everything,
+}
+
+/// A command about somebody's wish to talk, and what to say when it is done.
+fn about_person(words: &[String]) -> Option<(Command, String)> {
+    let [word, name] = words else {
+        return None;
+    };
+    let name = Username::parse(name).ok()?;
+    let (done, make): (&str, fn(Username) -> Command) = match word.as_str() {
+        "accept" => ("accepted", |name| Command::Accept {
+            name,
+            keep: Keep::Saved,
+        }),
+        "decline" => ("declined", |name| Command::Decline { name }),
+        "block" => ("blocked", |name| Command::Block { name }),
+        "unblock" => ("unblocked", |name| Command::Unblock { name }),
+        _ => return None,
+    };
+    let done = format!("{done} {name}");
+    Some((make(name), done))
 }
 
 /// In here a request is answered without leaving.

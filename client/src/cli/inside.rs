@@ -7,7 +7,8 @@ pub(crate) use super::account::{login, register};
 pub(crate) use super::app::App;
 pub(crate) use super::args::Global;
 use super::args::{Cli, Command};
-pub(crate) use super::chat::{CUT, input};
+use super::chat;
+pub(crate) use super::chat::{CUT, Page, input};
 pub(crate) use super::drive::{Interrupts, Troubles, after, perform};
 pub(crate) use super::lines::{Lines, Typed};
 pub(crate) use super::names::talk;
@@ -16,13 +17,16 @@ use super::output::{Look, Printer};
 pub(crate) use super::render::title as security_title;
 pub(crate) use super::render::{event, object, request};
 pub(crate) use super::zone::Zone;
-use crate::daemon::{Bounds, Errand, Place};
+use crate::daemon::{self, Bounds, Link, Place};
 use crate::engine::api::{Direction, Event};
 use crate::exit::{Exit, Failure};
+use crate::notice::Notify;
 
 /// For whom a command line's words are.
 pub(crate) fn audience_of(args: &[String]) -> Audience {
-    if args.iter().any(|arg| arg == "--json") {
+    // What stands behind `--` is somebody's text.
+    let mut options = args.iter().take_while(|arg| *arg != "--");
+    if options.any(|arg| arg == "--json") {
         Audience::Programs
     } else {
         Audience::People
@@ -50,11 +54,34 @@ impl App {
     }
 }
 
+/// What a command line says, as it is typed here.
+pub(super) fn here(app: &App, words: &[&str]) -> Result<Place, Failure> {
+    let json = (app.printer.audience() == Audience::Programs).then_some("--json");
+    let words = json.into_iter().chain(words.iter().copied());
+    place_of(app, words.map(str::to_owned).collect())
+}
+
+fn place_of(app: &App, args: Vec<String>) -> Result<Place, Failure> {
+    let folder = std::env::current_dir()
+        .map_err(|error| Failure::named("usage", format!("the present folder: {error}")))?;
+    Ok(Place {
+        args,
+        folder,
+        colour: app.printer.is_coloured(),
+        width_cells: app.printer.width_cells(),
+    })
+}
+
 /// Runs a command with a lent engine; its words have gone to `app`'s printer.
 pub(crate) async fn run_within(app: &mut App, args: Vec<String>, place: Option<&Place>) -> Exit {
+    let stdin = place.is_none() && args.iter().any(|arg| arg == "-");
     let args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
     let parsed = super::parse(args).map(|cli| cli.command);
     let outcome = match parsed {
+        Ok(_) if stdin => Err(Failure::named(
+            "usage",
+            "there is no stdin for this command; give the text itself",
+        )),
         Ok(Some(command)) if matches!(errand(&command), Some(Errand::Run)) => {
             if let Some(place) = place {
                 // Relative paths are those of whoever asks. One command runs at a time.
@@ -62,16 +89,18 @@ pub(crate) async fn run_within(app: &mut App, args: Vec<String>, place: Option<&
             }
             let running = Box::pin(super::carry_out(app, command));
             let outcome = running.await;
-            let _ = std::env::set_current_dir("/");
+            if place.is_some() {
+                let _ = std::env::set_current_dir("/");
+            }
             outcome
         }
-        Ok(Some(Command::Listen { .. })) => Err(Failure::named(
+        Ok(Some(Command::Listen(_))) => Err(Failure::named(
             "usage",
-            "a daemon's programs hear what happens by the method subscribe",
+            "what happens is shown already; a daemon's programs hear it by the method subscribe",
         )),
         Ok(_) => Err(Failure::named(
             "profile_in_use",
-            "a daemon has this profile, and this command needs it alone; end the daemon first",
+            "this command needs the profile alone; end the daemon or chat that has it first",
         )),
         Err(error) => {
             let text = error.render().to_string();
@@ -83,30 +112,59 @@ pub(crate) async fn run_within(app: &mut App, args: Vec<String>, place: Option<&
     match outcome {
         Ok(()) => Exit::Done,
         Err(failure) => {
-            app.printer.failure(&failure);
+            if !failure.is_silent() {
+                app.printer.failure(&failure);
+            }
             failure.exit
         }
     }
 }
 
+/// With whom a command line that came to a daemon chats.
+pub(crate) fn chats_with(args: &[String]) -> Option<String> {
+    let args = args.iter().map(OsString::from).collect();
+    match super::parse(args).ok()?.command? {
+        Command::Chat(chat) => Some(chat.to),
+        _ => None,
+    }
+}
+
+/// What a command does at a daemon.
+enum Errand {
+    /// Runs to its end.
+    Run,
+    /// Listens.
+    Listen(Bounds),
+    /// Talks.
+    Chat(String),
+}
+
 /// What a command does at a daemon; `None` for one that needs the profile for itself: because it
-/// asks for a password, ends the login, or holds the terminal.
+/// asks a person something, ends the login, or is the daemon.
 fn errand(command: &Command) -> Option<Errand> {
     match command {
         Command::Register { .. }
         | Command::Login { .. }
         | Command::Logout { .. }
         | Command::Passwd { .. }
-        | Command::Chat { .. }
         | Command::Tui { .. }
         | Command::Daemon => None,
-        Command::Listen {
-            duration, count, ..
-        } => Some(Errand::Listen(Bounds {
-            duration: *duration,
-            count: *count,
+        Command::Device(args) if args.asks() => None,
+        Command::Chat(args) => Some(Errand::Chat(args.to.clone())),
+        Command::Listen(args) => Some(Errand::Listen(Bounds {
+            duration: args.duration,
+            count: args.count,
         })),
         _ => Some(Errand::Run),
+    }
+}
+
+/// How much notifications say, where a command has any.
+fn notify_of(command: &Command) -> Notify {
+    match command {
+        Command::Chat(args) => args.notify,
+        Command::Listen(args) => args.notify,
+        _ => Notify::default(),
     }
 }
 
@@ -116,7 +174,8 @@ pub(super) async fn through_daemon(
     cli: &Cli,
     args: &[OsString],
 ) -> Option<Result<Exit, Failure>> {
-    let errand = errand(cli.command.as_ref()?)?;
+    let command = cli.command.as_ref()?;
+    let errand = errand(command)?;
     let location = app.location().ok()?;
     if !location.socket().exists() {
         return None;
@@ -124,6 +183,11 @@ pub(super) async fn through_daemon(
     let mut words = Vec::with_capacity(args.len());
     for arg in args {
         words.push(arg.to_str()?.to_owned());
+    }
+    let link = Link::open(&location).await?;
+    app.notify = notify_of(command);
+    if let Errand::Chat(to) = errand {
+        return Some(chat::far::chat(app, link, to).await);
     }
     if let Some(dash) = words.iter().rposition(|word| word == "-") {
         // Its stdin is not this one.
@@ -133,23 +197,21 @@ pub(super) async fn through_daemon(
             (Err(failure), _) => return Some(Err(failure)),
         }
     }
-    let place = Place {
-        args: words,
-        folder: std::env::current_dir().ok()?,
-        colour: app.printer.is_coloured(),
-        width_cells: app.printer.width_cells(),
+    let place = match place_of(app, words) {
+        Ok(place) => place,
+        Err(failure) => return Some(Err(failure)),
     };
-    match crate::daemon::through(app, place, errand).await {
-        crate::daemon::Through::NoDaemon => None,
-        crate::daemon::Through::Ended(outcome) => Some(outcome),
-    }
+    Some(match errand {
+        Errand::Listen(bounds) => daemon::listen(app, link, &place, bounds).await,
+        _ => daemon::run(app, link, &place).await,
+    })
 }
 
 /// Whether an event is what somebody who listens waits for.
 pub(crate) fn is_arrival(event: &Event) -> bool {
     match event {
         Event::Message(message) => message.direction == Direction::Incoming,
-        Event::Request(_) => true,
+        Event::Request(_) | Event::Invitation(_) => true,
         _ => false,
     }
 }

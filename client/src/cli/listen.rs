@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::app::App;
+use super::args::Listen;
 use super::drive::{Interrupts, Troubles};
 use super::files::Pictures;
 use super::names;
@@ -10,6 +11,7 @@ use super::render::{self, Place};
 use crate::attachment::picture::Images;
 use crate::engine::api::{Connection, Direction, Event};
 use crate::exit::Failure;
+use crate::notice::Notice;
 use crate::runtime::Session;
 
 /// When to stop.
@@ -27,14 +29,10 @@ enum Reached {
     No,
 }
 
-pub(crate) async fn listen(
-    app: &mut App,
-    duration: Option<Duration>,
-    count: Option<u64>,
-    images: Images,
-) -> Result<(), Failure> {
+pub(crate) async fn listen(app: &mut App, args: Listen) -> Result<(), Failure> {
     app.dialer()?;
-    let pictures = Pictures::new(app, images);
+    app.notify = args.notify;
+    let pictures = Pictures::new(app, args.images);
     let mut engine = app.offline().await?;
     // Those that came while other commands ran; they were not asked to be counted.
     for request in engine.requests()? {
@@ -46,8 +44,8 @@ pub(crate) async fn listen(
     engine.listen(app.clock.now())?;
     let mut session = app.online(engine)?;
     let bounds = Bounds {
-        duration,
-        left: count,
+        duration: args.duration,
+        left: args.count,
         pictures,
     };
     let end = listen_on(app, &mut session, bounds).await;
@@ -93,9 +91,8 @@ async fn listen_on(
             Event::Request(_) | Event::Invitation(_) => true,
             _ => false,
         };
-        let silent = matches!(&event, Event::Message(message) if !message.details.notify);
-        if arrived && !silent {
-            app.printer.ring(app.clock.now().monotonic_ms)?;
+        if let Some(notice) = Notice::of(&event) {
+            app.announce(&notice)?;
         }
         if arrived {
             bounds.left = bounds.left.map(|left| left.saturating_sub(1));

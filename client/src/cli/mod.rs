@@ -6,7 +6,7 @@
 mod account;
 mod app;
 mod args;
-mod chat;
+pub(crate) mod chat;
 mod confirm;
 mod contacts;
 mod device;
@@ -73,7 +73,9 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     {
         return worker::main(rest);
     }
-    let audience = if args.iter().any(|arg| arg == "--json") {
+    // What stands behind `--` is somebody's text.
+    let mut options = args.iter().take_while(|arg| *arg != "--");
+    let audience = if options.any(|arg| arg == "--json") {
         Audience::Programs
     } else {
         Audience::People
@@ -224,12 +226,8 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
             people::users(app, text.unwrap_or_default(), filter).await
         }
         Command::Send(send) => send::send(app, send).await,
-        Command::Listen {
-            duration,
-            count,
-            images,
-        } => listen::listen(app, duration, count, images).await,
-        Command::Chat { name } => chat::chat(app, name).await,
+        Command::Listen(args) => listen::listen(app, args).await,
+        Command::Chat(args) => Box::pin(chat::chat(app, args)).await,
         Command::History { name, last, images } => listen::history(app, &name, last, images).await,
         Command::Save { message, to } => files::save(app, &message, to.as_deref()).await,
         Command::Chats => people::chats(app).await,

@@ -4,8 +4,8 @@
 //! and not under `NO_COLOR`. For programs (`--json`): one escaped object per
 //! line on stdout. The sequences that this client ever sends to a terminal are
 //! the ones in [`Style`], the bell, the bar of progress, drawings, which
-//! `attachment::picture` makes of pixels alone, and, while a line is edited, what moves its
-//! cursor and turns bracketed paste on and off.
+//! `attachment::picture` makes of pixels alone, notifications, which `notice` makes, and, while a
+//! line is edited, what moves its cursor and turns bracketed paste on and off.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::attachment::picture::Drawing;
 use crate::daemon::Stream;
 use crate::exit::{Exit, Failure};
+use crate::notice::{Notice, Notify, Terminal};
 use crate::safe_text::{SafeText, escape_json};
 
 /// The shortest time between two bells, in milliseconds.
@@ -311,8 +312,14 @@ impl Printer {
         self.remark(line);
     }
 
-    /// Rings the bell on a terminal, at most once in two seconds.
-    pub(crate) fn ring(&mut self, now_ms: u64) -> Result<(), Failure> {
+    /// Rings the bell on a terminal, and shows a notification where it can and `notify` says so,
+    /// both at most once in two seconds.
+    pub(crate) fn announce(
+        &mut self,
+        notice: &Notice,
+        notify: Notify,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
         let due = self
             .rung_at_ms
             .is_none_or(|at| now_ms >= at + BELL_EVERY_MS);
@@ -321,7 +328,10 @@ impl Printer {
             return Ok(());
         }
         self.rung_at_ms = Some(now_ms);
-        write_all(&mut io::stdout(), "\u{7}")
+        let terminal = Terminal::of(|name| std::env::var(name).ok());
+        let sequence = terminal.and_then(|terminal| terminal.sequence(notice, notify));
+        let told = format!("\u{7}{}", sequence.unwrap_or_default());
+        write_all(&mut io::stdout(), &told)
     }
 }
 

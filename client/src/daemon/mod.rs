@@ -19,17 +19,17 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::cli::inside::{self, App, Audience, Interrupts, Troubles};
+use crate::cli::inside::{self, App, Audience, Interrupts, Page, Troubles};
 use crate::desk::Lender;
 use crate::engine::Engine;
 use crate::engine::api::Event;
 use crate::exit::{Exit, Failure};
+use crate::notice::Notice;
 use crate::runtime::Session;
 use peer::{Form, Peer};
-use wire::Outcome;
 
-pub(crate) use client::{Bounds, Errand, Through, through};
-pub(crate) use wire::{Place, Stream};
+pub(crate) use client::{Bounds, Heard, Link, listen, run};
+pub(crate) use wire::{Outcome, Place, Stream};
 
 /// Programs that are connected at once.
 const PEERS_MAX: usize = 64;
@@ -62,6 +62,8 @@ struct Subscriber {
     peer: Peer,
     form: Form,
     app: App,
+    /// The one conversation that is on its screen.
+    page: Option<Page>,
 }
 
 type Subscribers = Arc<Mutex<Vec<Subscriber>>>;
@@ -127,9 +129,13 @@ async fn accept(listener: UnixListener, jobs: mpsc::Sender<Job>) {
 /// Tells everybody who listens; who does not keep up is let go.
 fn tell(subscribers: &Subscribers, event: &Event) {
     lock(subscribers).retain_mut(|subscriber| {
-        let told = inside::event(&mut subscriber.app, event);
-        if subscriber.form == Form::Words && inside::is_arrival(event) {
-            subscriber.peer.tell_arrival();
+        let app = &mut subscriber.app;
+        let (told, again) = match &subscriber.page {
+            Some(page) => (page.show(app, event), page.has(event)),
+            None => (inside::event(app, event), false),
+        };
+        if subscriber.form == Form::Words && inside::is_arrival(event) && !again {
+            subscriber.peer.tell_arrival(Notice::of(event).as_ref());
         }
         told.is_ok()
     });
@@ -193,10 +199,9 @@ impl Daemon {
                 let outcome = self.command(app, audience, args, Some(&place)).await?;
                 Ok(serde_json::to_value(outcome).unwrap_or_default())
             }
-            Wish::Subscribe(place) => {
-                self.subscribe(app, &peer, place.as_ref())?;
-                Ok(json!(true))
-            }
+            Wish::Subscribe(place) => self
+                .subscribe(app, &peer, place.as_ref())
+                .map(|()| json!(true)),
             Wish::Unsubscribe => {
                 lock(&self.subscribers).retain(|subscriber| subscriber.peer.id != peer.id);
                 if let Some(mut session) = self.session.take() {
@@ -255,11 +260,17 @@ impl Daemon {
             None => Audience::Programs,
         };
         let form = place.map_or(Form::Objects, |_| Form::Words);
-        let subscriber = Subscriber {
+        let mut subscriber = Subscriber {
             peer: peer.clone(),
             form,
             app: app.within(audience, place, peer.sink(form)),
+            page: None,
         };
+        let chat = place.and_then(|place| inside::chats_with(&place.args));
+        if let (Some(to), Some(session)) = (chat, &mut self.session) {
+            let page = Page::open(&mut subscriber.app, session.engine(), &to)?;
+            subscriber.page = Some(page);
+        }
         let mut all = lock(&self.subscribers);
         all.retain(|subscriber| subscriber.peer.id != peer.id);
         all.push(subscriber);
@@ -267,7 +278,9 @@ impl Daemon {
         let now = app.clock.now();
         if let Some(session) = &mut self.session {
             let requests = session.engine().requests()?;
-            if let Some(subscriber) = lock(&self.subscribers).last_mut() {
+            if let Some(subscriber) = lock(&self.subscribers).last_mut()
+                && subscriber.page.is_none()
+            {
                 for request in requests {
                     inside::request(&mut subscriber.app, &request)?;
                 }

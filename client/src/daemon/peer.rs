@@ -16,6 +16,7 @@ use super::wire::{self, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Place, Req
 use super::{Job, Wish};
 use crate::cli::inside::Sink;
 use crate::exit::Failure;
+use crate::notice::Notice;
 
 /// Lines that may wait for a program to read them.
 const LINES_MAX: usize = 1_024;
@@ -57,11 +58,10 @@ impl Peer {
     }
 
     /// Tells somebody who listens with words that this was a message or request.
-    pub(super) fn tell_arrival(&self) {
+    pub(super) fn tell_arrival(&self, notice: Option<&Notice>) {
+        let notice = serde_json::to_value(notice).unwrap_or_default();
         // Who does not keep up loses its connection with the next words.
-        let _ = self
-            .lines
-            .try_send(wire::notification("arrival", &Value::Null));
+        let _ = self.lines.try_send(wire::notification("arrival", &notice));
     }
 
     async fn complain(&self, id: &Value, code: i32, message: &str) {

@@ -336,13 +336,8 @@ impl Plain {
     }
 
     fn show(&mut self, app: &mut App, event: &Event) -> Result<(), Failure> {
-        let told = match event {
-            Event::Message(message) => message.details.notify,
-            Event::Request(_) | Event::Invitation(_) => true,
-            _ => false,
-        };
-        if told {
-            app.printer.ring(app.clock.now().monotonic_ms)?;
+        if let Some(notice) = crate::notice::Notice::of(event) {
+            app.announce(&notice)?;
         }
         match event {
             Event::Message(message) => self.tell_message(app, message),
