@@ -8,11 +8,13 @@
 )]
 
 mod relay;
+mod relay_devices;
 mod relay_logs;
 mod relay_rooms;
 mod world;
 
 mod attacks;
+mod devices;
 mod faults;
 mod flows;
 mod group_attacks;

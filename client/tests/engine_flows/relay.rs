@@ -83,6 +83,8 @@ pub(crate) struct Relay {
     pub(crate) logs: BTreeMap<ConversationId, Log>,
     sessions: BTreeMap<usize, Session>,
     pub(crate) now_ms: u64,
+    /// Links under way and backups.
+    pub(crate) shelf: crate::relay_devices::Shelf,
     /// Requests by kind, for tests that count what leaves a client.
     pub(crate) asked: BTreeMap<usize, Vec<&'static str>>,
 }
@@ -212,6 +214,13 @@ impl Relay {
             Ask::AppendCommit(ask) => self.append_commit(client, ask),
             Ask::GetSync(_) => self.sync(client),
             Ask::Resume(ask) => self.resume(client, ask),
+            Ask::AddDevice(_)
+            | Ask::RevokeDevice(_)
+            | Ask::PutLinkOffer(_)
+            | Ask::GetLinkOffer(_)
+            | Ask::PutLinkAnswer(_)
+            | Ask::GetLinkAnswer(_)
+            | Ask::PutBackup(_) => self.answer_about_devices(client, body),
             other => self.answer_question(client, other),
         }
     }
@@ -343,19 +352,6 @@ impl Relay {
             .and_then(|bytes| DeviceCertificate::verify(bytes, &DEPLOYMENT).ok())
             .ok_or_else(|| refuse(ErrorCode::WrongCredentials))?;
         Ok(self.enter(client, &ask.username, &certificate))
-    }
-
-    fn remove_device(&mut self, name: &str, device: DeviceId) {
-        self.accounts
-            .get_mut(name)
-            .unwrap()
-            .certificates
-            .remove(&device);
-        self.packages.remove(&device);
-        self.logs.remove(&device.mailbox());
-        for log in self.logs.values_mut() {
-            log.members.remove(&device);
-        }
     }
 
     pub(crate) fn claim(&mut self, name: &str, suite: u32) -> Outcome {
@@ -592,6 +588,10 @@ fn kind_of(body: &Ask, own: Option<&str>) -> &'static str {
         Ask::ClaimKeyPackages(_) => "claim",
         Ask::PublishKeyPackages(_) => "publish",
         Ask::Resume(_) => "resume",
+        Ask::AddDevice(_) => "add_device",
+        Ask::RevokeDevice(_) => "revoke_device",
+        Ask::PutLinkAnswer(_) => "put_link_answer",
+        Ask::PutBackup(_) => "put_backup",
         _ => "other",
     }
 }

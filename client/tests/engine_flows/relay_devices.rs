@@ -1,0 +1,113 @@
+//! The relay's side of several devices of one account: links under way, added
+//! and ended devices, backups. It sees only what is sealed.
+
+use std::collections::BTreeMap;
+
+use sotto_protocol::wire::client_frame::Body as Ask;
+use sotto_protocol::wire::server_frame::Body as Answer;
+use sotto_protocol::{DeviceId, ErrorCode, wire};
+use sotto_roster::DeviceCertificate;
+
+use crate::relay::{DEPLOYMENT, Outcome, Relay, refuse};
+
+/// What lies between two devices, or for a device that is lost.
+#[derive(Default)]
+pub(crate) struct Shelf {
+    pub(crate) offers: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) answers: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// By account: how many, and the last.
+    pub(crate) backups: BTreeMap<String, (u64, Vec<u8>)>,
+}
+
+impl Relay {
+    pub(crate) fn answer_about_devices(&mut self, client: usize, body: Ask) -> Outcome {
+        let done = Ok(Answer::Done(wire::Done {}));
+        match body {
+            Ask::PutLinkOffer(put) => {
+                self.shelf.offers.insert(put.rendezvous_id, put.offer);
+                done
+            }
+            Ask::GetLinkOffer(get) => match self.shelf.offers.get(&get.rendezvous_id) {
+                Some(offer) => Ok(Answer::LinkOffer(wire::LinkOffer {
+                    offer: offer.clone(),
+                })),
+                None => Err(refuse(ErrorCode::UnknownLink)),
+            },
+            Ask::PutLinkAnswer(put) => {
+                if !self.shelf.offers.contains_key(&put.rendezvous_id) {
+                    return Err(refuse(ErrorCode::UnknownLink));
+                }
+                self.shelf.answers.insert(put.rendezvous_id, put.answer);
+                done
+            }
+            Ask::GetLinkAnswer(get) => Ok(Answer::LinkAnswer(wire::LinkAnswer {
+                answer: self
+                    .shelf
+                    .answers
+                    .remove(&get.rendezvous_id)
+                    .unwrap_or_default(),
+            })),
+            Ask::AddDevice(add) => self.add_device(client, &add),
+            Ask::RevokeDevice(revoke) => {
+                let (name, _) = self.me(client)?;
+                let device = DeviceId::from_slice(&revoke.device_id).unwrap();
+                if !self.accounts[&name].certificates.contains_key(&device) {
+                    return Err(refuse(ErrorCode::UnknownDevice));
+                }
+                self.remove_device(&name, device);
+                done
+            }
+            Ask::PutBackup(put) => self.put_backup(client, put),
+            _ => Err(refuse(ErrorCode::Malformed)),
+        }
+    }
+
+    fn add_device(&mut self, client: usize, add: &wire::AddDevice) -> Outcome {
+        let (name, _) = self.me(client)?;
+        let certificate = DeviceCertificate::verify(&add.certificate, &DEPLOYMENT)
+            .map_err(|_| refuse(ErrorCode::CertificateInvalid))?;
+        let account = self.accounts.get_mut(&name).unwrap();
+        if account.identity != *certificate.identity_key()
+            || certificate.username().as_str() != name
+        {
+            return Err(refuse(ErrorCode::IdentityMismatch));
+        }
+        let device = *certificate.device_id();
+        account.certificates.insert(device, add.certificate.clone());
+        let mailbox = self.logs.entry(device.mailbox()).or_default();
+        mailbox.members.entry(device).or_insert(0);
+        Ok(Answer::Done(wire::Done {}))
+    }
+
+    pub(crate) fn remove_device(&mut self, name: &str, device: DeviceId) {
+        self.accounts
+            .get_mut(name)
+            .unwrap()
+            .certificates
+            .remove(&device);
+        self.packages.remove(&device);
+        self.logs.remove(&device.mailbox());
+        for log in self.logs.values_mut() {
+            log.members.remove(&device);
+        }
+    }
+
+    fn put_backup(&mut self, client: usize, put: wire::PutBackup) -> Outcome {
+        let (name, _) = self.me(client)?;
+        let stored_at_ms = self.now_ms;
+        let (number, last) = self.shelf.backups.entry(name).or_default();
+        if *number != put.previous {
+            return Err(wire::Error {
+                current_epoch: *number,
+                ..refuse(ErrorCode::StaleEpoch)
+            });
+        }
+        *number += 1;
+        *last = put.backup;
+        Ok(Answer::Backup(wire::Backup {
+            backup: Vec::new(),
+            number: *number,
+            stored_at_ms,
+        }))
+    }
+}
