@@ -135,6 +135,23 @@ fn nothing_that_opens_payloads_is_linked_into_servers_or_balancer() {
     assert!(!linked_into("sotto-crypto").contains_key("tokio"));
 }
 
+/// E8: a link in a message can be fetched by nothing, since nothing here could.
+#[test]
+fn no_web_client_is_linked_into_the_client() {
+    let linked = linked_into("sotto-client");
+    for web in [
+        "hyper",
+        "reqwest",
+        "ureq",
+        "curl",
+        "isahc",
+        "attohttpc",
+        "http",
+    ] {
+        assert!(!linked.contains_key(web), "the client links {web}");
+    }
+}
+
 #[test]
 fn every_crate_takes_the_workspace_lints_and_so_forbids_unsafe() {
     for package in metadata().workspace_packages() {

@@ -39,6 +39,17 @@ fn people_show_as_online_while_they_listen() {
     crate::support::wait_for("bob to be gone", || (!online()).then_some(()));
 }
 
+/// B15: nobody inherits the contacts of whoever had a name before.
+#[test]
+fn a_name_stays_taken_when_its_owner_leaves() {
+    let deployment = Deployment::shared();
+    let alice = deployment.registered("alice");
+    alice.ok(&["logout", "--wipe"]);
+    let heir = deployment.person(&alice.name);
+    let refused = heir.fails(&["register", &alice.name], 5);
+    assert_eq!(refused.error_code(), "name_taken");
+}
+
 #[test]
 fn names_that_are_taken_or_look_taken_or_are_no_names_are_refused() {
     let deployment = Deployment::shared();

@@ -204,3 +204,22 @@ fn base64(text: &str) -> String {
     });
     groups.collect()
 }
+
+/// D12.
+#[test]
+fn a_conversation_of_two_is_sealed_by_the_hybrid_suite() {
+    let mut world = World::pair();
+    world.record();
+    world.send(0, "bob", "for later readers");
+    world.run();
+    let frames = world.recorded();
+    let suites: Vec<u32> = frames
+        .iter()
+        .filter_map(|frame| match &frame.body {
+            Some(Ask::ClaimKeyPackages(claim)) => Some(claim.ciphersuite),
+            _ => None,
+        })
+        .collect();
+    // X-Wing: X25519 with ML-KEM-768.
+    assert_eq!(suites, [0x004e]);
+}

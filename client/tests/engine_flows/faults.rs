@@ -118,6 +118,8 @@ fn a_dropped_message_is_a_gap_even_where_places_are_forged() {
         world.security(1, SecurityKind::Gap) >= 1,
         "the sender's counter tells"
     );
+    // C10: the sender saw more places than this device was shown.
+    assert!(world.security(1, SecurityKind::Fork) >= 1);
 }
 
 #[test]
