@@ -137,9 +137,10 @@ async fn measure(
     // Whoever is gone already reads nothing more.
     let _ = sent.send(Some(times.sent.len()));
     let mut last = times.sent.clone();
+    // Each message counts once for each reader.
     let mut tally = Tally {
-        sent: times.sent.len() as u64,
-        acknowledged: times.acknowledged,
+        sent: (times.sent.len() * readers) as u64,
+        acknowledged: times.acknowledged * readers as u64,
         ..Tally::default()
     };
     let mut connections = Vec::new();
