@@ -24,7 +24,6 @@ mod demo;
 pub(crate) mod emoji;
 pub(crate) mod fuzzy;
 pub(crate) mod keys;
-pub(crate) mod lock;
 pub(crate) mod model;
 pub(crate) mod picture;
 pub(crate) mod plain;
