@@ -48,6 +48,9 @@ pub const LEAVE_STATEMENT_BYTES_MAX: usize = 512;
 pub const ROOMS_PAGE_MAX: usize = 100;
 /// Invite links of one group.
 pub const JOIN_LINKS_MAX: usize = 100;
+/// How far the numbers of every log jump when an older database was restored, so that no number is
+/// ever given twice. A log that misses at least half of this did not lose entries: it was restored.
+pub const RESTORED_LEAP: u64 = 1 << 40;
 /// Uses of one invite link.
 pub const JOIN_LINK_USES_MAX: u32 = 10_000;
 /// One piece of a blob.

@@ -52,6 +52,7 @@ async fn main() -> Outcome<()> {
         let new = NewConversation {
             conversation,
             generation: 0,
+            before: sotto_server::store::Before::Nothing,
             members: vec![device],
             pair: None,
             access: sotto_roster::Access::Closed,

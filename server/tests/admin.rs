@@ -339,6 +339,8 @@ async fn settings_are_kept_and_every_change_is_in_the_log() {
     assert_eq!(operator.one(&["retention", "show"])["days"], 30);
     operator.one(&["retention", "set", "default"]);
     assert!(operator.one(&["retention", "show"])["days"].is_null());
+    // Numbers that running servers know must not leap under them.
+    assert_eq!(operator.refused(&["restored"]), (5, "refused".to_owned()));
     let entries = operator.ok(&["audit"]);
     let actions: Vec<_> = entries
         .iter()

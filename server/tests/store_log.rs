@@ -8,8 +8,9 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use prost::Message as _;
+use sotto_protocol::limits::RESTORED_LEAP;
 use sotto_protocol::wire::{EnvelopeKind, MailboxWelcome};
-use sotto_server::store::{AppendError, CommitError, NewConversation, Store};
+use sotto_server::store::{AppendError, Before, CommitError, NewConversation, Store};
 use store_support::*;
 
 async fn log(store: &Store, conversation: sotto_protocol::ConversationId) -> Vec<String> {
@@ -416,6 +417,7 @@ async fn a_rebuild_keeps_the_log_and_the_cursors_of_who_stays() {
     let mut rebuilt = conversation(&[&bob, &alice, &carol]);
     rebuilt.conversation = id;
     rebuilt.generation = 2;
+    rebuilt.before = Before::Generation;
     let stale = AppendError::StaleGeneration {
         generation: 0,
         epoch: 1,
@@ -450,6 +452,36 @@ async fn a_rebuild_keeps_the_log_and_the_cursors_of_who_stays() {
     let mut next = message(&carol, id, "after");
     next.generation = 1;
     assert_eq!(store.append(next).await.unwrap().seq, 4);
+}
+
+/// An older database was restored: devices have numbers of a log that it never heard of.
+#[tokio::test]
+async fn a_conversation_that_is_not_known_any_more_begins_beyond_its_old_numbers() {
+    let World {
+        store,
+        database: _database,
+    } = world().await;
+    let alice = person(&store, "alice").await;
+    let bob = person(&store, "bob").await;
+    let mut again = conversation(&[&alice, &bob]);
+    again.generation = 3;
+    let appended = store.create_conversation(again.clone()).await.unwrap();
+    assert_eq!(appended.seq, 3 * RESTORED_LEAP + 1);
+    assert_eq!(
+        store.create_conversation(again.clone()).await.unwrap(),
+        appended
+    );
+    // Whoever says that there is none must be right.
+    let mut other = conversation(&[&bob, &alice]);
+    other.conversation = again.conversation;
+    other.generation = 4;
+    assert_eq!(
+        store.create_conversation(other.clone()).await,
+        Err(CommitError::IdTaken)
+    );
+    other.before = Before::Generation;
+    let appended = store.create_conversation(other).await.unwrap();
+    assert_eq!(appended.seq, 3 * RESTORED_LEAP + 2);
 }
 
 #[tokio::test]

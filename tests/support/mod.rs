@@ -50,45 +50,31 @@ impl Deployment {
             .tempdir()
             .unwrap();
         let dir = keep.path().join("up");
-        let log = fs::File::create(keep.path().join("up.log")).unwrap();
-        let arguments = [
-            OsStr::new("--pdeathsig"),
-            OsStr::new("TERM"),
-            OsStr::new(SOTTO),
-            OsStr::new("up"),
-            OsStr::new("--dir"),
-            dir.as_os_str(),
-            OsStr::new("--port"),
-            OsStr::new("0"),
-            OsStr::new("--servers"),
-            OsStr::new(&servers.to_string()),
-        ]
-        .map(OsStr::to_owned);
-        // The death signal fires when the spawning thread ends: this one never does.
-        thread::spawn(move || {
-            let mut child = Command::new("setpriv")
-                .args(arguments)
-                .envs(variables.iter().copied())
-                .stdin(Stdio::null())
-                .stdout(log.try_clone().unwrap())
-                .stderr(log)
-                .spawn()
-                .unwrap();
-            let _ = child.wait();
-            loop {
-                thread::park();
-            }
-        });
-        let env_file = dir.join("env");
-        wait_for("the deployment to be ready", || {
-            env_file.exists().then_some(())
-        });
-        let env = read_env(&env_file);
+        launch(&dir, servers, "0", variables);
+        let env = read_env(&dir.join("env"));
         Self {
             dir,
             env,
             _keep: keep,
         }
+    }
+
+    /// Stops everything, as `sotto down` does.
+    pub(crate) fn stop(&self) {
+        let output = Command::new(SOTTO)
+            .args(["down", "--dir"])
+            .arg(&self.dir)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let _ = fs::remove_file(self.dir.join("env"));
+    }
+
+    /// Starts what was stopped, at the same address.
+    pub(crate) fn start_again(&mut self, servers: u32, variables: &'static [(&str, &str)]) {
+        let (_, port) = self.env("SOTTO_SERVER").rsplit_once(':').unwrap();
+        launch(&self.dir, servers, port, variables);
+        self.env = read_env(&self.dir.join("env"));
     }
 
     /// A value that `DIR/env` exports.
@@ -134,6 +120,43 @@ impl Deployment {
         person.ok(&["register", &person.name]);
         person
     }
+}
+
+/// Runs `sotto up` and waits until it is ready.
+fn launch(dir: &Path, servers: u32, port: &str, variables: &'static [(&str, &str)]) {
+    let log = fs::File::create(dir.with_extension("log")).unwrap();
+    let arguments = [
+        OsStr::new("--pdeathsig"),
+        OsStr::new("TERM"),
+        OsStr::new(SOTTO),
+        OsStr::new("up"),
+        OsStr::new("--dir"),
+        dir.as_os_str(),
+        OsStr::new("--port"),
+        OsStr::new(port),
+        OsStr::new("--servers"),
+        OsStr::new(&servers.to_string()),
+    ]
+    .map(OsStr::to_owned);
+    // The death signal fires when the spawning thread ends: this one never does.
+    thread::spawn(move || {
+        let mut child = Command::new("setpriv")
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let _ = child.wait();
+        loop {
+            thread::park();
+        }
+    });
+    let env_file = dir.join("env");
+    wait_for("the deployment to be ready", || {
+        env_file.exists().then_some(())
+    });
 }
 
 /// What the folders of deployments begin with; the process that made one follows.

@@ -27,6 +27,7 @@ mod people;
 mod prompts;
 mod receipts;
 mod requests;
+mod restore;
 mod screen;
 mod terminal;
 mod words;

@@ -302,7 +302,7 @@ pub(crate) const fn title(kind: SecurityKind) -> &'static str {
         SecurityKind::UnverifiedDevice => "a device that nobody vouched for",
         SecurityKind::Fork => "not everybody sees the same messages",
         SecurityKind::Gap => "messages are missing",
-        SecurityKind::Rollback => "this profile was put back to an older state",
+        SecurityKind::Rollback => "something was put back to an older state",
         SecurityKind::Clone => "two copies of one device",
         SecurityKind::Replay => "a repeated message",
         SecurityKind::PolicyRejected => "something was refused",

@@ -256,7 +256,8 @@ pub enum SecurityKind {
     Fork,
     /// Messages are missing.
     Gap,
-    /// The local state is older than what the server saw of this device.
+    /// The local state is older than what the server saw of this device, or the server's is older
+    /// than what this device saw of it.
     Rollback,
     /// Two copies of this device are in use.
     Clone,

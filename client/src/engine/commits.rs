@@ -29,7 +29,7 @@ const UPDATE_REFUSED_MS: u64 = 600_000;
 /// How long the log may take to show what the server says it holds, in milliseconds.
 const LOG_MS: u64 = 2_000;
 /// Groups of this many generations before the present one are looked for when cleaning up.
-const GENERATIONS_CLEANED: u32 = 4;
+pub(super) const GENERATIONS_CLEANED: u32 = 4;
 
 impl Engine {
     /// The group of a conversation, out of memory or the store.

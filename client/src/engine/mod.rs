@@ -43,6 +43,7 @@ mod people;
 mod queries;
 mod receipts;
 mod recovery;
+mod restored;
 pub mod screen;
 mod session;
 mod work;

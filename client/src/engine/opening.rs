@@ -267,7 +267,7 @@ impl Engine {
             }
         };
         let client_id = ClientMessageId::from_bytes(self.random_id());
-        self.delete_group(&row)?;
+        self.make_room(&row, generation)?;
         let address = Address {
             conversation: row.id,
             generation,

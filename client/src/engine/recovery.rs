@@ -12,6 +12,7 @@ use super::api::{Event, MembershipChange, SecurityEvent, SecurityKind};
 use super::error::group_failure;
 use super::flight::Purpose;
 use super::people::Mismatch;
+use super::restored::Leap;
 use super::work::Step;
 use super::{Engine, EngineError};
 use crate::history::{Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind};
@@ -98,6 +99,12 @@ impl Engine {
             return Ok(());
         };
         match answer {
+            Answer::GroupInfo(info) if self.is_older(&row, info.generation, info.epoch)? => {
+                // Whoever was removed since is in that one.
+                let generation = row.generation.max(info.generation) + 1;
+                self.rebuild(&row, generation);
+                Ok(())
+            }
             Answer::GroupInfo(info) => self.rejoin(row, &info),
             Answer::Error(error) => {
                 match ErrorCode::from_number(error.code) {
@@ -152,6 +159,7 @@ impl Engine {
             return Ok(());
         }
         self.delete_group(&row)?;
+        self.make_room(&row, info.generation)?;
         let client_id = ClientMessageId::from_bytes(self.random_id());
         let address = Address {
             conversation: row.id,
@@ -305,6 +313,9 @@ impl Engine {
         first: u64,
         missing: u64,
     ) -> Result<(), EngineError> {
+        if self.is_leap(row, missing) == Leap::Yes {
+            return Ok(());
+        }
         self.store()
             .insert_gap(&row.id, None, (first, missing), self.now.unix_ms)?;
         self.emit(Event::Security(SecurityEvent {

@@ -13,6 +13,7 @@ use super::api::{
     SecurityKind,
 };
 use super::flight::{LoginStep, Purpose};
+use super::restored::Leap;
 use super::work::Step;
 use super::{Engine, EngineError, Reported};
 use crate::history::{ConversationRow, ConversationState};
@@ -39,6 +40,8 @@ pub(super) struct Challenge {
 /// A conversation as the server has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Remote {
+    pub(super) generation: u32,
+    pub(super) epoch: u64,
     pub(super) cursor: u64,
     pub(super) head: u64,
 }
@@ -326,6 +329,8 @@ impl Engine {
                 states.push((
                     id,
                     Remote {
+                        generation: state.generation,
+                        epoch: state.epoch,
                         cursor: state.cursor,
                         head: state.head,
                     },
@@ -365,19 +370,26 @@ impl Engine {
             self.store().set_mailbox_cursor(mailbox_cursor)?;
         }
         cursors.push(cursor(&mailbox, mailbox_cursor));
+        self.look_for_lost_logs(states, mailbox_cursor)?;
         for row in self.store().conversations()? {
             if row.state == ConversationState::Ended {
                 continue;
             }
             match states.get(&row.id) {
                 Some(remote) if remote.cursor > row.cursor && settled(&row) => {
-                    self.rolled_back(row)?;
+                    match self.is_leap(&row, remote.cursor - row.cursor) {
+                        Leap::Yes => self.break_conversation(row, "it was made anew")?,
+                        Leap::No => self.rolled_back(row)?,
+                    }
                 }
                 Some(remote) if remote.head < row.cursor && settled(&row) => {
                     cursors.push(cursor(&row.id, remote.head));
                     self.log_is_shorter(row, remote.head)?;
                 }
-                Some(_) => cursors.push(cursor(&row.id, row.cursor)),
+                Some(remote) => {
+                    cursors.push(cursor(&row.id, row.cursor));
+                    self.look_for_older_group(row, *remote)?;
+                }
                 None if row.state == ConversationState::Active => {
                     self.break_conversation(row, "the server no longer counts this device in")?;
                 }

@@ -71,6 +71,9 @@ pub(crate) enum AdminCommand {
         #[arg(long)]
         cancel: bool,
     },
+    /// Make an older database that was restored from a backup safe to serve from; before any server
+    /// starts on it
+    Restored,
     /// Figures of the deployment and its servers
     Stats,
     /// Show what operators did

@@ -147,6 +147,26 @@ fn find_node(nodes: Vec<Node>, wanted: &str) -> Result<Node, AdminError> {
     }
 }
 
+/// After a restore: no number of a log is given twice, and clients notice that the log went back.
+pub(super) async fn restored(admin: &mut Admin) -> Result<(), Failure> {
+    let running = admin.store.nodes().await?;
+    if let Some(node) = running.first() {
+        let reason = format!(
+            "{} showed itself in the last 15 s; stop all servers, then say it again",
+            node.name
+        );
+        return Err(AdminError::Refused(reason).into());
+    }
+    let change = admin.store.change(admin.intent).await?;
+    let (logs, packages) = change.mark_restored().await?;
+    let details = json!({ "logs": logs, "key_packages": packages });
+    change.settle("restored", "", &details).await?;
+    admin.output.done(
+        json!({ "event": "restored", "logs": logs, "key_packages": packages }),
+        &format!("{logs} logs go on under new numbers; {packages} key packages are forgotten"),
+    )
+}
+
 pub(super) async fn stats(admin: &mut Admin) -> Result<(), Failure> {
     let stats = admin.store.stats().await?;
     admin.output.found(

@@ -122,6 +122,7 @@ async fn carry_out(args: AdminArgs, config: Config, audience: Audience) -> Resul
             };
             deployment::drain(&mut admin, &node, wish).await
         }
+        AdminCommand::Restored => deployment::restored(&mut admin).await,
         AdminCommand::Stats => deployment::stats(&mut admin).await,
         AdminCommand::Audit { subject, last } => {
             deployment::audit(&mut admin, subject.as_deref(), last).await

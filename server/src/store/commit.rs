@@ -4,12 +4,13 @@
 //! | | the conversation must | then |
 //! |---|---|---|
 //! | continue | be at the commit's generation and epoch | epoch + 1, members by difference |
-//! | create | not exist, nor one of the same pair | epoch 1, the members given |
+//! | create | not exist, nor one of the same pair | epoch 1, the members given; at a generation above 0 the log begins beyond what a lost one may have given out |
 //! | rebuild | be at the generation before | epoch 1, the members given; who stays keeps the cursor |
 //!
 //! Verifying and authorizing the commit is the caller's: here only the order is decided.
 
 use sha2::{Digest, Sha256};
+use sotto_protocol::limits::RESTORED_LEAP;
 use sotto_protocol::wire::{EnvelopeKind, MailboxWelcome};
 use sotto_protocol::{ConversationId, DeviceId};
 use sotto_roster::Access;
@@ -17,7 +18,7 @@ use tokio_postgres::error::SqlState;
 
 use super::connect::Link;
 use super::error::{AppendError, CommitError, StoreError, was_rolled_back};
-use super::types::{AccountId, Appended, CommitAppend, CommitPayload, NewConversation};
+use super::types::{AccountId, Appended, Before, CommitAppend, CommitPayload, NewConversation};
 use super::{Store, column, fixed, signed, signed_generation, unsigned};
 
 /// Tries of one transaction when it loses to another.
@@ -43,7 +44,7 @@ const MAY_SEND: &str = "\
 
 const INSERT: &str = "\
     INSERT INTO conversation (id, kind, generation, epoch, head, pair_low, pair_high, public)
-    VALUES ($1, 1, 0, 0, 0, $2, $3, $4) ON CONFLICT DO NOTHING";
+    VALUES ($1, 1, 0, 0, $5, $2, $3, $4) ON CONFLICT DO NOTHING";
 
 const PAIR: &str = "SELECT id FROM conversation WHERE pair_low = $1 AND pair_high = $2";
 
@@ -271,7 +272,7 @@ struct Locked {
 
 async fn attempt(link: &mut Link, work: &CommitWork) -> Result<Appended, Failed> {
     if let CommitWork::Begin(new) = work
-        && new.generation == 0
+        && new.before == Before::Nothing
     {
         insert(link, new).await?;
     }
@@ -313,8 +314,11 @@ async fn insert(link: &mut Link, new: &NewConversation) -> Result<(), Failed> {
     let (low, high) = new.pair.map(ordered).unzip();
     let id = new.conversation.as_bytes().as_slice();
     let public = new.access == Access::Public;
+    // The devices' stores have numbers of the log that was lost. It leapt once for each restore that
+    // it saw, or began like this one, so never further than to its last generation.
+    let head = signed(RESTORED_LEAP.saturating_mul(u64::from(new.generation)));
     link.client()
-        .execute(&statement, &[&id, &low, &high, &public])
+        .execute(&statement, &[&id, &low, &high, &public, &head])
         .await?;
     Ok(())
 }
@@ -386,7 +390,7 @@ async fn judge(link: &mut Link, work: &CommitWork, log: &Locked) -> Result<(), F
     };
     let joins = match work {
         // Epoch 0 is never seen from outside: it is the row that this transaction made.
-        CommitWork::Begin(new) if new.generation == 0 => {
+        CommitWork::Begin(new) if new.before == Before::Nothing => {
             return if log.epoch == 0 {
                 Ok(())
             } else {

@@ -248,13 +248,25 @@ pub struct CommitAppend {
     pub payload: CommitPayload,
 }
 
+/// What a new generation comes after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: the conversation must not exist.
+    Nothing,
+    /// The generation before.
+    Generation,
+}
+
 /// A verified, authorized first commit of a conversation or of a new generation of one.
 #[derive(Clone)]
 pub struct NewConversation {
     /// Chosen by the creator.
     pub conversation: ConversationId,
-    /// 0, or the present generation + 1.
+    /// 0, or the present generation + 1; for one that an older database does not know any more,
+    /// what the creator has of it + 1.
     pub generation: u32,
+    /// What it was judged against.
+    pub before: Before,
     /// Every device that is a member after the commit, the creator's among them.
     pub members: Vec<DeviceId>,
     /// The two accounts of a two-person conversation, in any order.

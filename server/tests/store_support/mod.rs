@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
 use sotto_server::migrate::migrate;
 use sotto_server::store::{
-    AccountId, AppendMessage, CommitAppend, CommitPayload, DeviceWelcome, NewConversation,
+    AccountId, AppendMessage, Before, CommitAppend, CommitPayload, DeviceWelcome, NewConversation,
     NewDevice, Registration, Store, StoreConfig,
 };
 use sotto_stack::testing::{TestCluster, TestDatabase};
@@ -133,6 +133,7 @@ pub(crate) fn conversation(people: &[&Person]) -> NewConversation {
     NewConversation {
         conversation: conversation_id(),
         generation: 0,
+        before: Before::Nothing,
         members: people.iter().map(|p| p.device).collect(),
         pair: None,
         access: sotto_roster::Access::Closed,

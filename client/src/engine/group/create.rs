@@ -294,7 +294,7 @@ impl Engine {
     /// Makes a group of one and stages the commit that brings the first others in.
     fn found(&mut self, mut row: ConversationRow, founding: &Founding) -> Result<(), EngineError> {
         let client_id = ClientMessageId::from_bytes(self.random_id());
-        self.delete_group(&row)?;
+        self.make_room(&row, founding.generation)?;
         row.generation = founding.generation;
         let made = match self.make(&row, &client_id, founding) {
             Ok(made) => made,

@@ -20,13 +20,16 @@ use crate::refusal::Refusal;
 use crate::server::Server;
 use crate::session::machine::Identity;
 use crate::store::{
-    AccountId, AppendError, AppendMessage, Appended, CommitAppend, CommitPayload, DeviceWelcome,
-    GroupState, NewConversation,
+    AccountId, AppendError, AppendMessage, Appended, Before, CommitAppend, CommitPayload,
+    DeviceWelcome, GroupState, NewConversation,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Public groups that one account may enter in an hour: each coming in is a commit for everybody.
 const JOINS_PER_HOUR: u32 = 60;
+/// The highest generation at which a conversation is made that this database does not know, because
+/// an older one was restored. What a log's numbers can hold is far above.
+const GENERATION_UNKNOWN_MAX: u32 = 1 << 16;
 
 /// A judged commit and the state that it leads to.
 struct Judged {
@@ -141,7 +144,9 @@ pub(in crate::service) async fn create(
         Some(present) if present.generation.checked_add(1) != Some(generation) => {
             return Err(Refusal::stale_generation(present.generation, present.epoch));
         }
-        None if generation != 0 => return Err(Refusal::new(ErrorCode::UnknownConversation)),
+        None if generation > GENERATION_UNKNOWN_MAX => {
+            return Err(Refusal::new(ErrorCode::UnknownConversation));
+        }
         _ => {}
     }
     let judged = judge_new(server, conversation, client_id, &request).await?;
@@ -149,7 +154,7 @@ pub(in crate::service) async fn create(
     let after = &judged.applied.after;
     let members: Vec<_> = after.leaves.values().cloned().collect();
     let identities = check_registered(server, &members).await?;
-    if let Some(present) = present {
+    if let Some(present) = &present {
         // Whoever left by a statement stays out, although a leaf may still be in the old group.
         let devices = device_ids(&members);
         if !server.store.are_accounts_in(conversation, &devices).await? {
@@ -157,7 +162,7 @@ pub(in crate::service) async fn create(
         }
         judge_rebuild(
             server,
-            &present,
+            present,
             after.clone(),
             &judged.applied.committer,
             identities,
@@ -167,6 +172,7 @@ pub(in crate::service) async fn create(
     let new = NewConversation {
         conversation,
         generation,
+        before: present.map_or(Before::Nothing, |_| Before::Generation),
         members: device_ids(&members),
         pair: pair_of(server, me, after).await?,
         access: match after.policy.group_rules() {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sotto_protocol::limits::RESTORED_LEAP;
+
 use super::{AdminError, AdminStore, Change, Order, count};
 use crate::store::accounts::invite_hash;
 use crate::store::{StoreError, column, fixed};
@@ -43,6 +45,13 @@ const STATS: &str = "\
            pg_total_relation_size('envelope')::bigint,
            pg_database_size(current_database())::bigint,
            (SELECT max(version) FROM schema_version)::bigint";
+
+/// Logs go on beyond whatever they had given out before the restore.
+const LEAP: &str = "UPDATE conversation SET head = head + $1";
+
+/// Some of them were used after the backup, and their private parts are gone. Devices make others
+/// when they log in; until then their last-resort packages serve.
+const FORGET_KEY_PACKAGES: &str = "DELETE FROM key_package WHERE NOT last_resort";
 
 const ENTRIES: &str = "\
     SELECT id, (extract(epoch FROM at) * 1000)::bigint, operator, role, action, subject,
@@ -287,6 +296,21 @@ impl Change<'_> {
         )
         .await?;
         Ok(())
+    }
+
+    /// Makes an older database that was restored safe to serve from: every log goes on
+    /// [`RESTORED_LEAP`] further, and the one-time key packages are forgotten. Returns how many
+    /// logs and how many packages there were.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn mark_restored(&self) -> Result<(u64, u64), AdminError> {
+        // It touches every conversation once.
+        self.execute("SET LOCAL statement_timeout = 0", &[]).await?;
+        let leap = i64::try_from(RESTORED_LEAP).unwrap_or(i64::MAX);
+        let logs = self.execute(LEAP, &[&leap]).await?;
+        let packages = self.execute(FORGET_KEY_PACKAGES, &[]).await?;
+        Ok((logs, packages))
     }
 
     /// Tells a server to send its clients elsewhere, and to stay unready.
