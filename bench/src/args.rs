@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+/// A run, when its length is not said.
+const LENGTH: Duration = Duration::from_secs(10);
+/// A run of a comparison, of which there are many.
+const COMPARED_LENGTH: Duration = Duration::from_secs(4);
+
 /// Load generator and measurements for Sotto.
 ///
 /// Starts a deployment of its own with the `sotto` program beside this one, or measures the one it
@@ -15,12 +20,18 @@ pub(crate) struct Args {
     /// What to measure.
     #[arg(value_enum)]
     pub(crate) scenario: Scenario,
+    /// With `compare`: what to measure beside other chat servers.
+    #[arg(value_enum, required_if_eq("scenario", "compare"))]
+    pub(crate) compared: Option<Compared>,
+    /// With `compare`: how often each is measured, in turns; medians are shown.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) rounds: u32,
     /// Connected clients; each scenario has its own default.
     #[arg(long)]
     pub(crate) clients: Option<u32>,
-    /// How long each run lasts, as 500ms, 10s or 2m.
-    #[arg(long = "for", default_value = "10s", value_parser = parse_duration)]
-    pub(crate) length: Duration,
+    /// How long each run lasts, as 500ms, 10s or 2m; 10s when not said, 4s with `compare`.
+    #[arg(long = "for", value_parser = parse_duration)]
+    pub(crate) length: Option<Duration>,
     /// Messages of one sender on their way at the same time; several runs when given with commas.
     #[arg(long, value_delimiter = ',')]
     pub(crate) in_flight: Vec<u32>,
@@ -84,6 +95,29 @@ pub(crate) enum Scenario {
     /// The machine alone: an echo over the same TLS stack, and commits of Postgres.
     #[value(name = "machine")]
     Machine,
+    /// Scenarios beside ejabberd and Prosody, in turns, on this machine.
+    #[value(name = "compare")]
+    Compare,
+}
+
+/// What can be measured beside other chat servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compared {
+    /// All of them.
+    #[value(name = "all")]
+    All,
+    /// Memory of connections that do nothing.
+    #[value(name = "idle")]
+    Idle,
+    /// Messages between pairs that are both connected.
+    #[value(name = "one-to-one-online")]
+    OneToOne,
+    /// Messages to people who are away, and their delivery on return.
+    #[value(name = "offline-store")]
+    Offline,
+    /// Everybody comes back after a kill.
+    #[value(name = "reconnect-storm")]
+    Storm,
 }
 
 impl Scenario {
@@ -91,7 +125,7 @@ impl Scenario {
     pub(crate) const fn clients(self) -> u32 {
         match self {
             Self::Idle => 10_000,
-            Self::OneToOne | Self::Offline | Self::Machine => 400,
+            Self::OneToOne | Self::Offline | Self::Machine | Self::Compare => 400,
             Self::Storm => 3_000,
             Self::Fanout100 => 100,
             Self::Fanout1000 => 1_000,
@@ -110,6 +144,7 @@ impl Scenario {
             Self::Fanout1000 => "group-fanout-1000",
             Self::Sealing => "sealing",
             Self::Machine => "machine",
+            Self::Compare => "compare",
         }
     }
 }
@@ -120,6 +155,25 @@ impl Args {
         self.clients
             .unwrap_or_else(|| self.scenario.clients())
             .max(2)
+    }
+
+    /// How long each run lasts.
+    pub(crate) fn length(&self) -> Duration {
+        let usual = match self.scenario {
+            Scenario::Compare => COMPARED_LENGTH,
+            _ => LENGTH,
+        };
+        self.length.unwrap_or(usual)
+    }
+
+    /// Messages of one sender on their way at the same time, for each run.
+    pub(crate) fn in_flight_or(&self, default: &[u32]) -> Vec<u64> {
+        let wanted = if self.in_flight.is_empty() {
+            default
+        } else {
+            &self.in_flight
+        };
+        wanted.iter().map(|one| u64::from((*one).max(1))).collect()
     }
 }
 

@@ -67,6 +67,18 @@ impl CpuMeter {
         }
     }
 
+    /// Begins for one process of another chat server, and ourselves.
+    pub(crate) fn of_peer(kind: &'static str, pid: u32) -> Self {
+        let before = vec![
+            Used::now("load generator", std::process::id(), Family::Alone),
+            Used::now(kind, pid, Family::Alone),
+        ];
+        Self {
+            started: now(),
+            before,
+        }
+    }
+
     /// Ends, and writes cores kept busy and, for `messages` of them, microseconds each into `run`.
     pub(crate) fn finish(self, run: &mut Run, messages: u64) {
         let span = (now() - self.started).as_secs_f64();

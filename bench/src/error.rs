@@ -5,6 +5,8 @@ use std::io;
 use sotto_protocol::ErrorCode;
 use sotto_protocol::frame::FrameError;
 
+use crate::xmpp::XmlError;
+
 /// The end of a scenario.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
@@ -46,6 +48,12 @@ pub(crate) enum BenchError {
     /// The deployment could not be started or understood.
     #[error("deployment: {0}")]
     Deployment(String),
+    /// Another chat server, or its start, failed.
+    #[error("peer: {0}")]
+    Peer(String),
+    /// Another chat server sent what no stream may hold.
+    #[error(transparent)]
+    Xml(#[from] XmlError),
     /// The database of the deployment could not be used.
     #[error("database: {0}")]
     Database(#[from] tokio_postgres::Error),

@@ -162,26 +162,13 @@ impl Lane {
         })
     }
 
-    /// Sends by the plan until its end and checks what arrives.
-    pub(crate) async fn run(&mut self, plan: &Plan) -> Outcome {
-        let mut run = Run::new(plan);
-        let failure = self.drive(&mut run).await.err();
-        let mut outcome = run.outcome;
-        outcome.tally = run.checker.tally();
-        outcome.failure = failure;
-        outcome
-    }
-
-    async fn drive(&mut self, run: &mut Run<'_>) -> Result<(), BenchError> {
+    async fn follow(&mut self, run: &mut Progress<'_>) -> Result<(), BenchError> {
         loop {
             let at = now();
-            let stopped = at >= run.plan.stop_at;
-            if at >= run.plan.give_up_at || (stopped && run.checker.is_settled()) {
+            if run.is_over(at) {
                 return Ok(());
             }
-            if !stopped {
-                self.fill(run, at)?;
-            }
+            self.fill(run, at)?;
             self.sending.flush().await?;
             tokio::select! {
                 frame = self.sending.next() => run.on_sender(frame?)?,
@@ -206,18 +193,17 @@ impl Lane {
         }
     }
 
-    fn fill(&mut self, run: &mut Run<'_>, at: Instant) -> Result<(), BenchError> {
+    fn fill(&mut self, run: &mut Progress<'_>, at: Instant) -> Result<(), BenchError> {
         while run.may_send(at) {
-            let number = run.checker.send();
+            let number = run.send(at);
             let append = self.conversation.append(run.tag, number, &run.plan.payload);
             let request_id = self.sending.queue(append)?;
             run.first_request.get_or_insert(request_id);
-            run.sent_at.push_back(at);
         }
         Ok(())
     }
 
-    fn receive(&mut self, run: &mut Run<'_>, frame: ServerFrame) -> Result<(), BenchError> {
+    fn receive(&mut self, run: &mut Progress<'_>, frame: ServerFrame) -> Result<(), BenchError> {
         let Some(server_frame::Body::Deliver(deliver)) = frame.body else {
             return Ok(());
         };
@@ -232,8 +218,22 @@ impl Lane {
     }
 }
 
+/// What messages can be sent over, in whatever protocol.
+pub(crate) trait Driven: Send + 'static {
+    /// Sends by the plan until its end and checks what arrives.
+    fn drive(&mut self, plan: &Plan) -> impl Future<Output = Outcome> + Send;
+}
+
+impl Driven for Lane {
+    async fn drive(&mut self, plan: &Plan) -> Outcome {
+        let mut run = Progress::new(plan);
+        let failure = self.follow(&mut run).await.err();
+        run.finish(failure)
+    }
+}
+
 /// The state of one run over one lane.
-struct Run<'a> {
+pub(crate) struct Progress<'a> {
     plan: &'a Plan,
     tag: u64,
     checker: Checker,
@@ -244,11 +244,13 @@ struct Run<'a> {
     own_seq: u64,
     own_seq_told: u64,
     first_request: Option<u64>,
+    arrived: u64,
     outcome: Outcome,
 }
 
-impl<'a> Run<'a> {
-    fn new(plan: &'a Plan) -> Self {
+impl<'a> Progress<'a> {
+    /// Nothing sent yet.
+    pub(crate) fn new(plan: &'a Plan) -> Self {
         Self {
             plan,
             tag: rand::random(),
@@ -259,11 +261,42 @@ impl<'a> Run<'a> {
             own_seq: 0,
             own_seq_told: 0,
             first_request: None,
+            arrived: 0,
             outcome: Outcome::new(),
         }
     }
 
-    fn may_send(&self, at: Instant) -> bool {
+    /// What the ids of this run's messages carry.
+    pub(crate) fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// Whether there is nothing more to do or to wait for.
+    pub(crate) fn is_over(&self, at: Instant) -> bool {
+        let is_stopped = at >= self.plan.stop_at;
+        at >= self.plan.give_up_at || (is_stopped && self.checker.is_settled())
+    }
+
+    /// The number of the next message, which is sent now.
+    pub(crate) fn send(&mut self, at: Instant) -> u64 {
+        self.sent_at.push_back(at);
+        self.checker.send()
+    }
+
+    /// The run as a whole.
+    pub(crate) fn finish(self, failure: Option<BenchError>) -> Outcome {
+        Outcome {
+            tally: self.checker.tally(),
+            failure,
+            ..self.outcome
+        }
+    }
+
+    /// Whether the plan lets a message out.
+    pub(crate) fn may_send(&self, at: Instant) -> bool {
+        if at >= self.plan.stop_at {
+            return false;
+        }
         let tally = self.checker.tally();
         if self.checker.in_flight() >= self.plan.in_flight {
             return false;
@@ -272,7 +305,7 @@ impl<'a> Run<'a> {
     }
 
     /// When to look again though nothing arrived.
-    fn wake(&self, at: Instant) -> Instant {
+    pub(crate) fn wake(&self, at: Instant) -> Instant {
         if at >= self.plan.stop_at {
             return self.plan.give_up_at;
         }
@@ -302,6 +335,15 @@ impl<'a> Run<'a> {
         }
         self.forget();
         Ok(())
+    }
+
+    /// A delivery where neither senders are told anything nor entries have numbers: it settles the
+    /// message, and one that comes again is a duplicate.
+    pub(crate) fn on_only_delivery(&mut self, number: u64, at: Instant) {
+        self.arrived += 1;
+        self.checker.acknowledge();
+        self.acknowledged_to = self.acknowledged_to.max(number + 1);
+        self.on_delivery(number, self.arrived, at);
     }
 
     fn on_delivery(&mut self, number: u64, seq: u64, at: Instant) {

@@ -7,6 +7,7 @@
 mod args;
 mod checker;
 mod clock;
+mod comparison;
 mod connection;
 mod cpu;
 mod crowd;
@@ -21,6 +22,7 @@ mod procfs;
 mod report;
 mod scenarios;
 mod target;
+mod xmpp;
 
 use std::io::Write as _;
 use std::process::ExitCode;

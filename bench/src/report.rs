@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::checker::Tally;
+use crate::comparison::{self, Comparison};
 use crate::latency::Percentiles;
 
 /// Everything that one invocation found.
@@ -22,6 +23,9 @@ pub(crate) struct Report {
     /// Memory, where the scenario looks at it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) memory: Vec<MemoryLine>,
+    /// Figures of several servers side by side.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) compared: Vec<Comparison>,
     /// What else to know of the figures.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,
@@ -115,6 +119,7 @@ impl Report {
         for line in &self.memory {
             line.write(&mut text);
         }
+        comparison::write(&self.compared, &mut text);
         for note in &self.notes {
             let _ = writeln!(text, "  note: {note}");
         }

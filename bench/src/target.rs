@@ -46,6 +46,19 @@ impl Target {
     /// # Errors
     /// When the name does not resolve or the file holds no certificate.
     pub(crate) fn new(server: &str, ca: &Path, sources: Sources) -> Result<Self, BenchError> {
+        Self::speaking(server, ca, sources, ALPN)
+    }
+
+    /// The same for another protocol, by its name in TLS.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn speaking(
+        server: &str,
+        ca: &Path,
+        sources: Sources,
+        alpn: &[u8],
+    ) -> Result<Self, BenchError> {
         let unusable = |reason: &str| BenchError::Deployment(format!("{server}: {reason}"));
         let (host, _) = server
             .rsplit_once(':')
@@ -68,7 +81,7 @@ impl Target {
             address,
             sources,
             name,
-            connector: TlsConnector::from(Arc::new(client_config(roots)?)),
+            connector: TlsConnector::from(Arc::new(client_config(roots, alpn)?)),
         })
     }
 
@@ -112,13 +125,13 @@ fn source(client: u32) -> IpAddr {
 }
 
 /// TLS as Sotto's clients speak it.
-fn client_config(roots: RootCertStore) -> Result<ClientConfig, BenchError> {
+fn client_config(roots: RootCertStore, alpn: &[u8]) -> Result<ClientConfig, BenchError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(config)
 }

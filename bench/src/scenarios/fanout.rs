@@ -67,7 +67,8 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
     let mut paces: Vec<_> = match context.args.rate {
         Some(rate) => vec![Pace::PerSecond(rate.max(1))],
         None => context
-            .in_flight(&[1, 8])
+            .args
+            .in_flight_or(&[1, 8])
             .into_iter()
             .map(Pace::InFlight)
             .collect(),
@@ -80,7 +81,7 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
             conversation,
             tag: rand::random(),
             payload: context.payload()?,
-            stop_at: now() + context.args.length,
+            stop_at: now() + context.args.length(),
         };
         let run;
         (sending, reading, run) = measure(context, sender, pace, (sending, reading)).await?;

@@ -55,7 +55,7 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
     };
     let meter = CpuMeter::start(context.deployment);
     let waiting = now();
-    sleep(context.args.length).await;
+    sleep(context.args.length()).await;
     meter.finish(&mut run, 0);
     run.seconds = (now() - waiting).as_secs_f64();
     done.send_replace(true);

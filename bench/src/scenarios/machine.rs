@@ -47,7 +47,11 @@ pub(crate) async fn measure(context: &Context<'_>) -> Result<Machine, BenchError
     Ok(machine)
 }
 
-async fn echo(bytes: usize) -> Result<Rate, BenchError> {
+/// What the TLS stack does for a bare echo of so many bytes.
+///
+/// # Errors
+/// When it cannot be set up.
+pub(super) async fn echo(bytes: usize) -> Result<Rate, BenchError> {
     let folder = std::env::temp_dir().join(format!("sotto-bench-echo-{}", std::process::id()));
     let result = echo_with(&folder, bytes).await;
     // What stays is in the system's folder for temporary files.

@@ -1,5 +1,6 @@
 //! The scenarios, one file each, and what they share.
 
+mod compare;
 mod fanout;
 mod idle;
 mod machine;
@@ -36,16 +37,6 @@ impl Context<'_> {
         };
         Ok((0..size).map(|_| rand::random::<u8>()).collect())
     }
-
-    /// Messages of one sender on their way at the same time, for each run.
-    pub(crate) fn in_flight(&self, default: &[u32]) -> Vec<u64> {
-        let wanted = if self.args.in_flight.is_empty() {
-            default
-        } else {
-            &self.args.in_flight
-        };
-        wanted.iter().map(|one| u64::from((*one).max(1))).collect()
-    }
 }
 
 /// Whether the scenario needs a deployment.
@@ -58,7 +49,7 @@ pub(crate) fn needs_deployment(scenario: Scenario) -> bool {
 /// # Errors
 /// When it could not be carried out; what it found wrong is in the report.
 pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<(), BenchError> {
-    if !context.args.no_machine {
+    if !context.args.no_machine && context.args.scenario != Scenario::Compare {
         report.machine = Some(machine::measure(context).await?);
     }
     match context.args.scenario {
@@ -67,8 +58,8 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
         Scenario::Offline => offline::run(context, report).await,
         Scenario::Storm => storm::run(context, report).await,
         Scenario::Fanout100 | Scenario::Fanout1000 => fanout::run(context, report).await,
-        Scenario::Machine => Ok(()),
-        Scenario::Sealing => Ok(()),
+        Scenario::Compare => compare::run(context, report).await,
+        Scenario::Machine | Scenario::Sealing => Ok(()),
     }
 }
 

@@ -38,13 +38,18 @@ struct Away {
 pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<(), BenchError> {
     let pairs = (context.args.clients() / 2).max(1);
     let target = context.deployment.target().clone();
-    for in_flight in context.in_flight(&[16]) {
+    for in_flight in context.args.in_flight_or(&[16]) {
         let lanes = lane::set_up(&target, pairs).await?;
         let (away, stored) = store(context, lanes, in_flight).await?;
         report.runs.push(stored);
         report.runs.push(come_back(context, &target, away).await?);
     }
     Ok(())
+}
+
+/// What the storing run is called.
+pub(super) fn stored_name(in_flight: u64) -> String {
+    format!("stored for people who are away, {in_flight} in flight each")
 }
 
 async fn store(
@@ -54,12 +59,12 @@ async fn store(
 ) -> Result<(Vec<Away>, Run), BenchError> {
     let payload = context.payload()?;
     let mut run = Run {
-        name: format!("stored for people who are away, {in_flight} in flight each"),
+        name: stored_name(in_flight),
         clients: u32::try_from(lanes.len()).unwrap_or(u32::MAX),
-        seconds: context.args.length.as_secs_f64(),
+        seconds: context.args.length().as_secs_f64(),
         ..Run::default()
     };
-    let stop_at = now() + context.args.length;
+    let stop_at = now() + context.args.length();
     let meter = CpuMeter::start(context.deployment);
     let mut tasks = JoinSet::new();
     for lane in lanes {

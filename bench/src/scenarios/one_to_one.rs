@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::Context;
+use crate::args::Args;
 use crate::clock::now;
 use crate::cpu::CpuMeter;
 use crate::error::BenchError;
-use crate::lane::{self, Lane, Outcome, Pace, Plan};
+use crate::lane::{self, Driven, Outcome, Pace, Plan};
 use crate::report::{Report, Run};
 
 /// Not measured: the first messages of every connection.
@@ -22,22 +24,36 @@ const CALM_PER_S: u32 = 100;
 /// Runs with one and sixteen in flight, and one at 100 messages a second; or what was asked.
 pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<(), BenchError> {
     let pairs = (context.args.clients() / 2).max(1);
-    let mut lanes = lane::set_up(context.deployment.target(), pairs).await?;
-    let payload = context.payload()?;
-    let mut wanted: Vec<(u64, Option<u32>)> = match context.args.rate {
+    let lanes = lane::set_up(context.deployment.target(), pairs).await?;
+    let meter = || CpuMeter::start(context.deployment);
+    over(context.args, lanes, context.payload()?, meter, report).await
+}
+
+/// The same runs over lanes of whatever protocol.
+///
+/// # Errors
+/// When a task fails; what went wrong on a lane is in the report.
+pub(crate) async fn over<L: Driven>(
+    args: &Args,
+    mut lanes: Vec<L>,
+    payload: Bytes,
+    meter: impl Fn() -> CpuMeter,
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    let mut wanted: Vec<(u64, Option<u32>)> = match args.rate {
         Some(rate) => vec![(1, Some(rate.max(1)))],
-        None => context
-            .in_flight(&[1, 16])
+        None => args
+            .in_flight_or(&[1, 16])
             .into_iter()
             .map(|in_flight| (in_flight, None))
             .collect(),
     };
-    if context.args.rate.is_none() && context.args.in_flight.is_empty() {
+    if args.rate.is_none() && args.in_flight.is_empty() {
         wanted.push((1, Some(CALM_PER_S)));
     }
     for (in_flight, rate) in wanted {
         let start = now();
-        let stop_at = start + WARM_UP + context.args.length;
+        let stop_at = start + WARM_UP + args.length();
         let plan = Plan {
             measure_from: start + WARM_UP,
             stop_at,
@@ -47,7 +63,7 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
             payload: payload.clone(),
         };
         let (outcome, run);
-        (lanes, outcome, run) = measure(context, lanes, &plan, rate).await?;
+        (lanes, outcome, run) = measure(meter(), lanes, &plan, rate).await?;
         report
             .failures
             .extend(outcome.failure.map(|e| e.to_string()));
@@ -56,16 +72,20 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
     Ok(())
 }
 
-async fn measure(
-    context: &Context<'_>,
-    lanes: Vec<Lane>,
+/// What a run with so many in flight is called.
+pub(super) fn name(in_flight: u64) -> String {
+    format!("one to one, {in_flight} in flight each")
+}
+
+async fn measure<L: Driven>(
+    meter: CpuMeter,
+    lanes: Vec<L>,
     plan: &Plan,
     rate: Option<u32>,
-) -> Result<(Vec<Lane>, Outcome, Run), BenchError> {
+) -> Result<(Vec<L>, Outcome, Run), BenchError> {
     let pairs = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
     let interval = rate.map(|rate| Duration::from_secs(1) * pairs / rate);
     let mut tasks = JoinSet::new();
-    let meter = CpuMeter::start(context.deployment);
     for (place, mut lane) in (0_u32..).zip(lanes) {
         let pace = interval.map(|interval| Pace {
             first: now() + interval * place / pairs,
@@ -78,14 +98,14 @@ async fn measure(
             ..plan.clone()
         };
         tasks.spawn(async move {
-            let outcome = lane.run(&plan).await;
+            let outcome = lane.drive(&plan).await;
             (lane, outcome)
         });
     }
     let mut run = Run {
         name: match rate {
             Some(rate) => format!("one to one, {rate} messages a second"),
-            None => format!("one to one, {} in flight each", plan.in_flight),
+            None => name(plan.in_flight),
         },
         clients: pairs * 2,
         ..Run::default()
@@ -99,7 +119,7 @@ async fn measure(
             meter.finish(&mut run, 0);
         }
     }
-    let (lanes, outcomes): (Vec<Lane>, Vec<Outcome>) = halves.into_iter().unzip();
+    let (lanes, outcomes): (Vec<L>, Vec<Outcome>) = halves.into_iter().unzip();
     let outcome = Outcome::sum(outcomes);
     run.seconds = plan
         .stop_at

@@ -25,7 +25,7 @@ const MESSAGES_MAX: u64 = 500_000;
 pub(crate) fn run(args: &Args, report: &mut Report) -> Result<(), BenchError> {
     let folder = std::env::temp_dir().join(format!("sotto-bench-sealing-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(BenchError::io("making a folder"))?;
-    let result = run_in(&folder, args.length);
+    let result = run_in(&folder, args.length());
     // What stays is in the system's folder for temporary files.
     let _ = std::fs::remove_dir_all(&folder);
     report.runs.extend(result?);

@@ -32,11 +32,11 @@ use crate::target::Target;
 const RETURN_LIMIT: Duration = Duration::from_secs(90);
 /// The ceiling of the first wait before connecting again; it doubles with each attempt, as in
 /// Sotto's own client.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Doublings of it.
-const DOUBLINGS_MAX: u32 = 6;
+pub(super) const DOUBLINGS_MAX: u32 = 6;
 /// Attempts to come back.
-const ATTEMPTS_MAX: u32 = 60;
+pub(super) const ATTEMPTS_MAX: u32 = 60;
 /// Messages of each client: one before the kill, one after.
 const MESSAGES: u64 = 2;
 
