@@ -7,11 +7,12 @@
 //! never reads a name out of the hello, and cannot open anything.
 //!
 //! Pure modules decide (`affinity`, `hash`, `pool`, `health`, `limits`, `hello`, `config`);
-//! the others move bytes and time (`listener`, `connect`, `relay`, `probe`, `admin`).
+//! the others move bytes and time (`listener`, `connect`, `relay`, `bulk`, `probe`, `admin`).
 
 mod admin;
 mod affinity;
 mod balancer;
+mod bulk;
 mod cli;
 pub mod config;
 mod connect;

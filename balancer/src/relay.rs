@@ -2,9 +2,11 @@
 //!
 //! An idle connection holds no buffer: bytes pass through one scratch buffer per thread, and
 //! only what a congested receiver did not take is copied aside, at most one scratch buffer a
-//! direction, before its sender is read again. Half-closed connections are carried on for a
+//! direction, before its sender is read again. A direction that fills the scratch buffer goes
+//! through a pipe from then on, until it is slow again (see [`crate::bulk`]). Half-closed connections are carried on for a
 //! bounded time. Nothing is looked at, nothing is changed.
 
+use crate::bulk::Pipe;
 use crate::core::{Admission, Lease};
 use crate::metrics::Metrics;
 use rustix::net::{Shutdown, shutdown};
@@ -19,6 +21,8 @@ use tokio::time::{Sleep, sleep};
 
 /// The size of a thread's scratch buffer.
 pub(crate) const SCRATCH_BYTES: usize = 64 * 1024;
+/// A pipe that was filled with less is no longer worth it.
+const BULK_BYTES_MIN: usize = 16 * 1024;
 /// Scratch buffers that one connection may move before others get their turn.
 const ROUNDS_MAX: usize = 8;
 
@@ -81,6 +85,27 @@ struct Direction {
     /// How much of `unsent` it has taken since.
     taken: usize,
     flow: Flow,
+    pace: Pace,
+    /// Only while much is moved.
+    pipe: Option<Pipe>,
+}
+
+/// How much is moved at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pace {
+    /// Messages.
+    #[default]
+    Small,
+    /// More than a scratch buffer holds.
+    Bulk,
+}
+
+/// What became of one step.
+enum Step {
+    /// So many bytes were taken by the receiver.
+    Took(usize),
+    /// The sender has finished.
+    Ended,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,7 +158,7 @@ impl Direction {
             return Ok(moved);
         }
         for _ in 0..ROUNDS_MAX {
-            if !self.unsent.is_empty() {
+            if self.is_holding() {
                 match self.flush(to, cx)? {
                     Poll::Ready(count) => moved += count,
                     Poll::Pending => return Ok(moved),
@@ -141,16 +166,19 @@ impl Direction {
                 continue;
             }
             if from.poll_read_ready(cx)?.is_pending() {
+                // Others may want the pipe while this sender is silent.
+                self.pipe = None;
                 return Ok(moved);
             }
-            match self.forward(from, to) {
-                Ok(0) => {
+            match self.step(from, to) {
+                Ok(Step::Ended) => {
                     // A receiver that is gone already makes no difference to the other way.
                     let _ = shutdown(to, Shutdown::Write);
                     self.flow = Flow::Finished;
+                    self.pipe = None;
                     return Ok(moved);
                 }
-                Ok(count) => moved += count,
+                Ok(Step::Took(count)) => moved += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
@@ -159,29 +187,76 @@ impl Direction {
         Ok(moved)
     }
 
+    /// Whether there are bytes that the receiver has not taken.
+    fn is_holding(&self) -> bool {
+        !self.unsent.is_empty() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    }
+
+    /// Moves what the sender has, by a pipe where it is much.
+    fn step(&mut self, from: &TcpStream, to: &TcpStream) -> io::Result<Step> {
+        if self.pace == Pace::Bulk && self.pipe.is_none() {
+            self.pipe = Pipe::take();
+        }
+        let Some(pipe) = &mut self.pipe else {
+            return self.forward(from, to);
+        };
+        match pipe.fill(from)? {
+            0 => return Ok(Step::Ended),
+            count if count < BULK_BYTES_MIN => self.pace = Pace::Small,
+            _ => {}
+        }
+        let took = match pipe.drain(to) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        self.leave_bulk();
+        Ok(Step::Took(took))
+    }
+
+    /// Gives the pipe back where it is not needed any more.
+    fn leave_bulk(&mut self) {
+        if self.pace == Pace::Small && self.pipe.as_ref().is_some_and(Pipe::is_empty) {
+            self.pipe = None;
+        }
+    }
+
     /// Writes what was left; ready with a count means progress.
     fn flush(&mut self, to: &TcpStream, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
         if to.poll_write_ready(cx)?.is_pending() {
             return Ok(Poll::Pending);
         }
-        match to.try_write(self.unsent.get(self.taken..).unwrap_or_default()) {
-            Ok(count) => {
-                self.taken += count;
-                if self.taken >= self.unsent.len() {
-                    self.unsent = Vec::new();
-                    self.taken = 0;
-                }
-                Ok(Poll::Ready(count))
+        let outcome = match &mut self.pipe {
+            Some(pipe) if !pipe.is_empty() => pipe.drain(to),
+            _ => to.try_write(self.unsent.get(self.taken..).unwrap_or_default()),
+        };
+        let count = match outcome {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if self.unsent.is_empty() {
+            self.leave_bulk();
+        } else {
+            self.taken += count;
+            if self.taken >= self.unsent.len() {
+                self.unsent = Vec::new();
+                self.taken = 0;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Poll::Ready(0)),
-            Err(error) => Err(error),
         }
+        Ok(Poll::Ready(count))
     }
 
-    /// One read and one write; what the receiver did not take is kept. Returns the bytes read.
-    fn forward(&mut self, from: &TcpStream, to: &TcpStream) -> io::Result<usize> {
+    /// One read and one write; what the receiver did not take is kept.
+    fn forward(&mut self, from: &TcpStream, to: &TcpStream) -> io::Result<Step> {
         with_scratch(|scratch| {
             let read = from.try_read(scratch)?;
+            if read == 0 {
+                return Ok(Step::Ended);
+            }
+            if read == scratch.len() {
+                self.pace = Pace::Bulk;
+            }
             let bytes = scratch.get(..read).unwrap_or_default();
             let written = match to.try_write(bytes) {
                 Ok(count) => count,
@@ -191,7 +266,7 @@ impl Direction {
             if let Some(rest @ [_, ..]) = bytes.get(written..) {
                 self.unsent = rest.to_vec();
             }
-            Ok(read)
+            Ok(Step::Took(written))
         })
     }
 }

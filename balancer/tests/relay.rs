@@ -67,6 +67,39 @@ async fn both_directions_run_at_the_same_time() {
     until_connections(&balancer, 0).await;
 }
 
+/// More than there are pipes: some go by pipe and some by copies, and each changes between both.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_move_much_and_little_in_turns_and_nobody_meets_anothers_bytes() {
+    const CLIENTS: u8 = 120;
+    let backend = Backend::start("s1").await;
+    let balancer = start_ready(&[&backend], "").await;
+    let mut all = tokio::task::JoinSet::new();
+    for number in 0..CLIENTS {
+        let (socket, _) = client(&balancer, [127, 0, 0, 1]).await;
+        all.spawn(async move {
+            let (mut reader, mut writer) = socket.into_split();
+            let mut much = pattern(1024 * 1024 + usize::from(number));
+            much.iter_mut().for_each(|byte| *byte ^= number);
+            for length in [much.len(), 10, much.len() / 2, 1] {
+                let (sent, mut received) = (much[..length].to_vec(), vec![0; length]);
+                let writing = async { writer.write_all(&sent).await.unwrap() };
+                let reading = async { reader.read_exact(&mut received).await.map(drop).unwrap() };
+                within("an echo", async { tokio::join!(writing, reading) }).await;
+                assert!(received == sent, "client {number}, {length} bytes");
+            }
+            // Some leave in the middle of it, with bytes in their pipes.
+            if number % 3 == 0 {
+                let _ =
+                    tokio::time::timeout(Duration::from_millis(2), writer.write_all(&much)).await;
+            }
+        });
+    }
+    while let Some(done) = all.join_next().await {
+        done.unwrap();
+    }
+    until_connections(&balancer, 0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_closed_connection_ends_in_bounded_time() {
     // A server that never finishes sending, after its client has.
