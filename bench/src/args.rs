@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// With `compare`: what to measure beside other chat servers.
     #[arg(value_enum, required_if_eq("scenario", "compare"))]
     pub(crate) compared: Option<Compared>,
-    /// With `compare`: how often each is measured, in turns; medians are shown.
+    /// With `compare` and `balancers`: how often each is measured, in turns; medians are shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub(crate) rounds: u32,
     /// Connected clients; each scenario has its own default.
@@ -95,6 +95,9 @@ pub(crate) enum Scenario {
     /// The machine alone: an echo over the same TLS stack, and commits of Postgres.
     #[value(name = "machine")]
     Machine,
+    /// The balancer beside HAProxy and nginx, in turns, on this machine; needs no deployment.
+    #[value(name = "balancers")]
+    Balancers,
     /// Scenarios beside ejabberd and Prosody, in turns, on this machine.
     #[value(name = "compare")]
     Compare,
@@ -125,6 +128,7 @@ impl Scenario {
     pub(crate) const fn clients(self) -> u32 {
         match self {
             Self::Idle => 10_000,
+            Self::Balancers => 4_000,
             Self::OneToOne | Self::Offline | Self::Machine | Self::Compare => 400,
             Self::Storm => 3_000,
             Self::Fanout100 => 100,
@@ -145,6 +149,7 @@ impl Scenario {
             Self::Sealing => "sealing",
             Self::Machine => "machine",
             Self::Compare => "compare",
+            Self::Balancers => "balancers",
         }
     }
 }

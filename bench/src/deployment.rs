@@ -294,7 +294,7 @@ fn pause() {
 }
 
 /// The program that starts deployments: named, or beside this one.
-fn program(args: &Args) -> Result<PathBuf, BenchError> {
+pub(crate) fn program(args: &Args) -> Result<PathBuf, BenchError> {
     if let Some(program) = &args.sotto {
         return Ok(program.clone());
     }

@@ -5,6 +5,7 @@
 //! is about messages, and the figures are printed beside the machine's own.
 
 mod args;
+mod balancers;
 mod checker;
 mod clock;
 mod comparison;

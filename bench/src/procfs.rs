@@ -43,6 +43,24 @@ pub(crate) fn cpu(pid: u32) -> Option<Duration> {
 /// CPU time of a process and all that descend from it.
 pub(crate) fn cpu_tree(root: u32) -> Duration {
     let all = table();
+    let family = family(root, &all);
+    let ticks = all
+        .iter()
+        .filter(|stat| family.contains(&stat.pid))
+        .map(|stat| stat.ticks)
+        .fold(0, u32::saturating_add);
+    TICK.saturating_mul(ticks)
+}
+
+/// Resident memory of a process and all that descend from it.
+pub(crate) fn memory_tree(root: u32) -> u64 {
+    let family = family(root, &table());
+    let memory = family.into_iter().filter_map(memory);
+    memory.map(|memory| memory.rss_bytes).sum()
+}
+
+/// A process and all that descend from it.
+fn family(root: u32, all: &[Stat]) -> Vec<u32> {
     let mut family = vec![root];
     // Each round finds the children of those found; a process has one parent, so this ends.
     let mut next = 0;
@@ -54,12 +72,7 @@ pub(crate) fn cpu_tree(root: u32) -> Duration {
         );
         next += 1;
     }
-    let ticks = all
-        .iter()
-        .filter(|stat| family.contains(&stat.pid))
-        .map(|stat| stat.ticks)
-        .fold(0, u32::saturating_add);
-    TICK.saturating_mul(ticks)
+    family
 }
 
 #[derive(Debug, PartialEq, Eq)]

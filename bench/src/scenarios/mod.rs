@@ -1,5 +1,6 @@
 //! The scenarios, one file each, and what they share.
 
+mod balancers;
 mod compare;
 mod fanout;
 mod idle;
@@ -41,7 +42,7 @@ impl Context<'_> {
 
 /// Whether the scenario needs a deployment.
 pub(crate) fn needs_deployment(scenario: Scenario) -> bool {
-    scenario != Scenario::Sealing
+    !matches!(scenario, Scenario::Sealing | Scenario::Balancers)
 }
 
 /// Runs a scenario against a deployment.
@@ -59,14 +60,17 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
         Scenario::Storm => storm::run(context, report).await,
         Scenario::Fanout100 | Scenario::Fanout1000 => fanout::run(context, report).await,
         Scenario::Compare => compare::run(context, report).await,
-        Scenario::Machine | Scenario::Sealing => Ok(()),
+        Scenario::Machine | Scenario::Sealing | Scenario::Balancers => Ok(()),
     }
 }
 
-/// Runs the scenario that needs no deployment.
+/// Runs a scenario that needs no deployment.
 ///
 /// # Errors
 /// When it could not be carried out.
 pub(crate) fn run_alone(args: &Args, report: &mut Report) -> Result<(), BenchError> {
-    sealing::run(args, report)
+    match args.scenario {
+        Scenario::Balancers => balancers::run(args, report),
+        _ => sealing::run(args, report),
+    }
 }
