@@ -2,7 +2,9 @@
 //! opened where it stands in the log is a sign that servers show different
 //! commits to different people, or that they lost some. The server's account of
 //! the conversation then decides: where it is another one, this device leaves
-//! its own and enters that, so that all come together again.
+//! its own and enters that, so that all come together again. An older one is
+//! never entered, whatever the server says: whoever was removed since is a
+//! member there. Such a conversation is made anew with today's members.
 
 use sotto_crypto::Standing;
 use sotto_protocol::wire;
@@ -11,6 +13,7 @@ use sotto_protocol::wire::server_frame::Body as Answer;
 
 use super::api::SecurityKind;
 use super::flight::Purpose;
+use super::session::Remote;
 use super::work::Step;
 use super::{Engine, EngineError};
 use crate::history::{ConversationRow, ConversationState};
@@ -21,6 +24,8 @@ const OTHER_KEYS: &str = "a message was sealed under other keys than those of th
      it is being compared";
 const OTHER_HISTORY: &str = "the server's conversation came about by other changes than this device was \
      shown; this device leaves its own state and enters that one";
+const OLDER_HISTORY: &str = "the server shows an older state of this conversation than this device \
+     had; it goes on under new keys with the members whom it has here";
 const SHORTER: &str = "the server has less of this conversation than this device has read; what is \
      missing there is kept here";
 
@@ -106,9 +111,12 @@ impl Engine {
             self.compare(talk);
             return Ok(());
         }
-        if info.generation < row.generation
-            || info.generation == row.generation && standing == Standing::Other
-        {
+        if self.is_older(&row, info.generation, info.epoch)? {
+            let person = talk.person();
+            self.security(SecurityKind::Fork, Some(row.id), person, OLDER_HISTORY);
+            return self.make_anew(row, info.generation);
+        }
+        if info.generation == row.generation && standing == Standing::Other {
             let person = talk.person();
             self.security(SecurityKind::Fork, Some(row.id), person, OTHER_HISTORY);
             return self.go_over(row, info.seq);
@@ -119,22 +127,31 @@ impl Engine {
     /// A server's log that is shorter than what this device read of it.
     pub(super) fn log_is_shorter(
         &mut self,
-        row: ConversationRow,
-        head: u64,
+        mut row: ConversationRow,
+        remote: Remote,
     ) -> Result<(), EngineError> {
         let person = row.talk.clone();
         self.security(SecurityKind::Fork, Some(row.id), person.person(), SHORTER);
-        self.go_over(row, head)
+        if self.is_older(&row, remote.generation, remote.epoch)? {
+            self.read_from(&mut row, remote.head)?;
+            return self.make_anew(row, remote.generation);
+        }
+        self.go_over(row, remote.head)
     }
 
     /// Leaves this device's state for the server's, whose log it reads from `seq` on.
     fn go_over(&mut self, mut row: ConversationRow, seq: u64) -> Result<(), EngineError> {
+        self.read_from(&mut row, seq)?;
+        self.delete_group(&row)?;
+        self.break_conversation(row, "the server has another history of it")
+    }
+
+    /// The next entries that are read have the numbers after `seq`, though others had them before.
+    fn read_from(&self, row: &mut ConversationRow, seq: u64) -> Result<(), EngineError> {
         if row.cursor > seq {
             self.store().make_way(row.keep, &row.id, seq)?;
             row.cursor = seq;
         }
-        self.store().forget_sender_counters(&row.id)?;
-        self.delete_group(&row)?;
-        self.break_conversation(row, "the server has another history of it")
+        Ok(self.store().forget_sender_counters(&row.id)?)
     }
 }

@@ -70,7 +70,17 @@ impl Engine {
                  with the members whom it has here",
             );
         }
-        let generation = row.generation.max(remote.generation) + 1;
+        self.make_anew(row, remote.generation)
+    }
+
+    /// A conversation goes on as a new generation with the members whom it has here; `theirs` is the
+    /// server's.
+    pub(super) fn make_anew(
+        &mut self,
+        row: ConversationRow,
+        theirs: u32,
+    ) -> Result<(), EngineError> {
+        let generation = row.generation.max(theirs) + 1;
         let talk = row.talk.clone();
         self.break_conversation(row, "the server has an older state of it")?;
         self.work_of(&talk).rebuild = Some(generation);

@@ -384,7 +384,7 @@ impl Engine {
                 }
                 Some(remote) if remote.head < row.cursor && settled(&row) => {
                     cursors.push(cursor(&row.id, remote.head));
-                    self.log_is_shorter(row, remote.head)?;
+                    self.log_is_shorter(row, *remote)?;
                 }
                 Some(remote) => {
                     cursors.push(cursor(&row.id, row.cursor));

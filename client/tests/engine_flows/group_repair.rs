@@ -361,3 +361,49 @@ fn a_group_of_a_hundred_talks() {
 fn a_group_of_a_thousand_talks() {
     everybody_talks(1_000);
 }
+
+/// A server shows an older state, by mistake or to let somebody in again, and its logs are shorter
+/// than what was read of them: nobody enters it.
+#[test]
+fn an_older_state_lets_nobody_in_again_who_was_removed() {
+    let (mut world, group) = World::group(3);
+    world.say(0, group, "all three");
+    world.settle();
+    let mut older = world.relay.split();
+    let names = world.one("carol");
+    world.group_command(0, GroupCommand::Remove { group, names });
+    world.settle();
+    world.say(1, group, "without carol");
+    world.settle();
+    assert_eq!(world.said(0, group).last().unwrap(), "without carol");
+    for person in 0..3 {
+        world.disconnect(person);
+    }
+    std::mem::swap(&mut world.relay, &mut older);
+    for person in 0..3 {
+        world.connect(person);
+    }
+    world.run();
+    world.advance(60_000);
+    assert!(world.security(0, SecurityKind::Fork) >= 1);
+    world.say(0, group, "still the two of us");
+    world.say(1, group, "and nobody else");
+    world.advance(60_000);
+    let log = &world.relay.logs[&group];
+    assert_eq!((log.generation, log.has_account("carol")), (1, false));
+    for person in [0, 1] {
+        let said = world.said(person, group);
+        for text in [
+            "all three",
+            "without carol",
+            "still the two of us",
+            "and nobody else",
+        ] {
+            assert!(
+                said.contains(&text.to_owned()),
+                "{person}: {text} in {said:?}"
+            );
+        }
+    }
+    assert_eq!(world.said(2, group), ["all three"]);
+}
