@@ -110,6 +110,13 @@ impl Moving {
         panic!("it ended before anything moved: {:?}", self.child.wait());
     }
 
+    /// Lets nothing happen in it while `what` is done.
+    fn meanwhile(&self, what: impl FnOnce()) {
+        signal("STOP", self.child.id().into());
+        what();
+        signal("CONT", self.child.id().into());
+    }
+
     fn finish(mut self) -> Vec<Value> {
         let mut events = Vec::new();
         while let Some(event) = self.event() {
@@ -152,6 +159,7 @@ fn a_large_file_survives_killed_servers_both_ways() {
     let path = path.to_str().unwrap();
     let mut upload = Moving::start(&alice, &["send", &bob.name, "for you", "--file", path]);
     upload.halfway();
+    upload.meanwhile(|| kill_servers_in_use(&deployment));
     // A text has its own connection, and is not behind the file.
     let began = Instant::now();
     carol.ok(&["send", &dave.name, "meanwhile"]);
@@ -160,7 +168,6 @@ fn a_large_file_survives_killed_servers_both_ways() {
         "{:?}",
         began.elapsed()
     );
-    kill_servers_in_use(&deployment);
     let events = upload.finish();
     assert!(
         events.iter().any(|event| event["event"] == "sent"),
@@ -174,7 +181,7 @@ fn a_large_file_survives_killed_servers_both_ways() {
     let id = message["id"].as_str().unwrap();
     let mut download = Moving::start(&bob, &["save", id, "--to", to.to_str().unwrap()]);
     download.halfway();
-    kill_servers_in_use(&deployment);
+    download.meanwhile(|| kill_servers_in_use(&deployment));
     let events = download.finish();
     assert!(
         events.iter().any(|event| event["event"] == "saved"),

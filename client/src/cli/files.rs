@@ -20,6 +20,8 @@ pub(crate) use send::send;
 
 /// Between two words about progress, in milliseconds.
 const PROGRESS_EVERY_MS: u64 = 200;
+/// Between two words at most, as a part of the file, however fast it goes.
+const PROGRESS_EVERY_PART: u64 = 8;
 
 /// Which way a file goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,7 @@ struct Progress<'a> {
     name: String,
     total: u64,
     told_at_ms: Option<u64>,
+    told: u64,
 }
 
 impl<'a> Progress<'a> {
@@ -45,6 +48,7 @@ impl<'a> Progress<'a> {
             name: name.to_owned(),
             total,
             told_at_ms: None,
+            told: 0,
         }
     }
 
@@ -53,10 +57,12 @@ impl<'a> Progress<'a> {
         let now_ms = self.app.clock.now().monotonic_ms;
         let due = self
             .told_at_ms
-            .is_none_or(|at| now_ms >= at + PROGRESS_EVERY_MS);
+            .is_none_or(|at| now_ms >= at + PROGRESS_EVERY_MS)
+            || done >= self.told + self.total / PROGRESS_EVERY_PART;
         if !due && done < self.total {
             return;
         }
+        self.told = done;
         self.told_at_ms = Some(now_ms);
         let printer = &mut self.app.printer;
         if printer.audience() == Audience::Programs {
