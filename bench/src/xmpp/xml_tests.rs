@@ -16,7 +16,7 @@ fn all(text: &[u8], piece: usize) -> Result<Vec<Arrived>, XmlError> {
         while let Some(one) = parser.take(&mut bytes)? {
             arrived.push(one);
         }
-        assert!(bytes.len() <= ELEMENT_BYTES_MAX + piece);
+        assert!(bytes.len() <= ELEMENT_BYTES_MAX.saturating_add(piece));
     }
     Ok(arrived)
 }
