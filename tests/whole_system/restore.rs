@@ -69,6 +69,21 @@ fn members(person: &Person, group: &str) -> Vec<String> {
     listed.iter().filter_map(name).collect()
 }
 
+/// What the backup does not have: a conversation, messages, read and unread, who was removed.
+fn live_on([alice, bob, carol, dave]: &[Person; 4], crew: &str) {
+    alice.befriend(dave);
+    alice.ok(&["send", &bob.name, "since the backup"]);
+    bob.ok(&["listen", "--for", "10s", "--count", "1"]);
+    bob.ok(&["send", &alice.name, "answered"]);
+    alice.ok(&["listen", "--for", "2s"]);
+    alice.ok(&["group", "remove", crew, &carol.name]);
+    alice.ok(&["send", crew, "without carol"]);
+    for person in [bob, carol] {
+        person.ok(&["listen", "--for", "2s"]);
+    }
+    alice.ok(&["send", &bob.name, "read by nobody"]);
+}
+
 #[test]
 fn an_older_database_is_noticed_and_talks_go_on() {
     let cluster = TestCluster::shared();
@@ -95,18 +110,7 @@ fn an_older_database_is_noticed_and_talks_go_on() {
         backup.path(),
     );
 
-    // What the backup does not have: a conversation, messages, read and unread, who was removed.
-    alice.befriend(dave);
-    alice.ok(&["send", &bob.name, "since the backup"]);
-    bob.ok(&["listen", "--for", "10s", "--count", "1"]);
-    bob.ok(&["send", &alice.name, "answered"]);
-    alice.ok(&["listen", "--for", "2s"]);
-    alice.ok(&["group", "remove", &crew, &carol.name]);
-    alice.ok(&["send", &crew, "without carol"]);
-    for person in [bob, carol] {
-        person.ok(&["listen", "--for", "2s"]);
-    }
-    alice.ok(&["send", &bob.name, "read by nobody"]);
+    live_on(&people, &crew);
 
     deployment.stop();
     sql::execute(url, "DROP SCHEMA public CASCADE; CREATE SCHEMA public").unwrap();
