@@ -10,7 +10,6 @@ pub(crate) mod far;
 pub(crate) mod input;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sotto_protocol::{ClientMessageId, Username};
@@ -18,15 +17,14 @@ use sotto_protocol::{ClientMessageId, Username};
 use super::app::App;
 use super::args::Chat;
 use super::drive::{Interrupts, Troubles};
+use super::lending::Lending;
 use super::lines::{Lines, Typed};
 use super::names;
 use super::render::{self, Place};
-use crate::desk::Lender;
 use crate::engine::Engine;
 use crate::engine::api::{Command, CommandId, Event, Keep, Request};
 use crate::exit::Failure;
 use crate::notice::Notice;
-use crate::runtime::Session;
 use crate::talk::Talk;
 use input::Input;
 
@@ -36,8 +34,6 @@ const RECENT: u32 = 12;
 pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 /// A message that took longer is worth a word when it is sent.
 const SLOW_MS: u64 = 1_500;
-/// Events that are kept while a command runs.
-const GATHERED_MAX: usize = 10_000;
 /// What can be typed, short enough for a narrow terminal.
 pub(crate) const HELP: &[&str] = &[
     "/reply MESSAGE TEXT",
@@ -59,29 +55,20 @@ pub(crate) async fn chat(app: &mut App, args: Chat) -> Result<(), Failure> {
     let mut engine = app.offline().await?;
     let page = Page::open(app, &engine, &args.to)?;
     engine.listen(app.clock.now())?;
-    let gathered = Arc::new(Mutex::new(Gathered::default()));
-    let hearing = Arc::clone(&gathered);
-    let lender = Lender::new(Box::new(move |event| lock(&hearing).heed(event)));
-    let session = app.online(engine.lent_by(&lender))?;
-    // From here on commands borrow the chat's engine and connection.
-    app.lender = Some(lender);
+    let lending = Lending::begin(app, engine)?;
     let mut chat = Near {
         page,
         lines: Lines::open(&mut app.printer),
         sending: BTreeMap::new(),
         commands: BTreeMap::new(),
         stage: Stage::Talking,
-        gathered,
-        session: Some(session),
+        lending,
     };
     let outcome = chat.run(app).await;
     chat.lines.close(&mut app.printer);
-    app.lender = None;
-    let Some(mut session) = chat.session else {
+    let Some(engine) = chat.lending.end(app).await else {
         return outcome;
     };
-    session.keep();
-    let engine = session.close().await;
     outcome?;
     farewell(engine.queued()?)
 }
@@ -149,33 +136,6 @@ fn farewell(queued: u64) -> Result<(), Failure> {
     Err(Failure::named("queued", message))
 }
 
-/// What happens while a command has the engine.
-#[derive(Default)]
-struct Gathered {
-    state: Gathering,
-    events: VecDeque<Event>,
-}
-
-/// Whether events are kept for later, or shown by whoever asks the session.
-#[derive(Default, PartialEq, Eq)]
-enum Gathering {
-    #[default]
-    No,
-    Yes,
-}
-
-impl Gathered {
-    fn heed(&mut self, event: &Event) {
-        if self.state == Gathering::Yes && self.events.len() < GATHERED_MAX {
-            self.events.push_back(event.clone());
-        }
-    }
-}
-
-fn lock(gathered: &Mutex<Gathered>) -> MutexGuard<'_, Gathered> {
-    gathered.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// One conversation on the screen, with an engine of its own.
 struct Near {
     page: Page,
@@ -185,9 +145,7 @@ struct Near {
     /// What was asked of the engine and not answered yet.
     commands: BTreeMap<CommandId, Asked>,
     stage: Stage,
-    gathered: Arc<Mutex<Gathered>>,
-    /// Away only while a command has the engine.
-    session: Option<Session>,
+    lending: Lending,
 }
 
 /// Something asked of the engine.
@@ -205,10 +163,6 @@ enum Stage {
     Leaving,
 }
 
-fn lost() -> Failure {
-    Failure::named("internal", "a command did not give the engine back")
-}
-
 impl Near {
     async fn run(&mut self, app: &mut App) -> Result<(), Failure> {
         let mut interrupts = Interrupts::listen()?;
@@ -219,7 +173,7 @@ impl Near {
             if self.stage == Stage::Leaving && self.sending.is_empty() {
                 return Ok(());
             }
-            let session = self.session.as_mut().ok_or_else(lost)?;
+            let session = self.lending.session()?;
             tokio::select! {
                 happening = session.next() => {
                     if let Some(event) = troubles.heed(app, happening?)? {
@@ -240,10 +194,6 @@ impl Near {
                 () = interrupts.next() => return Ok(()),
             }
         }
-    }
-
-    fn session(&mut self) -> Result<&mut Session, Failure> {
-        self.session.as_mut().ok_or_else(lost)
     }
 
     async fn take_line(&mut self, app: &mut App, line: &str) -> Result<(), Failure> {
@@ -271,7 +221,7 @@ impl Near {
     fn say(&mut self, text: String) -> Result<(), Failure> {
         let client_id = ClientMessageId::from_bytes(rand::random());
         let to = self.page.talk.clone();
-        let session = self.session()?;
+        let session = self.lending.session()?;
         let now_ms = session.now().monotonic_ms;
         let id = session.command(Command::Send {
             to,
@@ -286,36 +236,33 @@ impl Near {
     /// What the engine does at once is done here; for everything else it is lent to the command.
     async fn carry_out(&mut self, app: &mut App, words: Vec<String>) -> Result<(), Failure> {
         if let Some((command, done)) = about_person(&words) {
-            let id = self.session()?.command(command)?;
+            let id = self.lending.session()?.command(command)?;
             self.commands.insert(id, Asked::Word(done));
             return Ok(());
         }
         if words == ["requests"] {
-            for request in self.session()?.engine().requests()? {
+            for request in self.lending.session()?.engine().requests()? {
                 render::request(app, &request)?;
             }
             return Ok(());
         }
-        lock(&self.gathered).state = Gathering::Yes;
-        if let Some(mut session) = self.session.take() {
-            session.tell_all()?;
-            // Dropped, it hands engine and connection to the lender.
-        }
-        self.show_gathered(app, Shown::Nothing)?;
+        let before = self.lending.lend()?;
+        self.show_gathered(app, before, Shown::Nothing)?;
         let shown = match words.first().map(String::as_str) {
             Some("join") => Shown::Everything,
             _ => Shown::Warnings,
         };
-        super::inside::run_within(app, words, None).await;
-        let engine = app.lender.as_ref().and_then(Lender::lend);
-        self.session = Some(app.online(engine.ok_or_else(lost)?)?);
-        lock(&self.gathered).state = Gathering::No;
-        self.show_gathered(app, shown)
+        let meanwhile = self.lending.run(app, words).await?;
+        self.show_gathered(app, meanwhile, shown)
     }
 
     /// What happened while a command ran, but for what the command showed itself.
-    fn show_gathered(&mut self, app: &mut App, shown: Shown) -> Result<(), Failure> {
-        let events = std::mem::take(&mut lock(&self.gathered).events);
+    fn show_gathered(
+        &mut self,
+        app: &mut App,
+        events: VecDeque<Event>,
+        shown: Shown,
+    ) -> Result<(), Failure> {
         for event in events {
             let seen = match shown {
                 Shown::Nothing => false,

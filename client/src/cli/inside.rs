@@ -10,6 +10,7 @@ use super::args::{Cli, Command};
 use super::chat;
 pub(crate) use super::chat::{CUT, Page, input};
 pub(crate) use super::drive::{Interrupts, Troubles, after, perform};
+pub(crate) use super::lending::Lending;
 pub(crate) use super::lines::{Lines, Typed};
 pub(crate) use super::names::talk;
 pub(crate) use super::output::{Audience, Sink, Style};

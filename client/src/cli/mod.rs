@@ -16,6 +16,7 @@ mod files;
 mod group;
 pub(crate) mod inside;
 mod invite_link;
+mod lending;
 mod lines;
 mod listen;
 mod message;

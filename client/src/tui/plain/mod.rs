@@ -10,17 +10,14 @@ mod references;
 mod speak;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sotto_protocol::ClientMessageId;
 
 use crate::cli::inside::input::{self, Input};
-use crate::cli::inside::{self, App, Interrupts, Lines, Troubles, Typed};
-use crate::desk::Lender;
+use crate::cli::inside::{self, App, Interrupts, Lending, Lines, Troubles, Typed};
 use crate::engine::api::{Command, Event, Message};
 use crate::exit::Failure;
-use crate::runtime::Session;
 use crate::talk::Talk;
 use references::References;
 use speak::Speech;
@@ -31,8 +28,6 @@ const RECENT: u32 = 5;
 const HISTORY_MAX: u32 = 500;
 /// How long the end waits for what is still to be sent.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Events that are kept while a command runs.
-const GATHERED_MAX: usize = 10_000;
 /// What can be typed.
 const HELP: &[&str] = &[
     "What you type goes to the open conversation. Commands begin with a slash.",
@@ -55,28 +50,20 @@ pub(crate) async fn run(app: &mut App) -> Result<(), Failure> {
     let mut engine = app.offline().await?;
     let own = engine.who_am_i()?.username;
     engine.listen(app.clock.now())?;
-    let gathered = Arc::new(Mutex::new(Gathered::default()));
-    let hearing = Arc::clone(&gathered);
-    let lender = Lender::new(Box::new(move |event| lock(&hearing).heed(event)));
-    let session = app.online(engine.lent_by(&lender))?;
-    app.lender = Some(lender);
+    let lending = Lending::begin(app, engine)?;
     let mut plain = Plain {
         speech: Speech::new(own),
         references: References::default(),
         open: None,
         lines: Lines::open(&mut app.printer),
         stage: Stage::Talking,
-        gathered,
-        session: Some(session),
+        lending,
     };
     let outcome = plain.run(app).await;
     plain.lines.close(&mut app.printer);
-    app.lender = None;
-    let Some(mut session) = plain.session else {
+    let Some(engine) = plain.lending.end(app).await else {
         return outcome;
     };
-    session.keep();
-    let engine = session.close().await;
     outcome?;
     match engine.queued()? {
         0 => Ok(()),
@@ -87,33 +74,6 @@ pub(crate) async fn run(app: &mut App) -> Result<(), Failure> {
     }
 }
 
-/// What happens while a command has the engine.
-#[derive(Default)]
-struct Gathered {
-    state: Gathering,
-    events: VecDeque<Event>,
-}
-
-/// Whether events are kept for later, or told by whoever asks the session.
-#[derive(Default, PartialEq, Eq)]
-enum Gathering {
-    #[default]
-    No,
-    Yes,
-}
-
-impl Gathered {
-    fn heed(&mut self, event: &Event) {
-        if self.state == Gathering::Yes && self.events.len() < GATHERED_MAX {
-            self.events.push_back(event.clone());
-        }
-    }
-}
-
-fn lock(gathered: &Mutex<Gathered>) -> MutexGuard<'_, Gathered> {
-    gathered.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// All conversations in one stream.
 struct Plain {
     speech: Speech,
@@ -122,9 +82,7 @@ struct Plain {
     open: Option<Talk>,
     lines: Lines,
     stage: Stage,
-    gathered: Arc<Mutex<Gathered>>,
-    /// Away only while a command has the engine.
-    session: Option<Session>,
+    lending: Lending,
 }
 
 #[derive(PartialEq, Eq)]
@@ -132,10 +90,6 @@ enum Stage {
     Talking,
     /// No more input; the outbox empties.
     Leaving,
-}
-
-fn lost() -> Failure {
-    Failure::named("internal", "a command did not give the engine back")
 }
 
 impl Plain {
@@ -148,10 +102,10 @@ impl Plain {
         self.tell_chats(app)?;
         self.tell_requests(app)?;
         loop {
-            if self.stage == Stage::Leaving && self.session()?.engine().queued()? == 0 {
+            if self.stage == Stage::Leaving && self.lending.session()?.engine().queued()? == 0 {
                 return Ok(());
             }
-            let session = self.session.as_mut().ok_or_else(lost)?;
+            let session = self.lending.session()?;
             tokio::select! {
                 happening = session.next() => {
                     if let Some(event) = troubles.heed(app, happening?)? {
@@ -172,10 +126,6 @@ impl Plain {
                 () = interrupts.next() => return Ok(()),
             }
         }
-    }
-
-    fn session(&mut self) -> Result<&mut Session, Failure> {
-        self.session.as_mut().ok_or_else(lost)
     }
 
     fn tell(&self, app: &mut App, words: &str) -> Result<(), Failure> {
@@ -223,7 +173,7 @@ impl Plain {
         };
         let client_id = ClientMessageId::from_bytes(rand::random());
         let number = self.references.number(client_id);
-        self.session()?.command(Command::Send {
+        self.lending.session()?.command(Command::Send {
             to,
             text,
             client_id,
@@ -235,7 +185,7 @@ impl Plain {
     fn go(&mut self, app: &mut App, word: &str) -> Result<(), Failure> {
         let chosen = match self.references.talk(word) {
             Some(talk) => Ok(talk),
-            None => inside::talk(self.session()?.engine(), word),
+            None => inside::talk(self.lending.session()?.engine(), word),
         };
         let talk = match chosen {
             Ok(talk) => talk,
@@ -244,7 +194,7 @@ impl Plain {
                 return Ok(());
             }
         };
-        let chats = self.session()?.engine().chats()?;
+        let chats = self.lending.session()?.engine().chats()?;
         let chat = chats.iter().find(|chat| chat.talk == talk);
         let title = chat.and_then(|chat| chat.title.as_deref());
         let name = talk.label(title);
@@ -258,7 +208,7 @@ impl Plain {
             return self.tell(app, speak::NOWHERE);
         };
         let last = last.clamp(1, HISTORY_MAX);
-        let messages = self.session()?.engine().history(&talk, last)?;
+        let messages = self.lending.session()?.engine().history(&talk, last)?;
         if messages.is_empty() {
             return self.tell(app, "No messages yet.");
         }
@@ -281,7 +231,7 @@ impl Plain {
     }
 
     fn tell_chats(&mut self, app: &mut App) -> Result<(), Failure> {
-        let chats = self.session()?.engine().chats()?;
+        let chats = self.lending.session()?.engine().chats()?;
         self.references
             .set_talks(chats.iter().map(|chat| chat.talk.clone()));
         if chats.is_empty() {
@@ -297,7 +247,7 @@ impl Plain {
     }
 
     fn tell_requests(&mut self, app: &mut App) -> Result<(), Failure> {
-        let engine = self.session()?.engine();
+        let engine = self.lending.session()?.engine();
         let (requests, invitations) = (engine.requests()?, engine.invitations()?);
         for request in &requests {
             self.tell(app, &speak::request(request))?;
@@ -310,22 +260,14 @@ impl Plain {
 
     /// Lends the engine to a command of the command line.
     async fn carry_out(&mut self, app: &mut App, words: Vec<String>) -> Result<(), Failure> {
-        lock(&self.gathered).state = Gathering::Yes;
-        if let Some(mut session) = self.session.take() {
-            session.tell_all()?;
-            // Dropped, it hands engine and connection to the lender.
-        }
-        self.tell_gathered(app)?;
-        inside::run_within(app, words, None).await;
-        let engine = app.lender.as_ref().and_then(Lender::lend);
-        self.session = Some(app.online(engine.ok_or_else(lost)?)?);
-        lock(&self.gathered).state = Gathering::No;
-        self.tell_gathered(app)
+        let before = self.lending.lend()?;
+        self.tell_gathered(app, before)?;
+        let meanwhile = self.lending.run(app, words).await?;
+        self.tell_gathered(app, meanwhile)
     }
 
     /// What happened while a command ran, but for answers, which the command told itself.
-    fn tell_gathered(&mut self, app: &mut App) -> Result<(), Failure> {
-        let events = std::mem::take(&mut lock(&self.gathered).events);
+    fn tell_gathered(&mut self, app: &mut App, events: VecDeque<Event>) -> Result<(), Failure> {
         for event in events {
             let answer = matches!(event, Event::Failed { .. } | Event::Security(_));
             if !answer {
