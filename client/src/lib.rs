@@ -26,6 +26,7 @@ mod runtime;
 pub mod safe_text;
 pub mod talk;
 mod tui;
+mod wording;
 
 /// Runs the client: `args` are the arguments after the program's name.
 #[must_use]

@@ -7,12 +7,13 @@ use unicode_width::UnicodeWidthStr;
 use super::app::App;
 use super::output::{Audience, Style, own_words};
 use crate::engine::api::{
-    Change, ChangeKind, Direction, Event, GroupNews, Invitation, Membership, MembershipChange,
-    Message, MessageBody, Put, ReplyTo, Request, SecurityEvent, SecurityKind, role_name,
+    Change, ChangeKind, Direction, Event, GroupNews, Invitation, Membership, Message, MessageBody,
+    Put, ReplyTo, Request, SecurityEvent, SecurityKind,
 };
 use crate::exit::Failure;
 use crate::safe_text::{Block, CONTINUATION, SafeText};
 use crate::talk::Talk;
+use crate::wording;
 
 /// The most lines of one message.
 const MESSAGE_LINES_MAX: usize = 400;
@@ -24,8 +25,6 @@ const SHORT_ID_DIGITS: usize = 6;
 /// The most cells of a quotation, and of what else there is to a message.
 const QUOTE_CELLS: usize = 60;
 const NOTES_CELLS: usize = 200;
-/// Up to so many people who reacted alike are named.
-const REACTED_NAMES_MAX: usize = 3;
 /// Cells that a text must have beside its time and name.
 const TEXT_CELLS_MIN: usize = 12;
 
@@ -160,7 +159,7 @@ fn lines(
     } else {
         vec![head.into_iter().chain([text]).collect()]
     };
-    if let Some(notes) = notes(message) {
+    if let Some(notes) = wording::notes(message) {
         lines.push(vec![
             start(),
             (Style::Faint, SafeText::line(&notes, NOTES_CELLS)),
@@ -197,31 +196,6 @@ fn file_line(file: &Attachment) -> String {
         format!("\n{}", file.caption)
     };
     format!("[{}, {} bytes]{caption}", file.name, file.size)
-}
-
-/// What else there is to a message, in one line; nothing for an ordinary one.
-fn notes(message: &Message) -> Option<String> {
-    let details = &message.details;
-    let mut notes = Vec::new();
-    for reaction in &details.reactions {
-        let by = match reaction.by.as_slice() {
-            names if names.len() <= REACTED_NAMES_MAX => {
-                let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-                names.join(", ")
-            }
-            names => names.len().to_string(),
-        };
-        notes.push(format!("{} {by}", reaction.emoji.as_str()));
-    }
-    let marks = [
-        (details.edited, "edited"),
-        (details.forwarded, "forwarded"),
-        (details.pinned, "pinned"),
-        (details.expires_after_s > 0, "disappears"),
-    ];
-    let set = marks.iter().filter(|(set, _)| *set);
-    notes.extend(set.map(|(_, mark)| (*mark).to_owned()));
-    (!notes.is_empty()).then(|| notes.join(" · "))
 }
 
 /// Something that was done to a message or a conversation.
@@ -314,21 +288,7 @@ pub(crate) const fn title(kind: SecurityKind) -> &'static str {
 }
 
 fn membership(app: &mut App, membership: &Membership) -> Result<(), Failure> {
-    let place = match membership.talk.group() {
-        Some(_) => membership.talk.label(membership.title.as_deref()),
-        None => "the conversation".to_owned(),
-    };
-    let what = match membership.change {
-        MembershipChange::Joined => format!("is in {place}"),
-        MembershipChange::Removed => format!("was put out of {place}"),
-        MembershipChange::Left => format!("left {place}"),
-        MembershipChange::Declined => format!("did not want to come into {place}"),
-        MembershipChange::Role(role) => format!("is {} of {place} now", role_name(role)),
-        MembershipChange::Banned => format!("is banned from {place}"),
-        MembershipChange::Unbanned => format!("may come into {place} again"),
-        MembershipChange::DeviceAdded => format!("has a further device in {place}"),
-        MembershipChange::DeviceRemoved => format!("has a device less in {place}"),
-    };
+    let what = wording::membership(membership);
     let by = match membership.by == membership.subject {
         true => String::new(),
         false => format!(" (by {})", membership.by),

@@ -9,6 +9,7 @@ use crate::cli::inside::Zone;
 use crate::engine::api::{Direction, Message, MessageBody, ReplyTo};
 use crate::safe_text::SafeText;
 use crate::tui::text::{self, Kind, Layout};
+use crate::wording;
 
 /// The most rows of one message.
 const ROWS_MAX: usize = 400;
@@ -199,7 +200,7 @@ fn body_rows(message: &Message, setting: &Setting<'_>, width: usize) -> Vec<Row>
         rows.truncate(ROWS_MAX);
         rows.push(Row::of(Tone::Dim, format!("… {hidden} more lines")));
     }
-    if let Some(notes) = notes(message) {
+    if let Some(notes) = wording::notes(message) {
         rows.push(Row {
             pieces: vec![Piece {
                 text: SafeText::line(&notes, width),
@@ -258,35 +259,6 @@ pub(crate) fn quoted(reply: &ReplyTo) -> String {
         (None, Some(quote)) => format!("↩ quotes: {quote}"),
         (None, None) => "↩ a message that is not here".to_owned(),
     }
-}
-
-/// What else there is to a message, in one line.
-fn notes(message: &Message) -> Option<String> {
-    let details = &message.details;
-    let mut notes = Vec::new();
-    for reaction in &details.reactions {
-        let by = match reaction.by.as_slice() {
-            names if names.len() <= NAMED_MAX => {
-                let names: Vec<_> = names.iter().map(Username::as_str).collect();
-                names.join(", ")
-            }
-            names => names.len().to_string(),
-        };
-        notes.push(format!("{} {by}", reaction.emoji.as_str()));
-    }
-    let marks = [
-        (details.edited, "edited"),
-        (details.forwarded, "forwarded"),
-        (details.pinned, "pinned"),
-        (details.expires_after_s > 0, "disappears"),
-    ];
-    notes.extend(
-        marks
-            .iter()
-            .filter(|(there, _)| *there)
-            .map(|(_, word)| (*word).to_owned()),
-    );
-    (!notes.is_empty()).then(|| notes.join(" · "))
 }
 
 /// A message in one line, for lists.

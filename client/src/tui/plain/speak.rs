@@ -10,11 +10,12 @@ use super::references::References;
 use crate::cli::inside::{App, Style};
 use crate::engine::api::{
     Change, ChangeKind, Chat, Connection, Direction, Event, GroupNews, Invitation, Membership,
-    MembershipChange, Message, MessageBody, Put, Request, SecurityEvent, role_name,
+    Message, MessageBody, Put, Request, SecurityEvent,
 };
 use crate::exit::Failure;
 use crate::safe_text::SafeText;
 use crate::talk::Talk;
+use crate::wording;
 
 /// Cells of a line; a message of 65,536 bytes has no more.
 const LINE_CELLS: usize = 70_000;
@@ -176,21 +177,7 @@ impl Speech {
     }
 
     fn membership(&self, shown: &Membership) -> String {
-        let place = match shown.talk.group() {
-            Some(_) => shown.talk.label(shown.title.as_deref()),
-            None => "the conversation".to_owned(),
-        };
-        let what = match shown.change {
-            MembershipChange::Joined => format!("is in {place} now"),
-            MembershipChange::Removed => format!("was put out of {place}"),
-            MembershipChange::Left => format!("left {place}"),
-            MembershipChange::Declined => format!("did not want to come into {place}"),
-            MembershipChange::Role(role) => format!("is {} of {place} now", role_name(role)),
-            MembershipChange::Banned => format!("is banned from {place}"),
-            MembershipChange::Unbanned => format!("may come into {place} again"),
-            MembershipChange::DeviceAdded => format!("has a further device in {place}"),
-            MembershipChange::DeviceRemoved => format!("has a device less in {place}"),
-        };
+        let what = wording::membership(shown);
         let by = if shown.by == shown.subject {
             String::new()
         } else {

@@ -1,0 +1,52 @@
+//! Words that the command line and the full-screen client share: what is told of a message beside
+//! its text, and of a change among members. Foreign text stays in it as it came: whoever shows it
+//! cleans it.
+
+use crate::engine::api::{Membership, MembershipChange, Message, role_name};
+
+/// So many who reacted alike are named; more are counted.
+const REACTED_NAMES_MAX: usize = 3;
+
+/// What else there is to a message, in one line; nothing for an ordinary one.
+pub(crate) fn notes(message: &Message) -> Option<String> {
+    let details = &message.details;
+    let mut notes = Vec::new();
+    for reaction in &details.reactions {
+        let by = match reaction.by.as_slice() {
+            names if names.len() <= REACTED_NAMES_MAX => {
+                let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+                names.join(", ")
+            }
+            names => names.len().to_string(),
+        };
+        notes.push(format!("{} {by}", reaction.emoji.as_str()));
+    }
+    let marks = [
+        (details.edited, "edited"),
+        (details.forwarded, "forwarded"),
+        (details.pinned, "pinned"),
+        (details.expires_after_s > 0, "disappears"),
+    ];
+    let set = marks.iter().filter(|(set, _)| *set);
+    notes.extend(set.map(|(_, mark)| (*mark).to_owned()));
+    (!notes.is_empty()).then(|| notes.join(" · "))
+}
+
+/// What happened to a member, as it goes on after the name.
+pub(crate) fn membership(shown: &Membership) -> String {
+    let place = match shown.talk.group() {
+        Some(_) => shown.talk.label(shown.title.as_deref()),
+        None => "the conversation".to_owned(),
+    };
+    match shown.change {
+        MembershipChange::Joined => format!("is in {place} now"),
+        MembershipChange::Removed => format!("was put out of {place}"),
+        MembershipChange::Left => format!("left {place}"),
+        MembershipChange::Declined => format!("did not want to come into {place}"),
+        MembershipChange::Role(role) => format!("is {} of {place} now", role_name(role)),
+        MembershipChange::Banned => format!("is banned from {place}"),
+        MembershipChange::Unbanned => format!("may come into {place} again"),
+        MembershipChange::DeviceAdded => format!("has a further device in {place}"),
+        MembershipChange::DeviceRemoved => format!("has a device less in {place}"),
+    }
+}
