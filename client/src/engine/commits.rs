@@ -3,7 +3,7 @@
 
 use prost::Message as _;
 use rand::RngExt as _;
-use sotto_crypto::{Address, CommitSummary, Group};
+use sotto_crypto::{Address, CommitSummary, Group, PendingCommit};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, wire};
@@ -104,6 +104,19 @@ impl Engine {
             }
         };
         self.keep_group(group);
+        self.put_update(&row, epoch, client_id, staged)?;
+        self.send_pending(&row)
+    }
+
+    /// Keeps an update of keys as the commit that is on its way, before it is sent.
+    pub(super) fn put_update(
+        &mut self,
+        row: &ConversationRow,
+        epoch: u64,
+        client_id: ClientMessageId,
+        staged: PendingCommit,
+    ) -> Result<(), EngineError> {
+        let commit_hash = sotto_crypto::commit_hash(&staged.commit);
         let request = wire::ClientFrame {
             request_id: 0,
             body: Some(Ask::AppendCommit(wire::AppendCommit {
@@ -111,7 +124,7 @@ impl Engine {
                 generation: row.generation,
                 epoch,
                 client_id: client_id.to_vec(),
-                commit: staged.commit.clone(),
+                commit: staged.commit,
                 group_info: staged.group_info,
                 welcomes: Vec::new(),
             })),
@@ -122,10 +135,10 @@ impl Engine {
             kind: PendingKind::Update,
             generation: row.generation,
             epoch,
-            commit_hash: sotto_crypto::commit_hash(&staged.commit),
+            commit_hash,
             request: request.encode_to_vec(),
         })?;
-        self.send_pending(&row)
+        Ok(())
     }
 
     pub(super) fn commit_answered(

@@ -28,7 +28,7 @@ use super::error::group_failure;
 use super::flight::Purpose;
 use super::session::failure;
 use super::{Engine, EngineError};
-use crate::history::{ConversationRow, PendingCommitRow, PendingKind};
+use crate::history::ConversationRow;
 
 /// Whether the account's devices were ever looked at; a preference of this profile.
 const DEVICES_SEEN: &str = "devices_seen";
@@ -309,27 +309,7 @@ impl Engine {
                 return Ok(Step::Nothing);
             }
         };
-        let request = wire::ClientFrame {
-            request_id: 0,
-            body: Some(Ask::AppendCommit(wire::AppendCommit {
-                conversation_id: row.id.to_vec(),
-                generation: row.generation,
-                epoch,
-                client_id: client_id.to_vec(),
-                commit: staged.commit.clone(),
-                group_info: staged.group_info,
-                welcomes: Vec::new(),
-            })),
-        };
-        self.store().put_pending(&PendingCommitRow {
-            conversation: row.id,
-            client_id,
-            kind: PendingKind::Update,
-            generation: row.generation,
-            epoch,
-            commit_hash: sotto_crypto::commit_hash(&staged.commit),
-            request: request.encode_to_vec(),
-        })?;
+        self.put_update(row, epoch, client_id, staged)?;
         self.send_pending(row)?;
         Ok(Step::Working)
     }
