@@ -31,6 +31,7 @@ pub(crate) mod qr;
 pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod sim;
+mod tell;
 mod terminal;
 pub(crate) mod text;
 pub(crate) mod theme;
@@ -48,13 +49,15 @@ use tokio::sync::mpsc;
 use crate::cli::inside::{self, Audience, Global, Zone};
 use crate::engine::api::Event as Happened;
 use crate::exit::{Failure, cause};
+use crate::notice;
 use crate::profile::private_runtime;
 use crate::runtime::Clock;
 use crate::safe_text::SafeText;
 use ask::{ASKS_MAX, Ask, NEWS_MAX, News};
 use keys::Preset;
 use model::{Effect, Focus, Model, Wishes};
-use settings::{Ringing, Settings};
+use settings::Settings;
+use tell::Teller;
 use terminal::{Keyboard, Screen};
 use theme::{Colours, Theme};
 use worker::Input;
@@ -70,8 +73,6 @@ const LOOK_MS: u64 = 5_000;
 const SLEPT_MS: u64 = 15_000;
 /// How long the end may take.
 const FAREWELL: Duration = Duration::from_secs(6);
-/// The shortest time between two bells, in milliseconds.
-const BELL_EVERY_MS: u64 = 2_000;
 
 /// Whether there is a deployment behind the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub(crate) fn open(global: Global, play: Play) -> Result<(), Failure> {
     let worker = worker.map_err(|error| no(&error))?;
     let mut model = Model::new(wishes(&settings), Zone::local(), clock.now());
     model.folder = std::env::current_dir().unwrap_or_default();
+    let terminal = notice::Terminal::of(|name| std::env::var(name).ok());
+    let teller = Teller::new(settings.bell, settings.notifications, terminal);
     let screen = Screen::take(settings.mouse).map_err(|error| no(&error))?;
     let keyboard = Keyboard::start(sender).map_err(|error| no(&error))?;
     let mut drawing = Drawing {
@@ -107,8 +110,7 @@ pub(crate) fn open(global: Global, play: Play) -> Result<(), Failure> {
         clock,
         asks,
         inputs,
-        ringing: settings.bell,
-        rung_at_ms: None,
+        teller,
         ended: None,
     };
     let outcome = drawing.run();
@@ -184,8 +186,7 @@ struct Drawing {
     clock: Clock,
     asks: mpsc::Sender<Ask>,
     inputs: Receiver<Input>,
-    ringing: Ringing,
-    rung_at_ms: Option<u64>,
+    teller: Teller,
     /// How the worker ended.
     ended: Option<Result<(), Failure>>,
 }
@@ -327,7 +328,7 @@ impl Drawing {
                 Effect::Suspend => self.suspend().map_err(|error| no(&error))?,
                 Effect::Edit(text) => self.edit(&text).map_err(|error| no(&error))?,
                 Effect::Copy(text) => self.copy(&text),
-                Effect::Tell(event) => self.ring(&event),
+                Effect::Tell(event) => self.tell(&event),
             }
         }
         Ok(Going::On)
@@ -365,19 +366,14 @@ impl Drawing {
         }
     }
 
-    /// One bell for what somebody wants to be told of, at most one in two seconds.
-    fn ring(&mut self, event: &Happened) {
-        let told = match event {
-            Happened::Message(message) => message.details.notify,
-            _ => true,
+    fn tell(&mut self, event: &Happened) {
+        let screen = match self.model.locked {
+            Some(_) => tell::Screen::Locked,
+            None => tell::Screen::Open,
         };
         let now_ms = self.clock.now().monotonic_ms;
-        let due = self
-            .rung_at_ms
-            .is_none_or(|at| now_ms >= at + BELL_EVERY_MS);
-        if told && due && self.ringing == Ringing::On {
-            self.rung_at_ms = Some(now_ms);
-            let _ = self.screen.write("\u{7}");
+        if let Some(sequence) = self.teller.tell(event, screen, now_ms) {
+            let _ = self.screen.write(&sequence);
         }
     }
 }

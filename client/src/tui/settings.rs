@@ -27,6 +27,7 @@ use serde::{Deserialize, Deserializer};
 use super::keys::{Keymap, KeymapError, Overrides, Preset};
 use super::theme::ThemeName;
 use crate::attachment::picture::Images;
+use crate::notice::Notify;
 use crate::safe_text::SafeText;
 
 /// The file in the folder of all profiles.
@@ -46,18 +47,6 @@ pub(crate) enum Mouse {
     /// It is the terminal's, which selects text with it.
     #[default]
     Off,
-}
-
-/// How much a notification of the desktop says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Notifications {
-    /// There is none
-    Off,
-    /// That something came
-    #[default]
-    Bare,
-    /// Who wrote what, as far as it fits
-    Full,
 }
 
 /// Whether the terminal rings.
@@ -84,7 +73,7 @@ pub(crate) struct Settings {
     /// Whether the terminal rings.
     pub(crate) bell: Ringing,
     /// How much a notification of the desktop says.
-    pub(crate) notifications: Notifications,
+    pub(crate) notifications: Notify,
     /// How pictures are drawn.
     pub(crate) images: Images,
     /// How long without a key until the screen is locked; `None` for never.
@@ -117,7 +106,7 @@ struct Written {
     mouse: bool,
     bell: bool,
     #[serde(deserialize_with = "choice")]
-    notifications: Notifications,
+    notifications: Notify,
     #[serde(deserialize_with = "choice")]
     images: Images,
     idle_lock_minutes: u64,
@@ -131,7 +120,7 @@ impl Default for Written {
             theme: ThemeName::default(),
             mouse: false,
             bell: true,
-            notifications: Notifications::default(),
+            notifications: Notify::default(),
             images: Images::default(),
             idle_lock_minutes: 0,
             keys: Overrides::new(),
@@ -160,7 +149,7 @@ impl Default for Settings {
             theme: ThemeName::default(),
             mouse: Mouse::default(),
             bell: Ringing::default(),
-            notifications: Notifications::default(),
+            notifications: Notify::default(),
             images: Images::default(),
             idle_lock: None,
         }
@@ -262,7 +251,7 @@ mod tests {
         assert_eq!(settings.preset, Preset::Emacs);
         assert_eq!(settings.theme, ThemeName::ColourBlind);
         assert_eq!((settings.mouse, settings.bell), (Mouse::On, Ringing::Off));
-        assert_eq!(settings.notifications, Notifications::Off);
+        assert_eq!(settings.notifications, Notify::Off);
         assert_eq!(settings.images, Images::Sixel);
         assert_eq!(settings.idle_lock, Some(Duration::from_secs(900)));
         let way = settings.keymap.way(Mode::Compose, Action::Attach);
@@ -286,7 +275,7 @@ mod tests {
     #[test]
     fn nothing_set_is_the_default_and_says_nothing_of_messages() {
         let settings = Settings::parse("").unwrap();
-        assert_eq!(settings.notifications, Notifications::Bare);
+        assert_eq!(settings.notifications, Notify::Bare);
         assert_eq!(settings.idle_lock, None);
         let folder = tempfile::tempdir().unwrap();
         assert!(Settings::load(folder.path()).is_ok());
