@@ -189,7 +189,8 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             interval_ms: 500,
-            timeout_ms: 1_000,
+            // With two probes, a server that stopped is out within 0.5 + 2 × 0.8 = 2.1 s.
+            timeout_ms: 800,
             fall: 2,
             rise: 2,
             eject_after: 3,

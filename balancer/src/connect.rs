@@ -94,7 +94,6 @@ async fn connect(
 ) -> Result<Established, ServeError> {
     let config = core.config.load_full();
     let gone = |_: io::Error| ServeError::ClientLeft;
-    sockets::tune(client).map_err(gone)?;
     let mut opening = proxy_v2::encode(
         client.peer_addr().map_err(gone)?,
         client.local_addr().map_err(gone)?,

@@ -27,7 +27,12 @@ pub(crate) async fn run(core: Arc<Core>, serial: Serial, url: HealthUrl) {
         let answer = timeout(Duration::from_millis(settings.timeout_ms), ask(&url)).await;
         let outcome = match answer {
             Ok(Ok(status)) => judge(status),
-            Ok(Err(_)) | Err(_) => ProbeOutcome::Failed,
+            Ok(Err(_)) => ProbeOutcome::Failed,
+            Err(_) => {
+                // The wait was pause enough: a stopped process is found out that much sooner.
+                ticks.reset_immediately();
+                ProbeOutcome::Failed
+            }
         };
         core.metrics.probe(outcome);
         core.handle_probe(serial, outcome);
