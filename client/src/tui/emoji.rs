@@ -38,12 +38,6 @@ pub(crate) fn find(letters: &str) -> Vec<Named> {
     first
 }
 
-/// The emoji of exactly this name.
-pub(crate) fn named(name: &str) -> Option<&'static str> {
-    let emoji = emojis::get_by_shortcode(name)?;
-    is_shown(emoji).then(|| emoji.as_str())
-}
-
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     let shown = emojis::iter().filter(|emoji| is_shown(emoji));
     shown.flat_map(|emoji| emoji.shortcodes().map(move |name| (name, emoji.as_str())))
@@ -60,9 +54,6 @@ mod tests {
 
     #[test]
     fn emoji_are_found_by_their_names() {
-        assert_eq!(named("rocket"), Some("🚀"));
-        assert_eq!(named("+1"), Some("👍"));
-        assert_eq!(named("no such thing"), None);
         let found = find("rock");
         assert_eq!(found[0].name, "rock");
         assert!(found.iter().any(|named| named.emoji == "🚀"));

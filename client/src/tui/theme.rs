@@ -21,6 +21,7 @@ pub(crate) enum ThemeName {
 
 impl ThemeName {
     /// All.
+    #[cfg(test)]
     pub(crate) const ALL: &'static [Self] = &[
         Self::Dark,
         Self::Light,
@@ -151,7 +152,8 @@ impl Theme {
         }
     }
 
-    /// Every style with its name, for tests and a screen that shows the theme.
+    /// Every style with its name.
+    #[cfg(test)]
     pub(crate) fn all(&self) -> [(&'static str, Style); 22] {
         [
             ("text", self.text),

@@ -74,18 +74,6 @@ impl Completion {
     }
 }
 
-/// Puts a candidate in the word's place; the text, and where one goes on, in bytes.
-pub(crate) fn apply(input: &str, replace: &Range<usize>, candidate: &Candidate) -> (String, usize) {
-    let before = input.get(..replace.start).unwrap_or_default();
-    let mut after = input.get(replace.end..).unwrap_or_default();
-    if candidate.text.ends_with(' ') {
-        // A blank that is there already is not put in twice.
-        after = after.strip_prefix(' ').unwrap_or(after);
-    }
-    let text = format!("{before}{}{after}", candidate.text);
-    (text, before.len() + candidate.text.len())
-}
-
 /// What can be put in at `at`, in bytes.
 pub(crate) fn complete(input: &str, at: usize, sources: Sources<'_>) -> Completion {
     if input.len() > INPUT_BYTES_MAX {

@@ -46,6 +46,18 @@ fn texts(input: &str) -> Vec<String> {
     }
 }
 
+/// As the composer puts a candidate in the word's place; the text, and where one goes on, in bytes.
+fn apply(input: &str, replace: &Range<usize>, candidate: &Candidate) -> (String, usize) {
+    let before = input.get(..replace.start).unwrap_or_default();
+    let mut after = input.get(replace.end..).unwrap_or_default();
+    if candidate.text.ends_with(' ') {
+        // A blank that is there already is not put in twice.
+        after = after.strip_prefix(' ').unwrap_or(after);
+    }
+    let text = format!("{before}{}{after}", candidate.text);
+    (text, before.len() + candidate.text.len())
+}
+
 /// The input with the first candidate in place.
 fn first(input: &str) -> String {
     match at(input, input.len()) {

@@ -114,6 +114,7 @@ pub(crate) enum Preset {
 
 impl Preset {
     /// All.
+    #[cfg(test)]
     pub(crate) const ALL: &'static [Self] = &[Self::Default, Self::Vim, Self::Emacs];
 
     /// Its stable name in the settings.
