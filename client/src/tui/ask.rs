@@ -10,14 +10,15 @@ use sotto_protocol::{ClientMessageId, ConversationId, Username};
 use zeroize::Zeroizing;
 
 use crate::engine::api::{
-    Chat, Device, Event, Hit, Invitation, Keep, Message, Put, Request, Room, SafetyNumber,
-    SendOptions, Target, User, UserFilter, WhoAmI,
+    Chat, Device, Direction, Event, Hit, Invitation, Keep, Message, Put, Request, Room,
+    SafetyNumber, SendOptions, Target, User, UserFilter, WhoAmI,
 };
 use crate::engine::screen::Overview;
 use crate::exit::Failure;
 use crate::talk::Talk;
 use crate::tui::complete::Completion;
 use crate::tui::complete::paths::PathWish;
+use crate::tui::picture::{Picture, Pictures, Space};
 
 /// Asks that may wait for the worker.
 pub(crate) const ASKS_MAX: usize = 256;
@@ -95,6 +96,10 @@ pub(crate) enum Ask {
     },
     /// Paths that go on as one was begun.
     Paths(PathWish),
+    /// Looks at the picture of a message.
+    Look(Box<Look>),
+    /// Gets the file of a message to make a small picture of it; the file is not kept.
+    Fetch { which: MessageRef },
     /// Runs a line of the command line.
     Run { words: Vec<String> },
     /// Ends the command that runs.
@@ -122,6 +127,37 @@ pub(crate) enum Place {
     Around(u64),
     /// Those from a place to another again: something about them changed.
     Again(u64, u64),
+}
+
+/// A picture to look at.
+pub(crate) struct Look {
+    pub(crate) which: MessageRef,
+    pub(crate) sender: Username,
+    pub(crate) direction: Direction,
+    pub(crate) consent: Consent,
+    /// A small image from the sealed message: a claim of its sender.
+    pub(crate) image: Vec<u8>,
+    /// How it is to be drawn.
+    pub(crate) pictures: Pictures,
+    /// Columns and rows that it may take.
+    pub(crate) room: Space,
+}
+
+/// Whether the person asked for a picture. Unasked, none of a stranger's is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    Given,
+    NotGiven,
+}
+
+/// What became of a look at a picture.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Picture(Box<Picture>),
+    /// Its sender is not known, and the person did not ask for it.
+    Withheld,
+    /// None can be made within the limits.
+    Nothing,
 }
 
 /// An answer of the first run.
@@ -190,8 +226,14 @@ pub(crate) enum News {
     Found { ticket: u64, hits: Vec<Hit> },
     /// The paths that go on so.
     Paths { wish: PathWish, found: Completion },
+    /// A picture was looked at.
+    Seen { which: MessageRef, seen: Seen },
+    /// A file was fetched and made to this small image.
+    Fetched { which: MessageRef, image: Vec<u8> },
     /// A command runs.
     Runs { label: String },
+    /// A file stands still where it is, until these words are run again.
+    Paused { words: Vec<String> },
     /// How far a file is.
     Progress(Progress),
     /// A command ended with these words.

@@ -3,6 +3,8 @@
 //!
 //! It answers the same asks by the same news as the real worker, so the screen cannot tell.
 
+mod garden;
+
 use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
@@ -118,6 +120,8 @@ impl Demo {
             "every one. F1 shows those that work where you are",
             at(198),
         );
+        self.say(0, "bob", "", at(198));
+        self.last_is_a_picture(0);
         self.say(
             0,
             "bob",
@@ -209,6 +213,14 @@ impl Demo {
                 ..Overview::default()
             },
         });
+    }
+
+    /// What was said last becomes a file with a picture.
+    fn last_is_a_picture(&mut self, place: usize) {
+        let talk = self.talks.get_mut(place);
+        if let Some(message) = talk.and_then(|talk| talk.messages.last_mut()) {
+            message.body = MessageBody::Attachment(Box::new(garden::file()));
+        }
     }
 
     /// Somebody says something.
@@ -317,6 +329,7 @@ impl Demo {
                 self.requests.retain(|request| request.from != name);
                 vec![self.chats()]
             }
+            Ask::Look(look) => vec![garden::look(&look)],
             Ask::Enrol(_) => vec![News::Unlocked(Verdict::Right)],
             Ask::Paths(_) | Ask::Typing { .. } | Ask::StopRun | Ask::Woke | Ask::Quit => Vec::new(),
             other => self.change(other),

@@ -10,17 +10,13 @@
 //! network: a key is answered with the next frame whatever they do. Every queue is bounded. All
 //! foreign text is drawn as [`SafeText`](crate::safe_text::SafeText).
 
-#![allow(
-    dead_code,
-    reason = "parts that the screens do not use yet, each tested alone"
-)]
-
 mod ask;
 pub(crate) mod clipboard;
 pub(crate) mod complete;
 #[cfg(test)]
 pub(crate) mod corpus;
 mod demo;
+mod easel;
 pub(crate) mod emoji;
 pub(crate) mod fuzzy;
 pub(crate) mod keys;
@@ -43,9 +39,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use ratatui::crossterm::event::{Event, KeyEventKind, MouseEventKind};
+use ratatui::crossterm::event::{Event, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::{Position, Rect};
 use tokio::sync::mpsc;
 
+use crate::attachment::picture::Images;
 use crate::cli::inside::{self, Audience, Global, Zone};
 use crate::engine::api::Event as Happened;
 use crate::exit::{Failure, cause};
@@ -54,8 +52,11 @@ use crate::profile::private_runtime;
 use crate::runtime::Clock;
 use crate::safe_text::SafeText;
 use ask::{ASKS_MAX, Ask, NEWS_MAX, News};
+use easel::{Clear, Easel};
 use keys::Preset;
+use model::mouse::Touch;
 use model::{Effect, Focus, Model, Wishes};
+use picture::Pictures;
 use settings::Settings;
 use tell::Teller;
 use terminal::{Keyboard, Screen};
@@ -111,9 +112,13 @@ pub(crate) fn open(global: Global, play: Play) -> Result<(), Failure> {
         asks,
         inputs,
         teller,
+        images: settings.images,
+        easel: Easel::default(),
+        area: Rect::ZERO,
         ended: None,
     };
     let outcome = drawing.run();
+    drawing.clear_easel();
     let Drawing {
         screen,
         asks,
@@ -146,6 +151,7 @@ fn wishes(settings: &Settings) -> Wishes {
     Wishes {
         keymap: settings.keymap.clone(),
         theme: Theme::named(settings.theme, Colours::of_environment()),
+        pictures: Pictures::of_environment(settings.images),
         idle_lock_ms: idle.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
         // Whoever opens a chat expects to write, unless letters are commands to them.
         begins: match settings.preset {
@@ -187,6 +193,11 @@ struct Drawing {
     asks: mpsc::Sender<Ask>,
     inputs: Receiver<Input>,
     teller: Teller,
+    /// How the person wants pictures drawn.
+    images: Images,
+    easel: Easel,
+    /// The screen as it was drawn last.
+    area: Rect,
     /// How the worker ended.
     ended: Option<Result<(), Failure>>,
 }
@@ -245,9 +256,24 @@ impl Drawing {
 
     fn draw(&mut self) -> std::io::Result<()> {
         let area = self.screen.area()?;
+        self.area = area;
         view::prepare(&mut self.model, area);
+        let (clear, sequences) = self.easel.prepare(&view::pictures(&self.model, area));
+        if clear == Clear::Yes {
+            self.screen.redraw()?;
+        }
+        if !sequences.is_empty() {
+            self.screen.write(&sequences)?;
+        }
         let model = &self.model;
         self.screen.draw(|frame| view::draw(model, frame))
+    }
+
+    /// The terminal forgets all pictures: it gets those again that are drawn again.
+    fn clear_easel(&mut self) {
+        let sequences = self.easel.forget_all(self.model.wishes.pictures);
+        // A terminal that is gone forgot them.
+        let _ = self.screen.write(&sequences);
     }
 
     /// Gives the worker what it has room for.
@@ -301,11 +327,19 @@ impl Drawing {
                         self.model.handle_key(key, now);
                     }
                     Event::Paste(text) => self.model.handle_paste(&text, now),
-                    Event::Mouse(mouse) => match mouse.kind {
-                        MouseEventKind::ScrollUp => self.model.handle_wheel(-3, now),
-                        MouseEventKind::ScrollDown => self.model.handle_wheel(3, now),
-                        _ => return Wanted::Nobody,
-                    },
+                    Event::Mouse(mouse) => {
+                        let Some(touch) = touch(&mouse) else {
+                            return Wanted::Nobody;
+                        };
+                        let at = Position::new(mouse.column, mouse.row);
+                        let spot = view::spot(&self.model, self.area, at);
+                        self.model.handle_mouse(touch, spot, now);
+                    }
+                    // Its letters may have another size now, too.
+                    Event::Resize(..) => {
+                        let pictures = Pictures::of_environment(self.images);
+                        self.model.set_pictures(pictures);
+                    }
                     _ => {}
                 }
                 Wanted::Person
@@ -324,9 +358,22 @@ impl Drawing {
                     self.give_asks();
                     return Ok(Going::Over);
                 }
-                Effect::Redraw => self.screen.redraw().map_err(|error| no(&error))?,
-                Effect::Suspend => self.suspend().map_err(|error| no(&error))?,
-                Effect::Edit(text) => self.edit(&text).map_err(|error| no(&error))?,
+                Effect::Redraw => {
+                    self.clear_easel();
+                    self.screen.redraw().map_err(|error| no(&error))?;
+                }
+                Effect::Suspend => {
+                    self.clear_easel();
+                    self.suspend().map_err(|error| no(&error))?;
+                }
+                Effect::Edit(text) => {
+                    self.clear_easel();
+                    self.edit(&text).map_err(|error| no(&error))?;
+                }
+                Effect::Forget(ids) => {
+                    let sequences = self.easel.forget(&ids, self.model.wishes.pictures);
+                    self.screen.write(&sequences).map_err(|error| no(&error))?;
+                }
                 Effect::Copy(text) => self.copy(&text),
                 Effect::Tell(event) => self.tell(&event),
             }
@@ -375,6 +422,16 @@ impl Drawing {
         if let Some(sequence) = self.teller.tell(event, screen, now_ms) {
             let _ = self.screen.write(&sequence);
         }
+    }
+}
+
+/// What the mouse did, if it is anything here.
+const fn touch(mouse: &MouseEvent) -> Option<Touch> {
+    match mouse.kind {
+        MouseEventKind::Down(MouseButton::Left) => Some(Touch::Click),
+        MouseEventKind::ScrollUp => Some(Touch::Wheel(-1)),
+        MouseEventKind::ScrollDown => Some(Touch::Wheel(1)),
+        _ => None,
     }
 }
 

@@ -5,19 +5,28 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
 use super::ask::{Ask, News};
 use super::demo::Demo;
 use super::keys::{Keymap, Preset};
+use super::model::mouse::Touch;
 use super::model::{Focus, Model, Wishes};
+use super::picture::Pictures;
 use super::theme::{Colours, Theme, ThemeName};
 use super::view;
+use crate::attachment::picture::Images;
 use crate::cli::inside::Zone;
 use crate::engine::api::Now;
 
 /// 2026-11-20 12:34:56 UTC.
 pub(crate) const NOON_MS: u64 = 1_795_178_096_000;
+
+/// How pictures are drawn where all colours are there.
+pub(crate) fn pictures(images: Images) -> Pictures {
+    let colours = |name: &str| (name == "COLORTERM").then(|| "truecolor".to_owned());
+    Pictures::new(images, colours, None)
+}
 
 /// A screen of some size.
 pub(crate) struct Sim {
@@ -39,6 +48,7 @@ impl Sim {
         let wishes = Wishes {
             keymap: Keymap::preset(Preset::Default),
             theme: Theme::named(ThemeName::Dark, Colours::Shown),
+            pictures: pictures(Images::Off),
             idle_lock_ms: None,
             begins: Focus::Composer,
             settings: vec![("theme".to_owned(), "dark".to_owned())],
@@ -131,6 +141,20 @@ impl Sim {
         self.settle();
     }
 
+    /// The mouse does something at a cell.
+    pub(crate) fn touch(&mut self, touch: Touch, (column, row): (u16, u16)) {
+        let area = Rect::new(0, 0, self.size.0, self.size.1);
+        let spot = view::spot(&self.model, area, Position::new(column, row));
+        self.model.handle_mouse(touch, spot, self.now);
+        self.settle();
+    }
+
+    /// The pictures that are on the screen.
+    pub(crate) fn pictures(&mut self) -> Vec<view::Placed> {
+        self.settle();
+        view::pictures(&self.model, Rect::new(0, 0, self.size.0, self.size.1))
+    }
+
     /// The terminal has another size.
     pub(crate) fn resize(&mut self, size: (u16, u16)) {
         self.size = size;
@@ -173,6 +197,9 @@ const fn kind(ask: &Ask) -> &'static str {
         Ask::React { .. } => "react",
         Ask::Draft { .. } => "draft",
         Ask::Run { .. } => "run",
+        Ask::StopRun => "stop",
+        Ask::Look(_) => "look",
+        Ask::Fetch { .. } => "fetch",
         Ask::Accept { .. } => "accept",
         Ask::Search { .. } => "search",
         Ask::Typing { .. } => "typing",

@@ -6,6 +6,8 @@
 
 mod attacks;
 mod ends;
+mod mouse;
+mod pictures;
 mod plain;
 mod story;
 
@@ -53,7 +55,17 @@ const fn size(columns: u16, rows: u16) -> PtySize {
 
 impl Screen {
     /// The client of a person, for people, with these words behind its options.
-    fn open(person: &Person, words: &[&str], (columns, rows): (u16, u16)) -> Self {
+    fn open(person: &Person, words: &[&str], size: (u16, u16)) -> Self {
+        Self::open_on(person, words, size, &[])
+    }
+
+    /// As [`Self::open`], on a terminal that says this of itself besides.
+    fn open_on(
+        person: &Person,
+        words: &[&str],
+        (columns, rows): (u16, u16),
+        variables: &[(&str, &str)],
+    ) -> Self {
         // Which also makes the folder for the keys of unlocked profiles.
         drop(person.command(words));
         let mut command = CommandBuilder::new(SOTTO);
@@ -62,8 +74,12 @@ impl Screen {
         command.env("XDG_RUNTIME_DIR", person.home().join("run"));
         command.env("HOME", person.home());
         command.env("TZ", "UTC");
+        command.cwd(person.home());
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "truecolor");
+        for (name, value) in variables {
+            command.env(name, value);
+        }
         command.arg("--home");
         command.arg(person.home().join("sotto"));
         command.args(["--server", &person.server, "--ca", &person.ca]);
@@ -174,6 +190,8 @@ fn modes(master: &dyn MasterPty) -> u64 {
 enum Sequence<'a> {
     /// `ESC [`, its parameters, its last letter.
     Csi(&'a str, char),
+    /// `ESC _`, what is in it, `ESC \`.
+    Apc(&'a str),
     /// Anything else that begins with ESC, or a control character of its own.
     Other(&'a str),
 }
@@ -191,6 +209,11 @@ fn sequences(text: &str) -> Vec<Sequence<'_>> {
                 let letter = inside[last..].chars().next().unwrap_or(' ');
                 found.push(Sequence::Csi(&inside[..last], letter));
                 2 + last + letter.len_utf8()
+            }
+            None if rest.starts_with("\u{1b}_") && rest.contains("\u{1b}\\") => {
+                let end = rest.find("\u{1b}\\").unwrap_or(2);
+                found.push(Sequence::Apc(&rest[2..end]));
+                end + 2
             }
             None => {
                 let length = match rest.char_indices().nth(2) {
@@ -217,6 +240,17 @@ fn is_own_mode(parameters: &str) -> bool {
         .is_some_and(|modes| modes.split(';').all(|mode| OWN.contains(&mode)))
 }
 
+/// Whether something for kitty holds plain fields, and pixels in base64.
+fn is_own_picture(body: &str) -> bool {
+    let (head, data) = body.split_once(';').unwrap_or((body, ""));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "=,".contains(c);
+    let base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+    head.strip_prefix('G')
+        .is_some_and(|fields| fields.chars().all(plain))
+        && data.chars().all(base64)
+        && data.len() <= 4_096
+}
+
 /// Nothing but what the client itself draws with; a bell at most every two seconds is checked
 /// where there is one.
 fn assert_own(text: &str) {
@@ -234,6 +268,7 @@ fn assert_own(text: &str) {
             // What terminal this is.
             Sequence::Csi(parameters, 'c') => parameters.is_empty(),
             Sequence::Csi(..) => false,
+            Sequence::Apc(body) => is_own_picture(body),
             Sequence::Other(other) => matches!(*other, "\r" | "\n" | "\u{7}"),
         };
         assert!(own, "{sequence:?} was given to the terminal");

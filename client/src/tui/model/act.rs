@@ -151,6 +151,7 @@ impl Model {
                     keep: Keep::Saved,
                 }),
                 Doing::Block(name) => self.ask(Ask::Block { name }),
+                Doing::Fetch(which) => self.ask(Ask::Fetch { which }),
             },
             Action::No | Action::Back => {}
             Action::Quit => self.leave(),
@@ -190,6 +191,7 @@ impl Model {
             Action::FocusMessages => self.enter_messages(),
             Action::FocusComposer => self.enter_composer(),
             Action::Back => self.back(),
+            Action::Transfer => self.pause_or_go_on(),
             other => match self.focus {
                 Focus::Chats => self.act_in_list(other),
                 Focus::Messages => self.act_on_messages(other),
@@ -288,20 +290,6 @@ impl Model {
                 self.asks.extend(ask);
             }
             other => self.act_on_message(other),
-        }
-    }
-
-    /// The wheel, and paging while one writes.
-    pub(super) fn scroll(&mut self, rows: isize) {
-        match &mut self.overlay {
-            Some(Overlay::Sheet(sheet)) => sheet.scroll(rows),
-            Some(Overlay::Picker(picker)) => picker.step(rows.signum()),
-            Some(_) => {}
-            None => {
-                if let Some(pane) = &mut self.pane {
-                    pane.scroll(rows);
-                }
-            }
         }
     }
 

@@ -296,6 +296,15 @@ impl Composer {
         }
     }
 
+    /// Puts the cursor on a cell of a row; beyond the end it is the end.
+    pub(crate) fn point(&mut self, (row, cell): (usize, usize), width: usize) {
+        let laid = self.rows(width);
+        if let Some(row) = laid.rows.get(row).or(laid.rows.last()) {
+            self.last = Change::None;
+            self.cursor = self.at_cell(row.start, cell, width);
+        }
+    }
+
     /// The place of a cell in the row that begins at `start`.
     fn at_cell(&self, start: usize, cell: usize, width: usize) -> usize {
         let mut cells = 0;

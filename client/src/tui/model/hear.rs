@@ -67,6 +67,9 @@ impl Model {
             News::Safety { name, number } => self.safety_came(&name, number),
             News::Found { ticket, hits } => self.found(ticket, &hits),
             News::Paths { wish, found } => self.found_paths(&wish, found),
+            News::Seen { which, seen } => self.seen(&which, seen),
+            News::Fetched { which, image } => self.gallery.fetched(&which, image),
+            News::Paused { words } => self.paused(words),
             News::Runs { label } => {
                 self.running = Some(Running {
                     label,

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use sotto_crypto::content::MessageRef;
+
 use super::piece::{Row, Tone};
 use crate::engine::api::Message;
 
@@ -26,6 +28,11 @@ impl Key {
             seq => Self(seq, MESSAGE),
         }
     }
+
+    /// Whether it is a message's.
+    pub(super) const fn is_message(&self) -> bool {
+        self.1 == MESSAGE || self.0 == u64::MAX && self.1 > MESSAGE
+    }
 }
 
 /// One thing among the messages, with its rows.
@@ -33,6 +40,8 @@ impl Key {
 pub(super) struct Item {
     pub(super) key: Key,
     pub(super) rows: Rc<[Row]>,
+    /// The message, where it holds a file.
+    pub(super) file: Option<MessageRef>,
 }
 
 /// Something of one row.
@@ -40,6 +49,7 @@ pub(super) fn item(key: Key, row: Row) -> Item {
     Item {
         key,
         rows: Rc::from(vec![row]),
+        file: None,
     }
 }
 

@@ -163,6 +163,13 @@ impl List {
         self.marked = entries.get(next).map(Entry::key);
     }
 
+    /// Puts the mark on an entry.
+    pub(crate) fn mark_place(&mut self, place: usize) {
+        if let Some(key) = self.entries().get(place).map(Entry::key) {
+            self.marked = Some(key);
+        }
+    }
+
     /// Puts the mark on a conversation.
     pub(crate) fn mark(&mut self, talk: &Talk) {
         self.marked = Some(EntryKey::Chat(talk.clone()));

@@ -14,15 +14,19 @@ mod act;
 mod complete;
 pub(crate) mod composer;
 pub(crate) mod form;
+mod gallery;
 mod hear;
 mod item;
 pub(crate) mod list;
+mod look;
+pub(crate) mod mouse;
 pub(crate) mod overlay;
 pub(crate) mod pane;
 pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod piece;
 pub(crate) mod rows;
+mod transfer;
 mod write;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,16 +36,19 @@ use sotto_protocol::Username;
 
 use super::ask::{Ask, Link, Place};
 use super::keys::{Found, Key, Keymap, Mode};
+use super::picture::Pictures;
 use super::theme::Theme;
 use crate::cli::inside::Zone;
 use crate::engine::api::{Event, Message, Now, Target, WhoAmI};
 use crate::talk::Talk;
 use composer::Composer;
 use form::{FirstRun, Form, Purpose};
+use gallery::Gallery;
 use list::List;
 use overlay::Overlay;
 use pane::Pane;
 use piece::Tone;
+use transfer::Paused;
 
 /// Keys of one binding that may wait for the next.
 const PENDING_KEYS_MAX: usize = 4;
@@ -78,6 +85,8 @@ pub(crate) enum Focus {
 pub(crate) struct Wishes {
     pub(crate) keymap: Keymap,
     pub(crate) theme: Theme,
+    /// How pictures are drawn.
+    pub(crate) pictures: Pictures,
     /// Milliseconds without a key after which the screen locks itself.
     pub(crate) idle_lock_ms: Option<u64>,
     /// Which pane has the keys at the start.
@@ -93,6 +102,8 @@ pub(crate) enum Effect {
     Tell(Box<Event>),
     /// A text for the clipboard.
     Copy(String),
+    /// Pictures that the terminal keeps under these ids are not wanted any more.
+    Forget(Vec<u32>),
     /// The text is written in another program.
     Edit(String),
     /// The program stops until the shell continues it.
@@ -143,9 +154,14 @@ pub(crate) struct Model {
     pub(crate) focus: Focus,
     pub(crate) overlay: Option<Overlay>,
     pub(crate) members_shown: bool,
+    /// The first member that is shown.
+    pub(crate) members_from: usize,
     pub(crate) remark: Option<Remark>,
     pub(crate) alarms: VecDeque<String>,
     pub(crate) running: Option<Running>,
+    /// Files that the person paused.
+    pub(crate) paused: VecDeque<Paused>,
+    pub(crate) gallery: Gallery,
     pub(crate) folder: std::path::PathBuf,
     /// Columns of the screen, as the view laid it out last.
     pub(crate) columns: u16,
@@ -187,9 +203,12 @@ impl Model {
             focus: Focus::default(),
             overlay: None,
             members_shown: true,
+            members_from: 0,
             remark: None,
             alarms: VecDeque::new(),
             running: None,
+            paused: VecDeque::new(),
+            gallery: Gallery::default(),
             folder: std::path::PathBuf::new(),
             columns: 80,
             composer_cells: 40,
@@ -225,6 +244,9 @@ impl Model {
     }
 
     fn ask(&mut self, ask: Ask) {
+        if let Ask::Run { words } = &ask {
+            self.paused.retain(|paused| !paused.goes_on_with(words));
+        }
         let repeated = matches!(
             ask,
             Ask::Chats | Ask::Page { .. } | Ask::Overview { .. } | Ask::Typing { .. }
@@ -372,12 +394,6 @@ impl Model {
         }
     }
 
-    /// The terminal's wheel was turned; down is positive.
-    pub(crate) fn handle_wheel(&mut self, rows: isize, now: Now) {
-        self.now = now;
-        self.scroll(rows);
-    }
-
     /// The machine slept.
     pub(crate) fn woke(&mut self) {
         self.ask(Ask::Woke);
@@ -440,7 +456,7 @@ impl Model {
         let Some(pane) = &mut self.pane else {
             return;
         };
-        pane.lay(messages, &self.zone, me.as_ref());
+        pane.lay(messages, (&self.zone, me.as_ref()), &self.gallery);
         let wish = pane.wish();
         let now_ms = self.now.monotonic_ms;
         let lately = now_ms < self.seen_told_ms + AGAIN_MS;
@@ -458,6 +474,7 @@ impl Model {
             self.ask(Ask::Seen { talk, seq });
             self.chats_again();
         }
+        self.look_around(messages);
     }
 
     /// The list of conversations is asked for again, soon and once.
@@ -484,6 +501,7 @@ impl Model {
         self.composer.set(draft.as_deref().unwrap_or_default());
         self.about = None;
         self.pane = Some(Pane::new(talk.clone()));
+        self.members_from = 0;
         self.ask(Ask::Page { talk, place });
     }
 
@@ -527,6 +545,7 @@ impl Model {
         if self.first_run.is_none() && self.me.is_some() {
             self.keep_draft();
             self.pending.clear();
+            self.forget_pictures();
             self.locked = Some(Form::password(Purpose::Locked, None));
             self.effect(Effect::Redraw);
         }

@@ -1,6 +1,7 @@
 //! What lies over the conversation: lists to pick from, sheets to read, the safety number, and
 //! questions that wait for yes or no.
 
+use sotto_crypto::content::MessageRef;
 use sotto_protocol::Username;
 
 use super::form::Form;
@@ -64,4 +65,6 @@ pub(crate) enum Doing {
     Delete(Target),
     AcceptIdentity(Username),
     Block(Username),
+    /// Gets a file to show its picture.
+    Fetch(MessageRef),
 }

@@ -5,15 +5,16 @@
 //! lies before and after comes from the store when the person gets near. The place that is
 //! looked at is a message and a row of it, so that neither a resize nor what arrives moves it.
 
+mod lay;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use sotto_protocol::Username;
+use sotto_crypto::content::MessageRef;
 
-use super::item::{DAY, Item, Key, MESSAGE, NEW, SYSTEM, item, line};
+use super::item::{DAY, Item, Key, MESSAGE};
 use super::piece::{Row, Tone};
-use super::rows::{Delivery, Setting, day, message_rows, time_of};
-use crate::cli::inside::Zone;
+use super::rows::{Delivery, Shape};
 use crate::engine::api::{Direction, Message, MessageBody};
 use crate::engine::screen::Overview;
 use crate::talk::Talk;
@@ -40,10 +41,14 @@ enum Anchor {
 pub(crate) struct Shown {
     pub(crate) row: Row,
     pub(crate) selected: bool,
+    /// The message whose file's picture may stand here.
+    pub(crate) file: Option<MessageRef>,
 }
 
-/// Rows that were made already, with what they were made for.
-type Cached = (usize, Delivery, Rc<[Row]>);
+/// What rows were made for.
+type MadeFor = (usize, Delivery, Shape);
+/// Rows that were made already.
+type Cached = (MadeFor, Rc<[Row]>);
 
 /// The messages of the open conversation.
 #[derive(Debug)]
@@ -330,61 +335,6 @@ impl Pane {
         Some(incoming.seq)
     }
 
-    /// Lays the window out for a screen.
-    pub(crate) fn lay(&mut self, size: (usize, usize), zone: &Zone, me: Option<&Username>) {
-        self.size = size;
-        let others = self.overview.others;
-        let last_own = self
-            .messages()
-            .rev()
-            .find(|message| message.direction == Direction::Outgoing)
-            .map(|message| message.id);
-        let mut items = Vec::with_capacity(self.messages.len() + 8);
-        let mut today = String::new();
-        let mut cache = std::mem::take(&mut self.cache);
-        let mut system = self.system.iter().peekable();
-        let waiting = self.waiting.iter().enumerate();
-        let stored = self.messages.iter().map(|message| (0, message));
-        for (place, message) in stored.chain(waiting) {
-            let key = Key::of(message, place);
-            let mut count = 0;
-            while let Some((after, row)) = system.next_if(|(after, _)| *after < key.0) {
-                items.push(item(Key(*after, SYSTEM + count), row.clone()));
-                count += 1;
-            }
-            let now = day(zone, time_of(message));
-            if now != today {
-                items.push(item(Key(key.0, DAY), line(&now, Tone::Dim, size.0)));
-                today = now;
-            }
-            if self.divider == Some(message.seq) {
-                items.push(item(Key(key.0, NEW), line("new", Tone::Unread, size.0)));
-            }
-            let delivery = match last_own == Some(message.id) {
-                true => Delivery::Words,
-                false => Delivery::Mark,
-            };
-            let setting = Setting {
-                width: size.0,
-                zone,
-                me,
-                others,
-                held: !self.overview.changed.is_empty(),
-                delivery,
-            };
-            let rows = match cache.remove(&key) {
-                Some((width, told, rows)) if (width, told) == (size.0, delivery) => rows,
-                _ => message_rows(message, &setting).into(),
-            };
-            self.cache.insert(key, (size.0, delivery, Rc::clone(&rows)));
-            items.push(Item { key, rows });
-        }
-        for (count, (after, row)) in (0..).zip(system) {
-            items.push(item(Key(*after, SYSTEM + count), row.clone()));
-        }
-        self.items = items;
-    }
-
     fn total(&self) -> usize {
         self.items.iter().map(|item| item.rows.len()).sum()
     }
@@ -471,7 +421,7 @@ impl Pane {
 
     fn message_keys(&self) -> impl DoubleEndedIterator<Item = Key> {
         let keys = self.items.iter().map(|item| item.key);
-        keys.filter(|key| key.1 == MESSAGE || key.0 == u64::MAX && key.1 > MESSAGE)
+        keys.filter(Key::is_message)
     }
 
     /// Selects the message before or after; the newest at first.
@@ -534,22 +484,6 @@ impl Pane {
             }
             start = end;
         }
-    }
-
-    /// The rows that are on the screen.
-    pub(crate) fn shown(&self) -> Vec<Shown> {
-        let (offset, height) = (self.offset(), self.size.1);
-        let rows = self.items.iter().flat_map(|item| {
-            let selected = self.selected == Some(item.key);
-            item.rows.iter().map(move |row| (row, selected))
-        });
-        rows.skip(offset)
-            .take(height)
-            .map(|(row, selected)| Shown {
-                row: row.clone(),
-                selected,
-            })
-            .collect()
     }
 
     /// Rows below the screen, as far as the window knows.

@@ -1,9 +1,11 @@
 //! The window over a long conversation: what is read when, and where the person looks.
 
 use super::*;
+use crate::cli::inside::Zone;
 use crate::engine::api::Details;
 use crate::tui::ask::Page;
-use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
+use crate::tui::model::gallery::Gallery;
+use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
 
 fn message(seq: u64, text: &str) -> Message {
     let mut id = [0; 16];
@@ -80,7 +82,8 @@ impl Long {
 
     fn settle(&mut self) {
         for _ in 0..20 {
-            self.pane.lay(self.size, &Zone::default(), None);
+            self.pane
+                .lay(self.size, (&Zone::default(), None), &Gallery::default());
             let Some(Ask::Page { place, .. }) = self.pane.wish() else {
                 return;
             };

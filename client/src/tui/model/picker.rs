@@ -195,6 +195,11 @@ impl Picker {
         self.items.get(*place).map(|item| &item.value)
     }
 
+    /// Puts the mark on one of the shown.
+    pub(crate) fn mark(&mut self, place: usize) {
+        self.marked = place.min(self.shown.len().saturating_sub(1));
+    }
+
     /// Moves the mark.
     pub(crate) fn step(&mut self, step: isize) {
         self.marked = self

@@ -36,6 +36,8 @@ pub(crate) struct Piece {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Row {
     pub(crate) pieces: Vec<Piece>,
+    /// The row of the message's picture that stands here, behind the pieces.
+    pub(crate) picture: Option<u16>,
 }
 
 /// Cells of one line at most: longer than any terminal is wide.
@@ -52,9 +54,7 @@ pub(crate) fn piece(tone: Tone, text: impl AsRef<str>) -> Piece {
 impl Row {
     /// A row of one piece.
     pub(crate) fn of(tone: Tone, text: impl AsRef<str>) -> Self {
-        Self {
-            pieces: vec![piece(tone, text)],
-        }
+        Self::from(piece(tone, text))
     }
 
     /// The same row with one more piece.
@@ -75,6 +75,15 @@ impl Row {
             .iter()
             .map(|piece| piece.text.as_str())
             .collect()
+    }
+}
+
+impl From<Piece> for Row {
+    fn from(piece: Piece) -> Self {
+        Self {
+            pieces: vec![piece],
+            picture: None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::piece::{Piece, Row, Tone, padded, piece};
 use crate::cli::inside::Zone;
 use crate::engine::api::{Direction, Message, MessageBody, ReplyTo};
 use crate::safe_text::SafeText;
+use crate::tui::picture::{COLUMNS_MAX, ROWS_MAX as PICTURE_ROWS_MAX, Space};
 use crate::tui::text::{self, Kind, Layout};
 use crate::wording;
 
@@ -22,8 +23,8 @@ const HEAD_CELLS: usize = TIME_CELLS + MARK_CELLS + NAME_CELLS + 1;
 const COLUMNS_FROM: usize = 48;
 /// Cells before a text below its name.
 const INDENT_CELLS: usize = 2;
-/// Up to so many people who reacted alike are named.
-const NAMED_MAX: usize = 3;
+/// Narrower pictures are none.
+const PICTURE_COLUMNS_MIN: u16 = 6;
 
 /// What is said of messages that wait for an answer about a changed identity.
 const HELD: &str = "queued: waits for your answer about the new identity";
@@ -41,6 +42,33 @@ pub(crate) struct Setting<'a> {
     pub(crate) held: bool,
     /// Whether the delivery of this message is said in words.
     pub(crate) delivery: Delivery,
+    /// What there is of its file's picture.
+    pub(crate) picture: Shape,
+}
+
+/// What there is of a file's picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Nothing.
+    Nothing,
+    /// It is there and not shown.
+    Held,
+    /// It takes so many rows.
+    Rows(u16),
+}
+
+/// Columns and rows that a picture may take where messages have so many cells and rows; `None`
+/// where there is no room for pictures.
+pub(crate) fn picture_room((width, height): (usize, usize)) -> Option<Space> {
+    let indent = if width >= COLUMNS_FROM {
+        HEAD_CELLS
+    } else {
+        INDENT_CELLS
+    };
+    let columns = u16::try_from(width.saturating_sub(indent)).unwrap_or(COLUMNS_MAX);
+    let rows = u16::try_from(height * 2 / 3).unwrap_or(PICTURE_ROWS_MAX);
+    (columns >= PICTURE_COLUMNS_MIN && rows >= 2)
+        .then_some((columns.min(COLUMNS_MAX), rows.min(PICTURE_ROWS_MAX)))
 }
 
 /// How a message's way is told.
@@ -169,25 +197,31 @@ pub(crate) fn message_rows(message: &Message, setting: &Setting<'_>) -> Vec<Row>
 fn body_rows(message: &Message, setting: &Setting<'_>, width: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     if let Some(reply) = &message.details.reply {
-        rows.push(Row {
-            pieces: vec![Piece {
-                text: SafeText::line(&quoted(reply), width),
-                tone: Tone::Quote,
-            }],
-        });
+        rows.push(Row::from(Piece {
+            text: SafeText::line(&quoted(reply), width),
+            tone: Tone::Quote,
+        }));
     }
     match &message.body {
         MessageBody::Text(text) => {
             rows.extend(text_rows(text, width, message, setting.me));
         }
         MessageBody::Attachment(file) => {
-            let line = format!("[{}, {}]", file.name, size(file.size));
-            rows.push(Row {
-                pieces: vec![Piece {
-                    text: SafeText::line(&line, width),
-                    tone: Tone::Link,
-                }],
-            });
+            let held = match setting.picture {
+                Shape::Held => ", picture not shown",
+                Shape::Nothing | Shape::Rows(_) => "",
+            };
+            let line = format!("[{}, {}{held}]", file.name, size(file.size));
+            rows.push(Row::from(Piece {
+                text: SafeText::line(&line, width),
+                tone: Tone::Link,
+            }));
+            if let Shape::Rows(count) = setting.picture {
+                rows.extend((0..count).map(|row| Row {
+                    picture: Some(row),
+                    ..Row::default()
+                }));
+            }
             if !file.caption.is_empty() {
                 rows.extend(text_rows(&file.caption, width, message, setting.me));
             }
@@ -201,24 +235,20 @@ fn body_rows(message: &Message, setting: &Setting<'_>, width: usize) -> Vec<Row>
         rows.push(Row::of(Tone::Dim, format!("… {hidden} more lines")));
     }
     if let Some(notes) = wording::notes(message) {
-        rows.push(Row {
-            pieces: vec![Piece {
-                text: SafeText::line(&notes, width),
-                tone: Tone::Reaction,
-            }],
-        });
+        rows.push(Row::from(Piece {
+            text: SafeText::line(&notes, width),
+            tone: Tone::Reaction,
+        }));
     }
     if let (Delivery::Words, Some(reach)) = (setting.delivery, Reach::of(message)) {
         let words = match reach {
             Reach::Queued if setting.held => HELD.to_owned(),
             reach => reach.words(message, setting.others),
         };
-        rows.push(Row {
-            pieces: vec![Piece {
-                text: SafeText::line(&words, width),
-                tone: reach.tone(),
-            }],
-        });
+        rows.push(Row::from(Piece {
+            text: SafeText::line(&words, width),
+            tone: reach.tone(),
+        }));
     }
     rows
 }
@@ -247,6 +277,7 @@ fn text_rows(said: &str, width: usize, message: &Message, me: Option<&Username>)
                 text: piece.text,
             })
             .collect(),
+        picture: None,
     })
     .collect()
 }

@@ -296,7 +296,7 @@ impl Model {
             }
             Action::Details => self.show_details(&message),
             Action::JumpToReply => self.jump_to_reply(&message),
-            Action::Transfer => self.ask(Ask::StopRun),
+            Action::ShowPicture => self.show_picture(&message),
             _ => {}
         }
     }

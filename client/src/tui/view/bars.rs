@@ -7,6 +7,7 @@ use crate::engine::screen::{Overview, Standing};
 use crate::safe_text::SafeText;
 use crate::tui::ask::Link;
 use crate::tui::keys::{Action, Mode};
+use crate::tui::model::mouse::Spot;
 use crate::tui::model::pane::Pane;
 use crate::tui::model::piece::{Row, Tone, padded};
 use crate::tui::model::rows::{preview, size};
@@ -159,8 +160,7 @@ pub(super) fn composer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> Op
         return None;
     }
     let rows = model.composer.rows(usize::from(inner.width).max(2));
-    let height = usize::from(area.height.max(1));
-    let first = rows.cursor.0.saturating_sub(height - 1);
+    let first = first_row(rows.cursor.0, area);
     let style = match model.focus {
         Focus::Composer => canvas.theme.text,
         _ => canvas.theme.draft,
@@ -175,6 +175,20 @@ pub(super) fn composer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> Op
             .min(inner.width.saturating_sub(1));
     let y = area.y + u16::try_from(row - first).unwrap_or(0);
     (model.focus == Focus::Composer).then_some(Position { x, y })
+}
+
+/// The first row of what is written that is shown.
+fn first_row(cursor_row: usize, area: Rect) -> usize {
+    cursor_row.saturating_sub(usize::from(area.height.max(1)) - 1)
+}
+
+/// What is written under a cell of the composer: its row, and a cell of that.
+pub(super) fn composer_spot(model: &Model, area: Rect, at: Position) -> Spot {
+    let rows = model.composer.rows(model.composer_cells);
+    let first = first_row(rows.cursor.0, area);
+    let row = first + usize::from(at.y.saturating_sub(area.y));
+    let cell = usize::from(at.x.saturating_sub(area.x + super::PROMPT_CELLS));
+    Spot::Composer(row, cell)
 }
 
 /// What a changed identity asks for, in the place of what is written.
@@ -231,6 +245,8 @@ pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     }
     if let Some(running) = &model.running {
         row = row.with(Tone::Key, format!(" · {}", progress(running)));
+    } else if let Some(paused) = model.paused.back() {
+        row = row.with(Tone::Key, format!(" · {} paused", paused.name()));
     }
     if let Some(remark) = &model.remark {
         row = row.with(remark.tone, format!(" · {}", remark.text));

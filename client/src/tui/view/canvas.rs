@@ -1,4 +1,4 @@
-//! The only way onto the screen: cells of a buffer, filled from safe text alone.
+//! The only way onto the screen: cells of a buffer, filled from safe text and our own pictures.
 //!
 //! It refuses other strings by its types, and any place outside of the area that it was given.
 
@@ -7,6 +7,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Span;
 
+use super::Placed;
 use crate::safe_text::SafeText;
 use crate::tui::model::piece::{Piece, Row, Tone};
 use crate::tui::theme::Theme;
@@ -79,6 +80,13 @@ impl<'a> Canvas<'a> {
             .buffer
             .set_stringn(x, y, &span.content, usize::from(room), style);
         end
+    }
+
+    /// A picture; one that has no room is left out.
+    pub(crate) fn picture(&mut self, placed: &Placed) {
+        let rows = placed.rows.clone();
+        // Nobody misses what stands in words above.
+        let _ = placed.picture.draw(rows, placed.area, self.buffer);
     }
 
     /// A style over a whole area.

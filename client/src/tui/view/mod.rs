@@ -9,11 +9,17 @@ mod front;
 mod over;
 mod panes;
 
+use std::ops::Range;
+use std::rc::Rc;
+
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
+use sotto_crypto::content::MessageRef;
 
+use super::model::mouse::Spot;
 use super::model::pick::MEMBERS_FROM;
 use super::model::{Focus, Model};
+use super::picture::Picture;
 use canvas::Canvas;
 
 /// From so many columns on the conversations stand beside the messages.
@@ -125,6 +131,52 @@ pub(crate) fn prepare(model: &mut Model, area: Rect) {
         (usize::from(inner.width), usize::from(inner.height))
     });
     model.prepare(size);
+}
+
+/// A picture on the screen.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    pub(crate) which: MessageRef,
+    pub(crate) picture: Rc<Picture>,
+    /// Its rows that are on the screen.
+    pub(crate) rows: Range<u16>,
+    /// Where they are; at the right there may be more room than it takes.
+    pub(crate) area: Rect,
+}
+
+/// The pictures on a screen that is ready.
+pub(crate) fn pictures(model: &Model, area: Rect) -> Vec<Placed> {
+    if model.locked.is_some() || model.first_run.is_some() {
+        return Vec::new();
+    }
+    let messages = places(model, area).messages;
+    let inner = messages.map(|messages| panes::inside(messages, panes::Edge::on(area.width)));
+    inner.map_or_else(Vec::new, |inner| panes::placed(model, inner))
+}
+
+/// What is under a cell of the screen.
+pub(crate) fn spot(model: &Model, area: Rect, at: Position) -> Spot {
+    if model.locked.is_some() || model.first_run.is_some() {
+        return Spot::Elsewhere;
+    }
+    if let Some(overlay) = &model.overlay {
+        return over::spot(overlay, area, at);
+    }
+    let places = places(model, area);
+    let under = |place: Option<Rect>| place.filter(|place| place.contains(at));
+    if let Some(chats) = under(places.chats) {
+        return panes::chat_spot(model, chats, at);
+    }
+    if let Some(messages) = under(places.messages) {
+        return panes::message_spot(model, (messages, panes::Edge::on(area.width)), at);
+    }
+    if under(places.members).is_some() {
+        return Spot::Members;
+    }
+    match under(Some(places.composer)) {
+        Some(composer) if model.pane.is_some() => bars::composer_spot(model, composer, at),
+        _ => Spot::Elsewhere,
+    }
 }
 
 /// Draws everything.

@@ -9,6 +9,7 @@ use crate::engine::api::Pin;
 use crate::safe_text::SafeText;
 use crate::tui::keys::{Action, Mode};
 use crate::tui::model::Model;
+use crate::tui::model::mouse::Spot;
 use crate::tui::model::overlay::{Overlay, Question, Safety, Sheet};
 use crate::tui::model::picker::{Item, Picker};
 use crate::tui::model::piece::{Row, Tone, padded};
@@ -39,19 +40,38 @@ pub(super) fn draw(
     }
 }
 
-/// A box in the middle with words on its top edge; what is inside.
-pub(super) fn boxed(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, u16)) -> Rect {
+/// Where a box for so many rows is: in the middle.
+fn outside(area: Rect, rows: u16) -> Rect {
     let width = area.width.min(WIDTH_MAX);
     let height = rows.saturating_add(2).min(area.height);
-    let outer = Rect {
+    Rect {
         x: area.x + (area.width - width) / 2,
         y: area.y + (area.height - height) / 2,
         width,
         height,
-    };
+    }
+}
+
+/// What is inside of a box.
+fn inside(outer: Rect) -> Rect {
+    if outer.height < 3 || outer.width < 6 {
+        return outer;
+    }
+    Rect {
+        x: outer.x + 2,
+        y: outer.y + 1,
+        width: outer.width - 4,
+        height: outer.height - 2,
+    }
+}
+
+/// A box in the middle with words on its top edge; what is inside.
+pub(super) fn boxed(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, u16)) -> Rect {
+    let outer = outside(area, rows);
+    let (width, height) = (outer.width, outer.height);
     canvas.clear(outer);
     canvas.paint(outer, canvas.theme.text);
-    if outer.height < 3 || outer.width < 6 {
+    if height < 3 || width < 6 {
         return outer;
     }
     let style = canvas.theme.border_focused;
@@ -67,17 +87,52 @@ pub(super) fn boxed(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, u
         canvas.text(outer, (outer.right() - 1, line), &bar, style);
     }
     canvas.text(outer, (outer.x, height - 1), &foot, style);
+    inside(outer)
+}
+
+/// Rows of a list with its field.
+fn picker_rows(area: Rect) -> u16 {
+    area.height.saturating_sub(2).min(24)
+}
+
+/// Where the lines of a list are.
+fn picker_list(inner: Rect) -> Rect {
     Rect {
-        x: outer.x + 2,
-        y: outer.y + 1,
-        width: width.saturating_sub(4),
-        height: height - 2,
+        y: inner.y + 1,
+        height: inner.height.saturating_sub(1),
+        ..inner
+    }
+}
+
+/// What is under a cell while something lies over the panes.
+pub(super) fn spot(overlay: &Overlay, area: Rect, at: Position) -> Spot {
+    let rows = match overlay {
+        Overlay::Picker(_) => picker_rows(area),
+        Overlay::Sheet(sheet) => u16::try_from(sheet.rows.len()).unwrap_or(u16::MAX),
+        // Nothing in them is clicked, and nothing beside closes them.
+        Overlay::Safety(_) | Overlay::Question(_) => return Spot::Over,
+    };
+    let outer = outside(area, rows);
+    if !outer.contains(at) {
+        return Spot::Beside;
+    }
+    let list = picker_list(inside(outer));
+    match overlay {
+        Overlay::Picker(picker) if list.contains(at) => {
+            let first = first_shown(picker.marked(), usize::from(list.height));
+            let place = first + usize::from(at.y - list.y);
+            if place < picker.len() {
+                Spot::Line(place)
+            } else {
+                Spot::Over
+            }
+        }
+        _ => Spot::Over,
     }
 }
 
 fn picker(picker: &Picker, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
-    let rows = area.height.saturating_sub(2).min(24);
-    let inner = boxed(canvas, area, (picker.kind.title(), rows));
+    let inner = boxed(canvas, area, (picker.kind.title(), picker_rows(area)));
     let width = usize::from(inner.width).max(2);
     let field = picker.field.rows(usize::MAX / 2);
     let prompt = SafeText::line("› ", 2);
@@ -89,11 +144,7 @@ fn picker(picker: &Picker, canvas: &mut Canvas<'_>, area: Rect) -> Option<Positi
         let text = tail(row.text.as_str(), skipped);
         canvas.text(inner, (inner.x + 2, 0), &text, canvas.theme.text);
     }
-    let list = Rect {
-        y: inner.y + 1,
-        height: inner.height.saturating_sub(1),
-        ..inner
-    };
+    let list = picker_list(inner);
     if picker.len() == 0 {
         let words = match picker.waiting {
             true => "looking…",

@@ -1,11 +1,15 @@
 //! The panes: conversations, messages, members.
 
-use ratatui::layout::Rect;
+use std::rc::Rc;
 
+use ratatui::layout::{Position, Rect};
+
+use super::Placed;
 use super::canvas::Canvas;
 use crate::engine::api::{Chat, GroupMember, Keep, MemberTrust, role_name};
 use crate::safe_text::SafeText;
 use crate::tui::model::list::Entry;
+use crate::tui::model::mouse::Spot;
 use crate::tui::model::piece::{Row, Tone, padded};
 use crate::tui::model::rows::preview;
 use crate::tui::model::{Focus, Model};
@@ -170,16 +174,16 @@ pub(super) fn messages(model: &Model, canvas: &mut Canvas<'_>, (area, edge): (Re
     if shown.is_empty() {
         nothing_yet(model, canvas, area);
     }
-    // What is there stands at the bottom, above what is written.
-    let start = area
-        .height
-        .saturating_sub(u16::try_from(shown.len()).unwrap_or(u16::MAX));
+    let start = first_line(area, shown.len());
     for (line, row) in (start..area.height).zip(&shown) {
         canvas.row(area, line, &row.row);
         if row.selected && model.focus == Focus::Messages {
             let line = Rect::new(area.x, area.y + line, area.width, 1);
             canvas.paint(line, canvas.theme.selected);
         }
+    }
+    for placed in placed(model, area) {
+        canvas.picture(&placed);
     }
     let below = pane.below();
     if below > 0 && area.height > 1 {
@@ -188,6 +192,84 @@ pub(super) fn messages(model: &Model, canvas: &mut Canvas<'_>, (area, edge): (Re
         let x = area.right().saturating_sub(cells).max(area.x);
         let style = canvas.theme.status;
         canvas.text(area, (x, area.height - 1), &words, style);
+    }
+}
+
+/// The line of a pane where its first row stands: what is there stands at the bottom, above what
+/// is written.
+fn first_line(area: Rect, rows: usize) -> u16 {
+    area.height
+        .saturating_sub(u16::try_from(rows).unwrap_or(u16::MAX))
+}
+
+/// Pictures that are on the screen, and where: inside of the messages' pane.
+pub(super) fn placed(model: &Model, area: Rect) -> Vec<Placed> {
+    let Some(pane) = model.pane.as_ref().filter(|_| !model.gallery.is_empty()) else {
+        return Vec::new();
+    };
+    let shown = pane.shown();
+    let start = first_line(area, shown.len());
+    let mut all: Vec<Placed> = Vec::new();
+    for (line, shown) in (start..area.height).zip(&shown) {
+        let (Some(which), Some(row)) = (shown.file, shown.row.picture) else {
+            continue;
+        };
+        if let Some(last) = all.last_mut().filter(|last| last.which == which) {
+            last.rows.end = row + 1;
+            last.area.height += 1;
+        } else if let Some(picture) = model.gallery.picture(&which) {
+            let indent = u16::try_from(shown.row.cells()).unwrap_or(area.width);
+            let indent = indent.min(area.width);
+            all.push(Placed {
+                which,
+                picture: Rc::clone(picture),
+                rows: row..row + 1,
+                area: Rect {
+                    x: area.x + indent,
+                    y: area.y + line,
+                    width: area.width - indent,
+                    height: 1,
+                },
+            });
+        }
+    }
+    all.retain(|placed| !is_disturbed(model, placed, area));
+    all
+}
+
+/// Whether something else is drawn on a picture that covers cells, or a part of it has no room:
+/// it is not drawn then.
+fn is_disturbed(model: &Model, placed: &Placed, area: Rect) -> bool {
+    if !placed.picture.covers() {
+        return false;
+    }
+    let whole = placed.rows == (0..placed.picture.size().height);
+    let over = model.overlay.is_some() || model.pending_keys().is_some();
+    let below = model.pane.as_ref().is_some_and(|pane| pane.below() > 0);
+    !whole || over || (below && placed.area.bottom() >= area.bottom())
+}
+
+/// What is under a cell of the messages' pane.
+pub(super) fn message_spot(model: &Model, (area, edge): (Rect, Edge), at: Position) -> Spot {
+    let area = inside(area, edge);
+    let rows = model.pane.as_ref().map_or(0, |pane| pane.shown().len());
+    let start = usize::from(first_line(area, rows));
+    let line = usize::from(at.y.saturating_sub(area.y));
+    match line.checked_sub(start) {
+        Some(row) if row < rows => Spot::Message(row),
+        _ => Spot::Messages,
+    }
+}
+
+/// What is under a cell of the list of conversations.
+pub(super) fn chat_spot(model: &Model, area: Rect, at: Position) -> Spot {
+    let marked = model.list.marked().unwrap_or(0);
+    let first = first_shown(marked, usize::from(area.height));
+    let place = first + usize::from(at.y.saturating_sub(area.y));
+    if place < model.list.entries().len() {
+        Spot::Chat(place)
+    } else {
+        Spot::Chats
     }
 }
 
@@ -241,7 +323,9 @@ pub(super) fn members(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         Role::Member => 2,
     };
     sorted.sort_by_key(|member| (rank(member.role), member.name.as_str().to_owned()));
-    for (line, member) in (1..area.height).zip(sorted) {
+    let room = usize::from(area.height.saturating_sub(1)).max(1);
+    let from = model.members_from.min(sorted.len().saturating_sub(room));
+    for (line, member) in (1..area.height).zip(sorted.into_iter().skip(from)) {
         canvas.row(area, line, &member_row(member, cells));
     }
 }

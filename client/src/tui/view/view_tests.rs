@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use ratatui::buffer::Buffer;
 
-use crate::tui::sim::Sim;
+use crate::attachment::picture::Images;
+use crate::tui::model::mouse::Touch;
+use crate::tui::sim::{Sim, pictures};
 
 /// The words of a buffer and, below them, a letter for the look of each cell.
 fn picture(buffer: &Buffer) -> String {
@@ -122,6 +124,55 @@ fn a_changed_identity_and_a_warning() {
 #[test]
 fn the_locked_screen() {
     shots("locked", |sim| sim.model.lock());
+}
+
+#[test]
+fn a_picture_among_the_messages() {
+    shots("picture", |sim| {
+        sim.model.wishes.pictures = pictures(Images::Blocks);
+        sim.press("ctrl-k");
+        sim.types("bob");
+        sim.press("enter");
+    });
+}
+
+/// Nothing of a picture stays where it was: neither while one scrolls past it, nor after.
+#[test]
+fn a_picture_that_is_scrolled_away_leaves_nothing() {
+    for size in SIZES.map(|(_, size)| size) {
+        let mut sim = Sim::new(size);
+        sim.model.wishes.pictures = pictures(Images::Blocks);
+        sim.press("ctrl-k");
+        sim.types("bob");
+        sim.press("enter");
+        for number in 0..3 {
+            sim.types(&format!("line {number}"));
+            sim.press("enter");
+        }
+        sim.press("ctrl-up");
+        let whole = sim
+            .pictures()
+            .first()
+            .map_or(0, |it| it.picture.size().height);
+        let mut seen = std::collections::BTreeSet::new();
+        for step in [[-1; 40], [1; 40]].concat() {
+            sim.touch(Touch::Wheel(step), (size.0 - 30, 4));
+            let placed = sim.pictures();
+            let first = placed.first();
+            let rows = first.map_or(0, |it| usize::from(it.rows.end - it.rows.start));
+            let width = first.map_or(0, |it| usize::from(it.picture.size().width));
+            let blocks = sim.words().matches('▀').count();
+            // The words about what is below may stand on its last row.
+            assert!(blocks <= rows * width, "{size:?}");
+            assert!(blocks + 20 >= rows * width, "{size:?}");
+            seen.insert(rows);
+        }
+        assert!(whole > 0 || seen.len() > 1, "{size:?}: {seen:?}");
+        sim.press("v");
+        sim.model.lock();
+        assert!(!sim.words().contains('▀'));
+        assert!(sim.model.gallery.is_empty());
+    }
 }
 
 /// What the pages show of the screen is what the screen shows.

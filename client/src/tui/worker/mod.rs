@@ -11,6 +11,7 @@
 
 mod enrol;
 mod hear;
+mod look;
 mod run;
 mod serve;
 
@@ -26,6 +27,7 @@ use crate::desk::{Desk, Lender};
 use crate::exit::Failure;
 use crate::runtime::{Happening, Session};
 use hear::Ears;
+use look::Eyes;
 
 /// What reaches the drawing side.
 #[derive(Debug)]
@@ -118,6 +120,7 @@ struct Worker {
     /// Asks that came while a command ran.
     later: VecDeque<Ask>,
     ears: Ears,
+    eyes: Eyes,
     mouth: Mouth,
 }
 
@@ -143,6 +146,7 @@ impl Worker {
             asks,
             later: VecDeque::new(),
             ears,
+            eyes: Eyes::new(mouth.clone()),
             mouth,
         })
     }

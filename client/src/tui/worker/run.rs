@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 const TRANSFER_PATIENCE: Duration = Duration::from_millis(150);
 
 /// How a command's run ended.
-enum End {
+pub(super) enum End {
     /// It is done, or it failed and said so.
     Done,
     /// The person wants something else first.
@@ -44,9 +44,7 @@ impl Worker {
         self.mouth.say(News::Runs {
             label: label.clone(),
         });
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let end = self.run_once(words.clone(), transfer, &said).await?;
-        let mut said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
+        let (end, mut said) = self.run_saying(words.clone(), transfer).await?;
         match end {
             End::Over => return Ok(Going::Over),
             End::Done => {}
@@ -58,10 +56,26 @@ impl Worker {
             End::PutOff => said.push(format!(
                 "/{label}: no answer yet; what it began goes on by itself"
             )),
+            End::Stopped if transfer == Transfer::Yes => {
+                self.mouth.say(News::Paused { words });
+                return Ok(Going::On);
+            }
             End::Stopped => said.push(format!("/{label}: stopped")),
         }
         self.mouth.say(News::Ran { label, said });
         Ok(Going::On)
+    }
+
+    /// Runs a command; how it ended, and its words.
+    pub(super) async fn run_saying(
+        &mut self,
+        words: Vec<String>,
+        transfer: Transfer,
+    ) -> Result<(End, Vec<String>), Failure> {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let end = self.run_once(words, transfer, &said).await?;
+        let said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((end, said))
     }
 
     async fn run_once(
@@ -112,7 +126,9 @@ impl Worker {
                     None | Some(Ask::Quit) => return Ok(End::Over),
                     Some(Ask::StopRun) => return Ok(End::Stopped),
                     Some(ask) => {
-                        if hurries(&ask) && !hurried {
+                        // A file waits for a picture that is to be seen now.
+                        let looks = transfer == Transfer::Yes && matches!(ask, Ask::Look(_));
+                        if (looks || hurries(&ask)) && !hurried {
                             hurried = true;
                             put_off.as_mut().reset(tokio::time::Instant::now() + patience);
                         }
@@ -138,7 +154,7 @@ impl Drop for Folder {
 
 /// Whether a command moves a file, and so can go on where it stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Transfer {
+pub(super) enum Transfer {
     Yes,
     No,
 }

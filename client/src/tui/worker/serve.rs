@@ -23,6 +23,8 @@ impl Worker {
         match ask {
             Ask::Quit => return Ok(Going::Over),
             Ask::Run { words } => return self.run_command(words).await,
+            Ask::Look(look) => self.look(*look)?,
+            Ask::Fetch { which } => return self.fetch(which).await,
             Ask::StopRun => {}
             Ask::Woke => self.session()?.begin_anew()?,
             Ask::Enrol(Enrol::Check { password }) => {
@@ -303,6 +305,7 @@ pub(super) fn hurries(ask: &Ask) -> bool {
             | Ask::Draft { .. }
             | Ask::Typing { .. }
             | Ask::Run { .. }
+            | Ask::Look(_)
             | Ask::Woke
             | Ask::Page {
                 place: Place::Again(..),
