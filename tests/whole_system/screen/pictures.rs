@@ -108,11 +108,11 @@ fn a_strangers_photo_is_seen_only_when_it_is_asked_for() {
     let id = group_of("walkers", &[&alice, &bob, &carol]);
     // Of the two that are in the group with bob he knows only alice.
     send_photo(&carol, &id);
-    let mut screen = Screen::open(&bob, &["tui"], (120, 40));
+    let mut screen = Screen::open(&bob, &["tui"], (100, 40));
     screen.shows("walkers");
     open_chat(&mut screen, "walkers");
     screen.shows("flag.png");
-    screen.shows("picture not shown");
+    screen.shows(", not shown]");
     assert!(!screen.contents().contains(BLOCK));
     // The key says that one wants to see it.
     screen.types("\u{1b}[1;5A");
@@ -120,7 +120,7 @@ fn a_strangers_photo_is_seen_only_when_it_is_asked_for() {
     screen.shows(BLOCK);
     screen.types("v");
     screen.hides(BLOCK);
-    screen.shows("picture not shown");
+    screen.shows(", not shown]");
     screen.types(ESC);
     send_photo(&alice, &id);
     screen.shows(BLOCK);

@@ -208,7 +208,7 @@ fn body_rows(message: &Message, setting: &Setting<'_>, width: usize) -> Vec<Row>
         }
         MessageBody::Attachment(file) => {
             let held = match setting.picture {
-                Shape::Held => ", picture not shown",
+                Shape::Held => ", not shown",
                 Shape::Nothing | Shape::Rows(_) => "",
             };
             let line = format!("[{}, {}{held}]", file.name, size(file.size));

@@ -172,3 +172,28 @@ impl Worker {
         Ok(Going::On)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetched_file_is_taken_once_and_nothing_stays() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("pictures");
+        std::fs::create_dir(&folder).unwrap();
+        let (news, _inputs) = std::sync::mpsc::sync_channel(1);
+        let mut eyes = Eyes::new(Mouth(news));
+        assert_eq!(eyes.take_file(), None, "no folder, no file");
+        eyes.folder = Some(folder.clone());
+        assert_eq!(eyes.take_file(), None);
+        std::fs::write(folder.join(".sotto-0.part"), "half").unwrap();
+        assert_eq!(eyes.take_file(), None, "it goes on where it stands");
+        std::fs::write(folder.join("a.png"), "whole").unwrap();
+        assert_eq!(eyes.take_file().unwrap(), b"whole");
+        assert!(folder.join(".sotto-0.part").exists());
+        assert!(!folder.join("a.png").exists());
+        drop(eyes);
+        assert!(!folder.exists());
+    }
+}
