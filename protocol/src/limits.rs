@@ -36,6 +36,8 @@ pub const GROUP_LEAVES_MAX: usize = 4096;
 pub const AGENT_BYTES_MAX: usize = 64;
 /// Accounts that a group's policy bans.
 pub const BANNED_MAX: usize = 1_000;
+/// Accounts that a group's policy remembers as put out by an admin.
+pub const PUT_OUT_MAX: usize = 1_000;
 /// A published display name, or a title of a room.
 pub const DISPLAY_NAME_BYTES_MAX: usize = 64;
 /// A status text, or a topic of a room.

@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
-use sotto_protocol::limits::{BANNED_MAX, GROUP_LEAVES_MAX};
+use sotto_protocol::limits::{BANNED_MAX, GROUP_LEAVES_MAX, PUT_OUT_MAX};
 use sotto_protocol::{Username, wire};
 
-/// The largest encoded policy in bytes: one entry for each possible leaf and each possible ban.
-pub const POLICY_BYTES_MAX: usize = 64 * (GROUP_LEAVES_MAX + BANNED_MAX);
+/// The largest encoded policy in bytes: one entry for each possible leaf, each possible ban and
+/// each account that may be remembered as put out.
+pub const POLICY_BYTES_MAX: usize = 64 * (GROUP_LEAVES_MAX + BANNED_MAX + PUT_OUT_MAX);
 
 /// What an account may do in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +45,9 @@ pub struct GroupRules {
     pub access: Access,
     /// Accounts that may not be in; none of them has a role.
     pub banned: BTreeSet<Username>,
+    /// Accounts that an admin put out of a closed group: they come in again by
+    /// an admin's word only. None of them has a role or is banned.
+    pub put_out: BTreeSet<Username>,
 }
 
 impl GroupRules {
@@ -54,6 +58,7 @@ impl GroupRules {
             roles,
             access: Access::Closed,
             banned: BTreeSet::new(),
+            put_out: BTreeSet::new(),
         }
     }
 
@@ -80,9 +85,13 @@ impl GroupRules {
         let has_owner = self.roles.values().any(|role| *role == Role::Owner);
         let says_the_implied =
             self.access == Access::Public && self.roles.values().any(|role| *role == Role::Member);
-        let contradicts_itself = self.banned.iter().any(|name| self.roles.contains_key(name));
+        let mut outside = self.banned.iter().chain(&self.put_out);
+        let contradicts_itself = outside.any(|name| self.roles.contains_key(name))
+            || !self.banned.is_disjoint(&self.put_out)
+            || self.access == Access::Public && !self.put_out.is_empty();
         if self.roles.len() > GROUP_LEAVES_MAX
             || self.banned.len() > BANNED_MAX
+            || self.put_out.len() > PUT_OUT_MAX
             || !has_owner
             || says_the_implied
             || contradicts_itself
@@ -125,7 +134,7 @@ pub enum PolicyError {
     #[error("a pair needs two different accounts")]
     SameAccount,
     /// A group without an owner, with too many accounts or bans, with a role
-    /// for somebody banned, or public and naming plain members.
+    /// for somebody banned or put out, or public and naming plain members.
     #[error("a group needs an owner, fewer accounts or bans, and no role for anybody banned")]
     BadGroup,
 }
@@ -283,11 +292,8 @@ fn group_to_wire(rules: &GroupRules) -> wire::GroupPolicy {
     wire::GroupPolicy {
         roles: rules.roles.iter().map(role_entry).collect(),
         access: access.into(),
-        banned: rules
-            .banned
-            .iter()
-            .map(|name| name.as_str().to_owned())
-            .collect(),
+        banned: texts(&rules.banned),
+        put_out: texts(&rules.put_out),
     }
 }
 
@@ -298,16 +304,20 @@ fn group_from_wire(group: &wire::GroupPolicy) -> Result<GroupRules, PolicyError>
         Err(_) => return Err(PolicyError::Malformed),
     };
     let roles = group.roles.iter().map(role_from).collect::<Result<_, _>>();
-    let banned = group
-        .banned
-        .iter()
-        .map(|text| name(text))
-        .collect::<Result<_, _>>();
     Ok(GroupRules {
         roles: roles?,
         access,
-        banned: banned?,
+        banned: names(&group.banned)?,
+        put_out: names(&group.put_out)?,
     })
+}
+
+fn texts(names: &BTreeSet<Username>) -> Vec<String> {
+    names.iter().map(|name| name.as_str().to_owned()).collect()
+}
+
+fn names(texts: &[String]) -> Result<BTreeSet<Username>, PolicyError> {
+    texts.iter().map(|text| name(text)).collect()
 }
 
 fn role_entry((username, role): (&Username, &Role)) -> wire::RoleEntry {
@@ -348,14 +358,17 @@ mod tests {
 
     fn rules() -> impl Strategy<Value = GroupRules> {
         let access = prop::sample::select(vec![Access::Closed, Access::Public]);
-        let banned = prop::collection::btree_set(
-            "[a-z]{4}".prop_map(|text| Username::parse(&text).unwrap()),
-            0..5,
-        );
-        (roles(), access, banned).prop_map(|(roles, access, banned)| GroupRules {
-            roles,
-            access,
-            banned,
+        let names = || {
+            let name = "[a-z]{4}".prop_map(|text| Username::parse(&text).unwrap());
+            prop::collection::btree_set(name, 0..5)
+        };
+        (roles(), access, names(), names()).prop_map(|(roles, access, banned, put_out)| {
+            GroupRules {
+                roles,
+                access,
+                banned,
+                put_out,
+            }
         })
     }
 
@@ -436,5 +449,33 @@ mod tests {
         };
         group.banned.swap(3, 4);
         assert!(Policy::decode(&sent.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn who_was_put_out_of_a_closed_group_is_neither_in_nor_banned() {
+        let name = |text: &str| Username::parse(text).unwrap();
+        let owner = BTreeMap::from([(name("amy"), Role::Owner)]);
+        let closed = Policy::group(owner.clone()).unwrap();
+        let mut rules = GroupRules::closed(owner.clone());
+        rules.put_out.insert(name("bob"));
+        let next = closed.next(Rules::Group(rules.clone())).unwrap();
+        assert_eq!(Policy::decode(&next.encode()), Ok(next));
+        let refused = |rules: GroupRules, why| {
+            let answer = closed.next(Rules::Group(rules));
+            assert_eq!(answer, Err(PolicyError::BadGroup), "{why}");
+        };
+        let mut both = rules.clone();
+        both.banned.insert(name("bob"));
+        refused(both, "banned and put out");
+        let mut inside = rules.clone();
+        inside.roles.insert(name("bob"), Role::Member);
+        refused(inside, "a member");
+        let mut many = rules;
+        let names = (0..PUT_OUT_MAX).map(|n| name(&format!("user{n:04}")));
+        many.put_out.extend(names);
+        refused(many, "one too many");
+        let mut public = GroupRules::public(owner);
+        public.put_out.insert(name("bob"));
+        refused(public, "anybody may enter a public group");
     }
 }

@@ -14,6 +14,7 @@ use super::output::{Style, own_words};
 use super::render;
 use crate::engine::api::{
     Admission, Command, Event, GroupCommand, JoinRequest, LinkCommand, LinkView, MembershipChange,
+    Past,
 };
 use crate::exit::Failure;
 use crate::invite_link::{InviteLink, id_text, link_id};
@@ -148,8 +149,12 @@ pub(super) fn show_request(app: &mut App, request: &JoinRequest) -> Result<(), F
     render::object(app, request.to_json())?;
     let name = SafeText::from(&request.name);
     let group = Talk::Group(request.conversation);
+    let past = match request.past {
+        Past::None => "",
+        Past::PutOut => ", whom an admin put out before,",
+    };
     let rest = own_words(&format!(
-        " has an invite link of {} and asks to come in: sotto group approve '{group}' {1}, or sotto group reject '{group}' {1}",
+        "{past} has an invite link of {} and asks to come in: sotto group approve '{group}' {1}, or sotto group reject '{group}' {1}",
         request.talk.label(request.title.as_deref()),
         request.name
     ));

@@ -23,7 +23,7 @@ pub use group::{
     GroupCommand, GroupMember, GroupNews, GroupView, Invitation, MemberTrust, Membership,
     MembershipChange, Room, role_name,
 };
-pub use link::{Admission, JoinRequest, LinkCommand, LinkView};
+pub use link::{Admission, JoinRequest, LinkCommand, LinkView, Past};
 pub use people::{PeopleCommand, Settings, Shown, User, UserFilter, Visibility};
 
 /// The time of a call, read by the shell.

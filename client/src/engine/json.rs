@@ -6,7 +6,7 @@ use sotto_protocol::Username;
 
 use super::api::{
     Admission, Event, Failure, Invitation, JoinRequest, LinkView, Membership, MembershipChange,
-    role_name,
+    Past, role_name,
 };
 use crate::invite_link::{InviteLink, id_text};
 
@@ -81,6 +81,7 @@ impl JoinRequest {
             "to": self.talk.label(self.title.as_deref()),
             "name": self.name.as_str(),
             "received_at_ms": self.received_at_ms,
+            "put_out": self.past == Past::PutOut,
         })
     }
 }

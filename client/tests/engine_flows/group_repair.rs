@@ -77,6 +77,15 @@ fn a_group_is_rebuilt_as_closed_and_with_its_bans() {
     world.group_command(0, GroupCommand::Promote { group, names });
     let names = world.one("erin");
     world.group_command(0, GroupCommand::Ban { group, names });
+    let names = world.one("dave");
+    world.group_command(
+        0,
+        GroupCommand::Add {
+            group,
+            names: names.clone(),
+        },
+    );
+    world.group_command(0, GroupCommand::Remove { group, names });
     world.settle();
     // Carol renews her keys after joining.
     world.break_for_the_admins(group, |world| world.advance(100_000));
@@ -98,6 +107,8 @@ fn a_group_is_rebuilt_as_closed_and_with_its_bans() {
     assert_eq!(world.code_of_last_failure(0), "banned");
     let view = world.engine(2).group(&group).unwrap().unwrap();
     assert_eq!(view.title.as_deref(), Some("team"));
+    let put_out = world.relay.put_out(group);
+    assert_eq!(put_out, world.one("dave"), "a rebuilt group forgets nobody");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! those who only say that they have one.
 
 use sotto_client::engine::api::{
-    Admission, Event, GroupCommand, LinkCommand, MembershipChange, SecurityKind,
+    Admission, Event, GroupCommand, LinkCommand, MembershipChange, Past, SecurityKind,
 };
 use sotto_client::invite_link::InviteLink;
 use sotto_protocol::{ConversationId, wire};
@@ -286,4 +286,68 @@ fn admins_who_come_later_know_the_links() {
     world.join(3, &link);
     world.advance(10_000);
     assert!(world.is_in(3, group), "let in by carol");
+}
+
+/// Somebody who was put out still has the link: it asks, and opens nothing.
+#[test]
+fn who_was_put_out_needs_an_admins_word_whatever_the_link_says() {
+    let (mut world, group) = World::group(3);
+    let link = world.make_link(0, group, 9, Admission::ByLink);
+    let names = world.one("carol");
+    let remove = GroupCommand::Remove { group, names };
+    world.group_command(0, remove.clone());
+    world.settle();
+    assert!(!world.is_in(2, group));
+    world.join(2, &link);
+    world.advance(70_000);
+    assert!(!world.is_in(2, group));
+    assert_eq!(world.asked_for(0), ["carol"]);
+    let waiting = world.engine(0).join_requests(&group).unwrap();
+    assert_eq!(waiting[0].past, Past::PutOut);
+    // An admin who was made one since then knows it too, and others come in as ever.
+    let names = world.one("bob");
+    world.group_command(0, GroupCommand::Promote { group, names });
+    world.settle();
+    world.disconnect(0);
+    world.relay.forget_uses();
+    world.join(2, &link);
+    world.join(3, &link);
+    world.advance(70_000);
+    assert_eq!(world.asked_for(1), ["carol"]);
+    assert!(!world.is_in(2, group) && world.is_in(3, group));
+    // An admin's word is enough, and ends it: whoever left by themselves may come back.
+    let carol = name("carol");
+    world.link_command(1, LinkCommand::Approve { group, name: carol });
+    world.settle();
+    assert!(world.is_in(2, group));
+    world.group_command(2, GroupCommand::Leave { group });
+    world.advance(10_000);
+    world.relay.forget_uses();
+    world.join(2, &link);
+    world.advance(70_000);
+    assert!(world.is_in(2, group), "left, and was not put out");
+}
+
+#[test]
+fn a_ban_that_was_lifted_is_forgiven() {
+    let (mut world, group) = World::group(3);
+    let link = world.make_link(0, group, 9, Admission::ByLink);
+    let names = world.one("bob");
+    world.group_command(0, GroupCommand::Promote { group, names });
+    let names = world.one("carol");
+    world.group_command(0, GroupCommand::Remove { group, names });
+    world.settle();
+    let names = world.one("carol");
+    world.group_command(
+        0,
+        GroupCommand::Ban {
+            group,
+            names: names.clone(),
+        },
+    );
+    world.group_command(1, GroupCommand::Unban { group, names });
+    world.settle();
+    world.join(2, &link);
+    world.advance(70_000);
+    assert!(world.is_in(2, group));
 }

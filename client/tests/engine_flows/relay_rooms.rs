@@ -186,6 +186,20 @@ impl Relay {
         Ok(Answer::Done(wire::Done {}))
     }
 
+    /// Whom the policy of a group names as put out.
+    pub(crate) fn put_out(&self, conversation: ConversationId) -> Vec<sotto_protocol::Username> {
+        let group = self.logs[&conversation].group.as_ref().unwrap();
+        let rules = group.roster().policy.group_rules().unwrap();
+        rules.put_out.iter().cloned().collect()
+    }
+
+    /// Hours later the same links may be used by the same people again.
+    pub(crate) fn forget_uses(&mut self) {
+        for log in self.logs.values_mut() {
+            log.links.used.clear();
+        }
+    }
+
     /// What a server that forges requests puts into a log.
     pub(crate) fn forge_join_request(
         &mut self,

@@ -1615,6 +1615,11 @@ pub struct GroupPolicy {
     /// Accounts that may not come in; sorted, no name twice; at most 1,000.
     #[prost(string, repeated, tag = "3")]
     pub banned: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Accounts that an admin put out of a closed group: no invite link lets them
+    /// in without an admin's word. Sorted, no name twice, none that has a role or
+    /// is banned; at most 1,000. Empty with public access.
+    #[prost(string, repeated, tag = "4")]
+    pub put_out: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// One account's role.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -70,7 +70,7 @@ pub(super) fn above(role: Role) -> Role {
 
 /// Judges a new policy but for its roles: it follows the old one, the group
 /// stays as open as it was, and bans are made and lifted by admins, those of
-/// admins and owners by owners.
+/// admins and owners by owners. Who was put out only an admin notes or forgets.
 fn judge_policy(
     old: &Policy,
     new: &Policy,
@@ -83,7 +83,8 @@ fn judge_policy(
     if old.version().checked_add(1) != Some(new.version()) || before.access != after.access {
         return Err(Denied::PolicyChange);
     }
-    if before.banned != after.banned && actor < Role::Admin {
+    let same_outside = before.banned == after.banned && before.put_out == after.put_out;
+    if !same_outside && actor < Role::Admin {
         return Err(Denied::RoleTooLow);
     }
     for username in after.banned.difference(&before.banned) {

@@ -58,8 +58,8 @@ pub fn authorize_join(
 ///
 /// # Errors
 /// When somebody would come in who was not in, would gain a role, would be left
-/// out whom `by` may not remove, access or bans would change, or `by` may not
-/// rebuild.
+/// out whom `by` may not remove, access, bans or who was put out would change,
+/// or `by` may not rebuild.
 pub fn authorize_rebuild(
     old: &Roster,
     new: &Roster,
@@ -89,10 +89,11 @@ pub fn authorize_rebuild(
     }
 }
 
-/// Access and bans stay. Nobody gains a role; whoever rebuilds may leave out
+/// Access, bans and who was put out stay. Nobody gains a role; whoever rebuilds may leave out
 /// only those whom they could also remove (their devices may all be gone).
 fn rebuilt_group(before: &GroupRules, after: &GroupRules, by: Role) -> Result<(), Denied> {
-    if before.access != after.access || before.banned != after.banned {
+    let same_outside = before.banned == after.banned && before.put_out == after.put_out;
+    if before.access != after.access || !same_outside {
         return Err(Denied::PolicyChange);
     }
     let kept = |(name, role)| before.roles.get(name) == Some(role);

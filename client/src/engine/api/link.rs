@@ -94,4 +94,15 @@ pub struct JoinRequest {
     pub name: Username,
     /// When the server stored the wish; milliseconds since 1970 UTC.
     pub received_at_ms: u64,
+    /// What they were to the group before.
+    pub past: Past,
+}
+
+/// What somebody who asks to be let into a group was to it before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing that the group remembers.
+    None,
+    /// An admin put them out: no link lets them in without an admin's word.
+    PutOut,
 }

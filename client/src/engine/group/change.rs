@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 use sotto_crypto::{CommitSummary, PendingCommit, Plan};
+use sotto_protocol::limits::PUT_OUT_MAX;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
 use sotto_roster::{
@@ -273,7 +274,10 @@ impl Position<'_> {
 
     fn add(&self, names: &[Username], job: &Job) -> Next {
         // Who cannot be reached now is passed over where nobody asked by name.
-        let unreachable = |name: &Username| job.claimed.get(name).is_some_and(Vec::is_empty);
+        // Nor does anybody who was put out come back without an admin's word.
+        let unasked = |name: &Username| job.command.is_none() && self.rules.put_out.contains(name);
+        let unreachable =
+            |name: &Username| unasked(name) || job.claimed.get(name).is_some_and(Vec::is_empty);
         let missing: Vec<_> = names
             .iter()
             .filter(|name| !self.is_in(name) && !unreachable(name))
@@ -308,6 +312,7 @@ impl Position<'_> {
         }
         let names = batch(&missing, &job.claimed, self.roster.leaves.len());
         let mut rules = self.rules.clone();
+        rules.put_out.retain(|name| !names.contains(name));
         if rules.access == Access::Closed {
             rules
                 .roles
@@ -341,6 +346,9 @@ impl Position<'_> {
         }
         let mut rules = self.rules.clone();
         rules.roles.retain(|name, _| !there.contains(&name));
+        if job.command.is_some() {
+            note_put_out(&mut rules, &there);
+        }
         let gone = |leaf: &(&LeafIndex, &sotto_roster::DeviceCertificate)| {
             there.contains(&leaf.1.username())
         };
@@ -385,6 +393,7 @@ impl Position<'_> {
         }
         let mut rules = self.rules.clone();
         rules.roles.retain(|name, _| !names.contains(name));
+        rules.put_out.retain(|name| !names.contains(name));
         rules.banned.extend(names.iter().cloned());
         let leaves = self.roster.leaves.iter();
         let gone = leaves.filter(|(_, leaf)| names.contains(leaf.username()));
@@ -490,6 +499,19 @@ fn set_role(rules: &mut GroupRules, name: &Username, role: Role) {
     } else {
         rules.roles.insert(name.clone(), role);
     }
+}
+
+/// An admin put them out of a closed group: no link lets them back in alone.
+/// Where too many are remembered, others are forgotten for them.
+fn note_put_out(rules: &mut GroupRules, names: &[&Username]) {
+    if rules.access == Access::Public {
+        return;
+    }
+    let new: BTreeSet<_> = names.iter().take(PUT_OUT_MAX).copied().cloned().collect();
+    while rules.put_out.len() + new.len() > PUT_OUT_MAX {
+        rules.put_out.pop_first();
+    }
+    rules.put_out.extend(new);
 }
 
 fn added(change: &MembershipChange) -> Option<&Username> {

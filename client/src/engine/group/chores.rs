@@ -7,7 +7,7 @@
 
 use rand::RngExt as _;
 use sotto_protocol::Username;
-use sotto_roster::{Role, Roster};
+use sotto_roster::{GroupRules, Role, Roster};
 
 use super::super::{Engine, EngineError};
 use super::{Change, Job};
@@ -147,7 +147,10 @@ impl Engine {
             let inside = roster.identity_of(&wish.name);
             let pinned = self.person(&wish.name)?.identity == Some(wish.identity);
             let other = inside.is_some_and(|identity| *identity != wish.identity);
-            if wish.waits && inside.is_none() {
+            // Whoever was put out since they asked needs an admin's word now.
+            let put_out = |rules: &GroupRules| rules.put_out.contains(&wish.name);
+            let waits = wish.waits || roster.policy.group_rules().is_some_and(put_out);
+            if waits && inside.is_none() {
                 continue;
             }
             let settled = inside == Some(&wish.identity)

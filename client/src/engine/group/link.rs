@@ -10,10 +10,10 @@ use sotto_protocol::limits::{JOIN_LINK_USES_MAX, JOIN_LINKS_MAX};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, wire};
-use sotto_roster::{Access, DeviceCertificate, Role};
+use sotto_roster::{Access, DeviceCertificate, GroupRules, Policy, Role};
 
 use super::super::api::{
-    Admission, CommandId, Event, Failure, JoinRequest, LinkCommand, LinkView, SecurityKind,
+    Admission, CommandId, Event, Failure, JoinRequest, LinkCommand, LinkView, Past, SecurityKind,
 };
 use super::super::commands::{ServerCommand, refusal};
 use super::super::devices::broken_store;
@@ -456,15 +456,16 @@ impl Engine {
         }
         // Nobody comes in under an identity that a person here did not agree to.
         let changed = self.identity_shown(name, &asked.identity)? == Trust::Changed;
+        let past = past_of(roster.policy.group_rules(), name);
         let wish = JoinRequestRow {
             name: name.clone(),
             identity: asked.identity,
-            waits: link.approval || changed,
+            waits: link.approval || changed || past == Past::PutOut,
             received_at_ms: entry.stored_at_ms,
         };
         self.store().put_join_request(&row.id, &wish)?;
         if wish.waits {
-            let request = join_request(row, wish);
+            let request = join_request(row, wish, past);
             self.emit(Event::JoinRequested(request));
         } else {
             self.plan_admission(&row.talk, &roster);
@@ -483,11 +484,14 @@ impl Engine {
         let Some(row) = self.store().conversation(conversation)? else {
             return Ok(Vec::new());
         };
-        let waiting = self.store().join_requests(conversation)?;
-        Ok(waiting
-            .into_iter()
-            .filter(|wish| wish.waits)
-            .map(|wish| join_request(&row, wish))
+        let policy = self.store().policy(conversation)?;
+        let policy = policy.and_then(|bytes| Policy::decode(&bytes).ok());
+        let rules = policy.as_ref().and_then(Policy::group_rules);
+        let waiting = self.store().join_requests(conversation)?.into_iter();
+        let all = waiting.map(|wish| (past_of(rules, &wish.name), wish));
+        Ok(all
+            .filter(|(past, wish)| wish.waits || *past == Past::PutOut)
+            .map(|(past, wish)| join_request(&row, wish, past))
             .collect())
     }
 }
@@ -512,13 +516,22 @@ impl Asked {
     }
 }
 
-fn join_request(row: &ConversationRow, wish: JoinRequestRow) -> JoinRequest {
+/// Whether an admin put somebody out who asks to be let in.
+fn past_of(rules: Option<&GroupRules>, name: &Username) -> Past {
+    match rules.is_some_and(|rules| rules.put_out.contains(name)) {
+        true => Past::PutOut,
+        false => Past::None,
+    }
+}
+
+fn join_request(row: &ConversationRow, wish: JoinRequestRow, past: Past) -> JoinRequest {
     JoinRequest {
         conversation: row.id,
         talk: row.talk.clone(),
         title: row.title.clone(),
         name: wish.name,
         received_at_ms: wish.received_at_ms,
+        past,
     }
 }
 

@@ -21,6 +21,7 @@ struct Law {
     powers: Powers,
     public: bool,
     banned: BTreeSet<usize>,
+    put_out: BTreeSet<usize>,
 }
 
 impl Law {
@@ -35,8 +36,10 @@ impl Law {
             && !(self.public && self.powers.values().any(|power| *power == 0))
             && self
                 .banned
-                .iter()
+                .union(&self.put_out)
                 .all(|account| !self.powers.contains_key(account))
+            && self.banned.is_disjoint(&self.put_out)
+            && (!self.public || self.put_out.is_empty())
     }
 }
 
@@ -222,6 +225,7 @@ fn group(world: &World, wish: &Wish, outcome: &Outcome, law: &Law) -> bool {
         && wish.removes.iter().all(may_remove)
         && (0..NAMES).all(may_set)
         && (0..NAMES).all(|account| may_ban(&account))
+        && (law.put_out == next.put_out || power >= 1)
         && !(wish.law.is_some() && wish.skips_version)
         && next.public == law.public
         && next.can_be_written()
@@ -245,6 +249,7 @@ fn rules(law: &Law) -> Rules {
             Access::Closed
         },
         banned: law.banned.iter().map(|account| name(*account)).collect(),
+        put_out: law.put_out.iter().map(|account| name(*account)).collect(),
     })
 }
 
@@ -329,9 +334,9 @@ fn world() -> impl Strategy<Value = World> {
         0..3_u8,
         devices,
         prop::collection::vec(0..3_u8, NAMES),
-        prop::collection::vec(prop::bool::weighted(0.3), NAMES),
+        prop::collection::vec(0..4_u8, NAMES),
     )
-        .prop_map(|(kind, devices, powers, bans)| {
+        .prop_map(|(kind, devices, powers, outside)| {
             let mut leaves: Vec<Tag> = devices
                 .into_iter()
                 .filter(|(account, _)| kind != 0 || *account < 2)
@@ -345,13 +350,18 @@ fn world() -> impl Strategy<Value = World> {
             let is_in: BTreeSet<usize> = named.keys().copied().collect();
             named.insert(leaves[0].0, 2);
             named.retain(|_, power| !public || *power > 0);
-            let banned = (0..NAMES)
-                .filter(|account| bans[*account] && !is_in.contains(account))
-                .collect();
+            let out = |which: u8| {
+                let is_out = |account: &usize| outside[*account] == which;
+                let out = (0..NAMES).filter(|account| !is_in.contains(account));
+                out.filter(is_out).collect::<BTreeSet<_>>()
+            };
+            let banned = out(1);
+            let put_out = if public { BTreeSet::new() } else { out(2) };
             let law = Law {
                 powers: named,
                 public,
                 banned,
+                put_out,
             };
             World {
                 group: (kind != 0).then_some(law),
@@ -376,11 +386,13 @@ fn wish() -> impl Strategy<Value = Wish> {
             prop::collection::btree_map(0..NAMES, 0..3_u8, 1..=NAMES),
             any::<bool>(),
             prop::collection::btree_set(0..NAMES, 0..2),
+            prop::collection::btree_set(0..NAMES, 0..2),
         )
-            .prop_map(|(powers, public, banned)| Law {
+            .prop_map(|(powers, public, banned, put_out)| Law {
                 powers,
                 public,
                 banned,
+                put_out,
             }),
     );
     (
@@ -448,6 +460,12 @@ fn fitted(world: &World, mut wish: Wish) -> Wish {
         law.banned
             .extend(before.banned.iter().filter(|account| *account % 2 == 0));
         law.banned.retain(|account| !accounts.contains(account));
+        law.put_out
+            .extend(before.put_out.iter().filter(|account| *account % 2 == 1));
+        let Law { banned, public, .. } = &*law;
+        let (banned, public) = (banned.clone(), *public);
+        law.put_out
+            .retain(|account| !public && !accounts.contains(account) && !banned.contains(account));
     }
     wish
 }
@@ -478,12 +496,13 @@ fn the_model_sees_both_answers_often() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut allowed: BTreeMap<&str, usize> = BTreeMap::new();
-    for _ in 0..6_000 {
+    for _ in 0..12_000 {
         let world = world().new_tree(&mut runner).unwrap().current();
         let wish = fitted(&world, wish().new_tree(&mut runner).unwrap().current());
         if model(&world, &wish) {
             let is_in = |joiner: Tag| world.leaves.iter().any(|tag| tag.0 == joiner.0);
             let bans = |law: &Law, before: &Law| law.banned != before.banned;
+            let outs = |law: &Law, before: &Law| law.put_out != before.put_out;
             let kind = match (&wish.external, &world.group, &wish.law) {
                 (Some(joiner), _, _) if is_in(*joiner) => "own device",
                 (Some(_), _, _) => "newcomer",
@@ -491,6 +510,7 @@ fn the_model_sees_both_answers_often() {
                 (_, Some(law), None) if law.public => "public",
                 (_, Some(_), None) => "closed",
                 (_, Some(law), Some(next)) if bans(next, law) => "bans",
+                (_, Some(law), Some(next)) if outs(next, law) => "put out",
                 (_, Some(law), Some(_)) if law.public => "policy of a public group",
                 (_, Some(_), Some(_)) => "policy of a closed group",
             };
@@ -498,5 +518,5 @@ fn the_model_sees_both_answers_often() {
         }
     }
     let often = allowed.values().filter(|count| **count >= 20).count();
-    assert_eq!(often, 8, "{allowed:?}");
+    assert_eq!(often, 9, "{allowed:?}");
 }

@@ -156,4 +156,8 @@ fn a_rebuilt_group_keeps_access_and_bans() {
     assert_eq!(rebuilt(&banning, &banning), Ok(()));
     assert_eq!(rebuilt(&banning, &public), Err(Denied::PolicyChange));
     assert_eq!(rebuilt(&closed, &public), Err(Denied::PolicyChange));
+    let mut without = closed.clone();
+    without.put_out.insert(name(3));
+    assert_eq!(rebuilt(&without, &without), Ok(()));
+    assert_eq!(rebuilt(&without, &closed), Err(Denied::PolicyChange));
 }

@@ -1,4 +1,4 @@
-//! Public groups and bans: who comes in alone, who never, and who decides it.
+//! Public groups, bans and being put out: who comes in alone, who never, and who decides it.
 
 use super::super::{Committer, Denied, MembershipChange, authorize, authorize_join};
 use super::{Tag, add, certificate, commit_by, name, removal, roster};
@@ -180,4 +180,43 @@ fn roles_of_a_public_group_are_owners_to_give_and_to_take() {
         changing(&room, 0, &[], absent),
         Err(Denied::PolicyMembersDiffer)
     );
+}
+
+#[test]
+fn admins_note_and_forget_who_was_put_out() {
+    let roles = [(0, Role::Owner), (1, Role::Admin), (2, Role::Member)];
+    let group = roster(
+        super::group_policy(&roles),
+        &[(0, 0, 0), (1, 0, 0), (2, 0, 0)],
+    );
+    let mut without = rules_of(&group);
+    without.roles.remove(&name(2));
+    without.put_out.insert(name(2));
+    let out = MembershipChange::Role {
+        username: name(2),
+        from: Some(Role::Member),
+        to: None,
+    };
+    let removed = MembershipChange::Removed(certificate((2, 0, 0)));
+    let done = changing(&group, 1, &[2], without.clone());
+    assert_eq!(done, Ok(vec![removed, out]));
+    // A member notes nobody, and forgets nobody.
+    let mut noting = rules_of(&group);
+    noting.put_out.insert(name(3));
+    let too_low = Err(Denied::RoleTooLow);
+    assert_eq!(changing(&group, 2, &[], noting.clone()), too_low);
+    let mut later = group.clone();
+    later.policy = group.policy.next(Rules::Group(noting)).unwrap();
+    let forgetting = rules_of(&group);
+    assert_eq!(changing(&later, 2, &[], forgetting.clone()), too_low);
+    assert!(changing(&later, 1, &[], forgetting).is_ok());
+    // Whom an admin adds is noted no longer: nobody is in and put out.
+    let mut back = commit_by(&later, 1);
+    back.adds = vec![add((3, 0, 0))];
+    assert_eq!(authorize(&later, &back).err(), Some(Denied::NotInPolicy));
+    let mut rules = rules_of(&later);
+    rules.put_out.clear();
+    rules.roles.insert(name(3), Role::Member);
+    back.policy = Some(later.policy.next(Rules::Group(rules)).unwrap());
+    assert!(authorize(&later, &back).is_ok());
 }
