@@ -106,6 +106,7 @@ fn request(
         .map(|(device, welcome)| Welcome {
             device_id: device.device_id().to_vec(),
             welcome,
+            note: Vec::new(),
         })
         .collect();
     match alone {

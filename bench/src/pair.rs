@@ -81,6 +81,7 @@ fn found(
     let welcome = Welcome {
         device_id: peer.certificate().device_id().to_vec(),
         welcome: pending.welcome.unwrap_or_default(),
+        note: Vec::new(),
     };
     let create = CreateConversation {
         conversation_id: conversation.to_vec(),

@@ -65,7 +65,7 @@ impl Notice {
                 "wants to talk with you".to_owned(),
             ),
             Event::Invitation(invitation) => {
-                let text = "invites you to a group".to_owned();
+                let text = format!("invites you to {}", invitation.group());
                 (invitation.from.to_string(), text)
             }
             _ => return None,

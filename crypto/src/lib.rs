@@ -23,10 +23,10 @@ pub use at_rest::{AtRestError, DatabaseKey};
 pub use content::{Body, Content, ContentError};
 pub use identity::{DeviceKey, IdentityKey, LocalDevice, LoginChallenge};
 pub use mls::{
-    Address, CommitSummary, Group, GroupError, KeyPackageUse, KeyStore, KeyStoreError,
+    About, Address, CommitSummary, Group, GroupError, KeyPackageUse, KeyStore, KeyStoreError,
     MadeKeyPackage, Message, OpenError, Opened, PendingCommit, Plan, Rejoin, Sealed, Standing,
     WelcomeError, WelcomeSummary, WithTree, commit_hash, forget_key_package, holds_key_package,
-    inspect_welcome, make_key_package, migrate_key_store,
+    inspect_invitation, inspect_welcome, make_key_package, migrate_key_store,
 };
 pub use mls::{Signal, SignalKind};
 pub use password::{AuthenticationKey, KdfParameters, PasswordKeys, UnlockKey};

@@ -44,6 +44,8 @@ pub const DISPLAY_NAME_BYTES_MAX: usize = 64;
 pub const STATUS_BYTES_MAX: usize = 256;
 /// A sealed signal.
 pub const SIGNAL_BYTES_MAX: usize = 1_024;
+/// What is sealed beside a welcome about the group that it leads to.
+pub const INVITATION_NOTE_BYTES_MAX: usize = 2_048;
 /// An encoded leave statement.
 pub const LEAVE_STATEMENT_BYTES_MAX: usize = 512;
 /// Rooms in one page.

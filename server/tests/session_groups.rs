@@ -8,13 +8,14 @@
 
 mod support;
 
+use prost::Message as _;
 use sotto_protocol::wire::client_frame::Body as Request;
 use sotto_protocol::wire::server_frame::Body as Response;
 use sotto_protocol::wire::{self, EnvelopeKind};
 use sotto_protocol::{ConversationId, ErrorCode};
 use sotto_roster::{LeaveStatement, Role};
 use support::client::{Client, error};
-use support::group::{AtDevice, any_id, group_info};
+use support::group::{AtDevice, NOTE, any_id, group_info};
 use support::person::{Person, appended, code};
 use support::{Deployment, Process};
 
@@ -84,12 +85,26 @@ async fn a_group_is_made_with_several_at_once() {
     for client in [&mut scene.bob_client, &mut scene.carol_client] {
         let found = client.resume().await;
         assert_eq!(found[0].kind(), EnvelopeKind::Welcome);
+        let welcome = wire::MailboxWelcome::decode(&*found[0].payload).unwrap();
+        assert_eq!(welcome.note, NOTE);
         let said = match found.get(1) {
             Some(said) => said.clone(),
             None => client.deliveries(1).await.remove(0),
         };
         assert_eq!((said.seq, &said.payload[..]), (2, &b"hello all"[..]));
     }
+    let endless = wire::Welcome {
+        note: vec![0; 2_049],
+        ..wire::Welcome::default()
+    };
+    let request = wire::CreateConversation {
+        conversation_id: vec![9; 16],
+        client_id: vec![9; 16],
+        welcomes: vec![endless],
+        ..wire::CreateConversation::default()
+    };
+    let refused = scene.alice_client.ask(Request::CreateConversation(request));
+    assert_eq!(code(refused.await), ErrorCode::TooLarge);
     // A member who is no admin cannot change anything, whatever the client does.
     let (code, _) = error(
         scene

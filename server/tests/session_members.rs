@@ -75,6 +75,7 @@ fn commit(
             .map(|person| wire::Welcome {
                 device_id: person.device().to_vec(),
                 welcome: pending.welcome.clone().unwrap(),
+                note: Vec::new(),
             })
             .into_iter()
             .collect(),

@@ -15,7 +15,8 @@ use super::room::{self, RoomAction};
 use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::engine::api::{
-    Admission, Command, Event, GroupCommand, GroupMember, LinkCommand, MemberTrust, role_name,
+    Admission, Command, Event, GroupCommand, GroupMember, Invitation, LinkCommand, MemberTrust,
+    role_name,
 };
 use crate::exit::Failure;
 use crate::invite_link::InviteLink;
@@ -420,11 +421,17 @@ fn group_of(engine: &Engine, word: &str) -> Result<ConversationId, Failure> {
     if let Some(group) = only(&titled, bare)? {
         return Ok(group);
     }
+    let invited = engine.invitations()?;
+    let called = |invitation: &&Invitation| invitation.title.as_deref() == Some(bare);
+    let titled = invited.iter().filter(called);
+    let titled: Vec<_> = titled.map(|invitation| invitation.conversation).collect();
+    if let Some(group) = only(&titled, bare)? {
+        return Ok(group);
+    }
     let hex = bare.len() >= ID_DIGITS_MIN && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
     if hex {
         let digits = bare.to_ascii_lowercase();
         let known = chats.iter().filter_map(|chat| chat.talk.group().copied());
-        let invited = engine.invitations()?;
         let mut found: Vec<_> = known
             .chain(invited.iter().map(|invitation| invitation.conversation))
             .filter(|id| id.to_string().starts_with(&digits))

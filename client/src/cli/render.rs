@@ -306,8 +306,8 @@ pub(crate) fn invitation(app: &mut App, invitation: &Invitation) -> Result<(), F
     let name = SafeText::from(&invitation.from);
     let group = Talk::Group(invitation.conversation);
     let rest = own_words(&format!(
-        " invites you to a group of {}: sotto join '{group}', or sotto decline '{group}'",
-        invitation.members
+        " invites you to {}: sotto join '{group}', or sotto decline '{group}'",
+        invitation.group()
     ));
     app.printer.line(&[
         (Style::Good, &mark),

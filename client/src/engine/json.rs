@@ -49,6 +49,8 @@ impl Invitation {
             "event": "invitation",
             "conversation": self.conversation.to_string(),
             "from": self.from.as_str(),
+            "title": self.title,
+            "description": self.description,
             "members": self.members,
             "received_at_ms": self.received_at_ms,
         })

@@ -3,7 +3,7 @@
 
 use prost::Message as _;
 use sotto_crypto::{
-    Address, Group, Suite, WelcomeError, WelcomeSummary, WithTree, inspect_welcome,
+    Address, Group, Suite, WelcomeError, WelcomeSummary, WithTree, inspect_invitation,
 };
 use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::wire::client_frame::Body as Ask;
@@ -54,6 +54,7 @@ impl Engine {
             identity: [0; 32],
             welcome: sent.welcome.to_vec(),
             tree: Vec::new(),
+            note: sent.note.to_vec(),
             received_at_ms: entry.stored_at_ms,
         };
         self.consider_welcome(request, sent.epoch)
@@ -70,16 +71,17 @@ impl Engine {
             message: &request.welcome,
             tree: &request.tree,
         };
-        let looked = inspect_welcome(&self.key_store(), self.profile.device(), welcome);
+        let me = self.profile.device();
+        let looked = inspect_invitation(&self.key_store(), me, welcome, &request.note);
         match looked {
             Err(WelcomeError::NeedsTree) if request.tree.is_empty() => {
                 self.store().put_treeless(&request, epoch)?;
                 self.ask_tree(&request, epoch);
                 Ok(())
             }
-            Ok(summary) => match summary.roster.policy.group_rules() {
+            Ok((summary, about)) => match summary.roster.policy.group_rules() {
                 Some(rules) if self.is_as_said(&request, &summary) => {
-                    self.group_welcome(request, &summary, rules)
+                    self.group_welcome(request, (&summary, about), rules)
                 }
                 None if full && person.relation == Relation::Known => Ok(()),
                 _ => self.welcome_read(request, &summary),

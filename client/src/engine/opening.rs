@@ -345,6 +345,7 @@ fn create_request(
         .map(|certificate| wire::Welcome {
             device_id: certificate.device_id().to_vec(),
             welcome: welcome.clone(),
+            note: Vec::new(),
         })
         .collect();
     wire::ClientFrame {

@@ -36,6 +36,9 @@ pub(crate) struct InvitationRow {
     pub(crate) welcome: Vec<u8>,
     /// The ratchet tree, where it is not inside the welcome.
     pub(crate) tree: Vec<u8>,
+    /// What the inviter calls the group; empty where nothing was said.
+    pub(crate) title: String,
+    pub(crate) description: String,
     pub(crate) received_at_ms: u64,
 }
 
@@ -178,9 +181,9 @@ impl History {
     pub(crate) fn put_invitation(&self, row: &InvitationRow) -> Result<(), HistoryError> {
         self.connection().execute(
             "INSERT OR REPLACE INTO invitation (conversation, inviter, generation, seq, identity,
-                 members, access, welcome, tree, received_at_ms)
+                 members, access, welcome, tree, title, description, received_at_ms)
              VALUES (:conversation, :inviter, :generation, :seq, :identity, :members, :access,
-                 :welcome, :tree, :received)",
+                 :welcome, :tree, :title, :description, :received)",
             named_params! {
                 ":conversation": row.conversation.as_bytes(),
                 ":inviter": row.inviter.as_str(),
@@ -194,6 +197,8 @@ impl History {
                 },
                 ":welcome": row.welcome,
                 ":tree": row.tree,
+                ":title": row.title,
+                ":description": row.description,
                 ":received": row.received_at_ms,
             },
         )?;
@@ -282,6 +287,8 @@ fn read_invitation(row: &Row<'_>) -> Result<InvitationRow, HistoryError> {
         },
         welcome: row.get("welcome")?,
         tree: row.get("tree")?,
+        title: row.get("title")?,
+        description: row.get("description")?,
         received_at_ms: row.get("received_at_ms")?,
     })
 }

@@ -69,6 +69,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_upload.sql"),
     include_str!("migrations/0006_devices.sql"),
     include_str!("migrations/0007_links.sql"),
+    include_str!("migrations/0008_invitations.sql"),
 ];
 /// The schema that this version reads and writes.
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

@@ -25,6 +25,8 @@ pub(crate) struct RequestRow {
     pub(crate) welcome: Vec<u8>,
     /// The ratchet tree, where it is not inside; never with two people.
     pub(crate) tree: Vec<u8>,
+    /// What is sealed beside the welcome about the group; never with two people.
+    pub(crate) note: Vec<u8>,
     pub(crate) received_at_ms: u64,
 }
 
@@ -36,8 +38,8 @@ impl History {
     pub(crate) fn put_treeless(&self, row: &RequestRow, epoch: u64) -> Result<(), HistoryError> {
         self.connection().execute(
             "INSERT OR REPLACE INTO treeless_welcome
-                 (conversation, generation, epoch, seq, inviter, welcome, received_at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                 (conversation, generation, epoch, seq, inviter, welcome, received_at_ms, note)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
                 row.conversation.as_bytes(),
                 row.generation,
@@ -46,6 +48,7 @@ impl History {
                 row.inviter.as_str(),
                 &row.welcome,
                 row.received_at_ms,
+                &row.note,
             ),
         )?;
         self.connection().execute(
@@ -196,6 +199,7 @@ fn read_treeless(row: &Row<'_>) -> Result<(RequestRow, u64), HistoryError> {
         identity: [0; 32],
         welcome: row.get("welcome")?,
         tree: Vec::new(),
+        note: row.get("note")?,
         received_at_ms: row.get("received_at_ms")?,
     };
     Ok((request, row.get("epoch")?))
@@ -210,6 +214,7 @@ fn read(row: &Row<'_>) -> Result<RequestRow, HistoryError> {
         identity: row.get("identity")?,
         welcome: row.get("welcome")?,
         tree: Vec::new(),
+        note: Vec::new(),
         received_at_ms: row.get("received_at_ms")?,
     })
 }

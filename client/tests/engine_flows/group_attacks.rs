@@ -1,5 +1,6 @@
 //! Attacks on groups by servers, strangers and people who were put out.
 
+use prost::Message as _;
 use rusqlite::Connection;
 use sotto_client::engine::api::{Command, GroupCommand, MembershipChange, SecurityKind};
 use sotto_crypto::{
@@ -7,7 +8,7 @@ use sotto_crypto::{
 };
 use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::wire::server_frame::Body as Answer;
-use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
+use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, wire};
 use sotto_roster::{GroupRules, Policy, Role, Rules};
 
 use crate::relay::DEPLOYMENT;
@@ -35,6 +36,37 @@ fn a_stranger_who_invites_again_and_again_is_one_invitation() {
     let group = waiting[0].conversation;
     world.group_command(1, GroupCommand::Join { group });
     assert_eq!(world.engine(1).chats().unwrap().len(), 1);
+}
+
+/// A server can take away what an inviter says of a group, and put nothing in its place.
+#[test]
+fn a_server_gives_an_invitation_no_other_title() {
+    let mut world = World::people(2);
+    world.tap = Some(Box::new(|_, mut frame| {
+        if let Some(Answer::Deliver(deliver)) = &mut frame.body {
+            for envelope in &mut deliver.envelopes {
+                if envelope.kind == i32::from(EnvelopeKind::Welcome) {
+                    let welcome = wire::MailboxWelcome::decode(&*envelope.payload);
+                    let mut welcome = welcome.unwrap();
+                    assert_eq!(welcome.note.len(), 512);
+                    welcome.note[100] ^= 1;
+                    envelope.payload = welcome.encode_to_vec().into();
+                }
+            }
+        }
+        vec![frame]
+    }));
+    let title = "party".to_owned();
+    let members = vec![name("bob")];
+    world.group_command(0, GroupCommand::New { title, members });
+    world.settle();
+    let waiting = world.engine(1).invitations().unwrap();
+    assert_eq!((waiting.len(), waiting[0].title.as_deref()), (1, None));
+    let group = waiting[0].conversation;
+    world.group_command(1, GroupCommand::Join { group });
+    world.settle();
+    let view = world.engine(1).group(&group).unwrap().unwrap();
+    assert_eq!(view.title.as_deref(), Some("party"), "as the log has it");
 }
 
 /// A10: what somebody sealed who is out now is not shown, whoever puts it into the log.

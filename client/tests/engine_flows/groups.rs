@@ -139,6 +139,10 @@ fn nobody_is_in_a_group_without_wanting_to() {
     world.restart(1);
     world.settle();
     assert_eq!(world.invitations(1), 1);
+    // Who invites, to what, and how many are there: known before the answer.
+    let waiting = world.engine(1).invitations().unwrap();
+    let said = (waiting[0].from.as_str(), waiting[0].title.as_deref());
+    assert_eq!((said, waiting[0].members), (("alice", Some("team")), 3));
     assert_eq!(world.texts(1), Vec::<String>::new());
     let asked = world.relay.asked.get(&1).cloned().unwrap_or_default();
     assert!(!asked.contains(&"append") && !asked.contains(&"append_commit"));

@@ -173,6 +173,7 @@ impl Relay {
                 seq,
                 inviter: name.clone(),
                 welcome: welcome.welcome,
+                note: welcome.note,
             }
             .encode_to_vec();
             let mailbox = added.mailbox();

@@ -7,6 +7,7 @@
 mod commit;
 mod external;
 mod group;
+mod invitation;
 mod key_package;
 mod message;
 mod signal;
@@ -17,10 +18,11 @@ mod welcome;
 pub use commit::{CommitSummary, PendingCommit, Plan, commit_hash};
 pub use external::Rejoin;
 pub use group::{Address, Group, GroupError, Standing};
+pub use invitation::About;
 pub use key_package::{
     KeyPackageUse, MadeKeyPackage, forget_key_package, holds_key_package, make_key_package,
 };
 pub use message::{Message, OpenError, Opened, Sealed};
 pub use signal::{Signal, SignalKind};
 pub use store::{KeyStore, KeyStoreError, migrate_key_store};
-pub use welcome::{WelcomeError, WelcomeSummary, WithTree, inspect_welcome};
+pub use welcome::{WelcomeError, WelcomeSummary, WithTree, inspect_invitation, inspect_welcome};

@@ -9,6 +9,7 @@ use sotto_roster::public_group::{ReadError, profile, reading};
 use sotto_roster::{Denied, DeviceCertificate, LeafIndex, Roster, authorize_join};
 
 use super::group::{Address, Group, GroupError, join_config};
+use super::invitation::About;
 use super::store::KeyStore;
 use crate::identity::LocalDevice;
 
@@ -100,6 +101,24 @@ pub fn inspect_welcome<'a>(
 ) -> Result<WelcomeSummary, WelcomeError> {
     let welcome = welcome.into();
     store.rehearse(|| enter(store, me, welcome, None).map(|(_, summary)| summary))
+}
+
+/// The same, with what the inviter says of the group in the note beside it;
+/// `None` for a note that does not verify as the inviter's, or none.
+///
+/// # Errors
+/// See [`WelcomeError`].
+pub fn inspect_invitation(
+    store: &KeyStore<'_>,
+    me: &LocalDevice,
+    welcome: WithTree<'_>,
+    note: &[u8],
+) -> Result<(WelcomeSummary, Option<About>), WelcomeError> {
+    store.rehearse(|| {
+        let (group, summary) = enter(store, me, welcome, None)?;
+        let about = group.open_invitation(store, &summary.inviter, note);
+        Ok((summary, about))
+    })
 }
 
 impl Group {

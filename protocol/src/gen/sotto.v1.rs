@@ -481,6 +481,10 @@ pub struct Welcome {
     /// An MLS Welcome message.
     #[prost(bytes = "vec", tag = "2")]
     pub welcome: ::prost::alloc::vec::Vec<u8>,
+    /// What the group is called, sealed for those in it and signed by the inviter;
+    /// at most 2,048 bytes. Empty where there is nothing to say.
+    #[prost(bytes = "vec", tag = "3")]
+    pub note: ::prost::alloc::vec::Vec<u8>,
 }
 /// The payload of an ENVELOPE_KIND_WELCOME envelope.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -503,6 +507,9 @@ pub struct MailboxWelcome {
     /// An MLS Welcome message. Without the ratchet tree inside, it is asked for with GetTree.
     #[prost(bytes = "vec", tag = "6")]
     pub welcome: ::prost::alloc::vec::Vec<u8>,
+    /// The note that came with it.
+    #[prost(bytes = "vec", tag = "7")]
+    pub note: ::prost::alloc::vec::Vec<u8>,
 }
 /// Makes a conversation, or a new generation of it, with its first commit, in one step.
 #[derive(Clone, PartialEq, ::prost::Message)]

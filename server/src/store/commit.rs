@@ -162,7 +162,11 @@ impl CommitWork {
     /// Bytes that it holds in the queue.
     pub(super) fn bytes(&self) -> usize {
         let payload = self.payload();
-        let welcomes: usize = payload.welcomes.iter().map(|w| w.welcome.len()).sum();
+        let welcomes: usize = payload
+            .welcomes
+            .iter()
+            .map(|w| w.welcome.len() + w.note.len())
+            .sum();
         let tree = payload.tree.as_ref().map_or(0, bytes::Bytes::len);
         payload.commit.len()
             + payload.group_state.len()
@@ -530,6 +534,7 @@ async fn welcome(
             seq,
             inviter: payload.inviter.as_str().to_owned(),
             welcome: welcome.welcome.to_vec(),
+            note: welcome.note.to_vec(),
         };
         bodies.push(prost::Message::encode_to_vec(&body));
     }

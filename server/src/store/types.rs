@@ -205,6 +205,8 @@ pub struct DeviceWelcome {
     pub device: DeviceId,
     /// The MLS Welcome message.
     pub welcome: Bytes,
+    /// What is sealed beside it about the group.
+    pub note: Bytes,
 }
 
 /// What every commit carries, whether it continues a group or begins one.

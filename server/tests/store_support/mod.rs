@@ -122,6 +122,7 @@ pub(crate) fn commit_payload(sender: &Person, welcomed: &[DeviceId]) -> CommitPa
             .map(|device| DeviceWelcome {
                 device: *device,
                 welcome: Bytes::from_static(b"welcome"),
+                note: Bytes::from_static(b"note"),
             })
             .collect(),
     }

@@ -19,6 +19,9 @@ pub struct AtDevice {
     pub group: Group,
 }
 
+/// What stands for a sealed note beside each welcome.
+pub const NOTE: &[u8] = &[0x6e; 512];
+
 pub fn any_id() -> ClientMessageId {
     ClientMessageId::from_bytes(rand::random())
 }
@@ -67,6 +70,7 @@ fn welcomes(pending: &PendingCommit, welcomed: &[DeviceId]) -> Vec<wire::Welcome
         .map(|device| wire::Welcome {
             device_id: device.to_vec(),
             welcome: pending.welcome.clone().unwrap(),
+            note: NOTE.to_vec(),
         })
         .collect()
 }

@@ -210,6 +210,7 @@ impl Person {
                 .map(|one| wire::Welcome {
                     device_id: one.device_id.clone(),
                     welcome: welcome.clone(),
+                    note: Vec::new(),
                 })
                 .collect(),
             client_id: client_id.to_vec(),

@@ -200,10 +200,25 @@ pub struct Invitation {
     pub conversation: ConversationId,
     /// Who invites, as signed in the welcome.
     pub from: Username,
+    /// What the inviter calls the group; `None` where that did not come along or does not verify.
+    pub title: Option<String>,
+    /// What the inviter says that it is about; empty where nothing is.
+    pub description: String,
     /// How many people were in it then.
     pub members: u64,
     /// When the server stored it; milliseconds since 1970 UTC.
     pub received_at_ms: u64,
+}
+
+impl Invitation {
+    /// What it leads to, for people; the title is somebody else's text.
+    #[must_use]
+    pub fn group(&self) -> String {
+        match &self.title {
+            Some(title) => format!("#{title}, a group of {}", self.members),
+            None => format!("a group of {}", self.members),
+        }
+    }
 }
 
 /// What an admin said about a group.

@@ -1,17 +1,14 @@
 //! What is next for a job, decided anew against the members as they are by
 //! then, and the commits that carry it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use prost::Message as _;
 use sotto_crypto::{CommitSummary, PendingCommit, Plan};
 use sotto_protocol::limits::PUT_OUT_MAX;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::{ClientMessageId, ErrorCode, Username, wire};
-use sotto_roster::{
-    Access, GroupRules, LeafIndex, MembershipChange, Policy, Role, Roster, Rules,
-    TREE_INSIDE_LEAVES_MAX,
-};
+use sotto_roster::{Access, GroupRules, LeafIndex, MembershipChange, Policy, Role, Roster, Rules};
 
 use super::super::api::{Failure, role_name};
 use super::super::commands::{ServerCommand, refusal};
@@ -20,20 +17,10 @@ use super::super::session::failure;
 use super::super::{Engine, EngineError};
 use super::info::Words;
 use super::room::{Founding, Listing};
+use super::welcomes::{batch, invitation_note, welcomes};
 use super::{Change, InfoChange, Job, Progress, RoleWish};
 use crate::history::{ConversationRow, PendingCommitRow, PendingKind};
 use crate::talk::Talk;
-
-/// Devices that one commit adds at most.
-const BATCH_DEVICES_MAX: usize = 64;
-/// Bytes that the welcomes of one commit may take together.
-const BATCH_BYTES_MAX: usize = 600_000;
-/// What a welcome holds for one device whatever the group, roughly, in bytes.
-const WELCOME_BYTES: usize = 3_000;
-/// What an account adds to the policy in each welcome, roughly, in bytes.
-const ACCOUNT_BYTES: usize = 32;
-/// What a device adds to a tree with the hybrid suite, roughly, in bytes.
-const LEAF_BYTES: usize = 4_000;
 
 /// What is next for a job.
 enum Next {
@@ -165,8 +152,13 @@ impl Engine {
         let epoch = group.epoch();
         let me = self.profile.device();
         let staged = group.stage(&self.key_store(), me, &client_id, &plan, self.now.unix_ms);
+        let about = self.about_group(row)?;
+        let staged = staged.and_then(|staged| {
+            let note = invitation_note(&group, &self.key_store(), me, (&staged, &about))?;
+            Ok((staged, note))
+        });
         self.keep_group(group);
-        let staged = match staged {
+        let (staged, note) = match staged {
             Ok(staged) => staged,
             Err(error) => {
                 let error = group_failure(error)?;
@@ -178,7 +170,7 @@ impl Engine {
                 return Ok(Step::Nothing);
             }
         };
-        let request = append_request(row, epoch, &client_id, staged.clone());
+        let request = append_request(row, epoch, &client_id, (staged.clone(), &note));
         self.store().put_pending(&PendingCommitRow {
             conversation: row.id,
             client_id,
@@ -537,47 +529,11 @@ pub(super) fn last_owner() -> Failure {
     )
 }
 
-/// As many people as one request can welcome; at least one.
-pub(super) fn batch(
-    names: &[&Username],
-    claimed: &BTreeMap<Username, Vec<Vec<u8>>>,
-    leaves: usize,
-) -> Vec<Username> {
-    let mut devices = 0;
-    let mut chosen = Vec::new();
-    for name in names {
-        let more = claimed.get(*name).map_or(0, Vec::len);
-        let all = devices + more;
-        let leaves_after = leaves + all;
-        let tree_bytes = match leaves_after <= TREE_INSIDE_LEAVES_MAX {
-            true => leaves_after * LEAF_BYTES,
-            false => 0,
-        };
-        let bytes = all * (WELCOME_BYTES + leaves_after * ACCOUNT_BYTES + tree_bytes);
-        let full = all > BATCH_DEVICES_MAX || bytes > BATCH_BYTES_MAX;
-        if full && !chosen.is_empty() {
-            break;
-        }
-        devices = all;
-        chosen.push((*name).clone());
-    }
-    chosen
-}
-
-/// A commit for each of the devices that it adds, with its own welcome.
-pub(super) fn welcomes(staged: &PendingCommit) -> Vec<wire::Welcome> {
-    let of = |(certificate, welcome): (&sotto_roster::DeviceCertificate, &Vec<u8>)| wire::Welcome {
-        device_id: certificate.device_id().to_vec(),
-        welcome: welcome.clone(),
-    };
-    staged.added.iter().zip(&staged.welcomes).map(of).collect()
-}
-
 fn append_request(
     row: &ConversationRow,
     epoch: u64,
     client_id: &ClientMessageId,
-    staged: PendingCommit,
+    (staged, note): (PendingCommit, &[u8]),
 ) -> wire::ClientFrame {
     wire::ClientFrame {
         request_id: 0,
@@ -586,7 +542,7 @@ fn append_request(
             generation: row.generation,
             epoch,
             client_id: client_id.to_vec(),
-            welcomes: welcomes(&staged),
+            welcomes: welcomes(&staged, note),
             commit: staged.commit,
             group_info: staged.group_info,
         })),

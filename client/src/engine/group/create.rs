@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message as _;
-use sotto_crypto::{Address, Group, GroupError, PendingCommit, Plan, Suite};
+use sotto_crypto::{About, Address, Group, GroupError, PendingCommit, Plan, Suite};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, wire};
@@ -17,7 +17,7 @@ use super::super::people::Trust;
 use super::super::session::failure;
 use super::super::work::{Step, people_changed};
 use super::super::{Engine, EngineError};
-use super::change::{batch, welcomes};
+use super::welcomes::{batch, invitation_note, welcomes};
 use super::{Change, Job};
 use crate::history::{
     Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind, Relation,
@@ -296,7 +296,8 @@ impl Engine {
         let client_id = ClientMessageId::from_bytes(self.random_id());
         self.make_room(&row, founding.generation)?;
         row.generation = founding.generation;
-        let made = match self.make(&row, &client_id, founding) {
+        let about = self.about_group(&row)?;
+        let made = match self.make(&row, &client_id, (founding, &about)) {
             Ok(made) => made,
             Err(error) => {
                 let error = group_failure(error)?;
@@ -309,7 +310,7 @@ impl Engine {
         };
         row.state = ConversationState::Creating;
         self.store().put_conversation(&row)?;
-        let (group_info, staged) = made;
+        let (group_info, staged, note) = made;
         let commit_hash = sotto_crypto::commit_hash(&staged.commit);
         let request = wire::ClientFrame {
             request_id: 0,
@@ -317,7 +318,7 @@ impl Engine {
                 conversation_id: row.id.to_vec(),
                 generation: row.generation,
                 group_info,
-                welcomes: welcomes(&staged),
+                welcomes: welcomes(&staged, &note),
                 commit: staged.commit,
                 next_group_info: staged.group_info,
                 client_id: client_id.to_vec(),
@@ -339,8 +340,8 @@ impl Engine {
         &mut self,
         row: &ConversationRow,
         client_id: &ClientMessageId,
-        founding: &Founding,
-    ) -> Result<(Vec<u8>, PendingCommit), GroupError> {
+        (founding, about): (&Founding, &About),
+    ) -> Result<(Vec<u8>, PendingCommit, Vec<u8>), GroupError> {
         let now_ms = self.now.unix_ms;
         let address = Address {
             conversation: row.id,
@@ -377,10 +378,15 @@ impl Engine {
             removals: &[],
             policy: (*first.rules() != *policy.rules()).then_some(&policy),
         };
-        match group.stage(&store, me, client_id, &plan, now_ms) {
-            Ok(staged) => {
+        let staged = group.stage(&store, me, client_id, &plan, now_ms);
+        let staged = staged.and_then(|staged| {
+            let note = invitation_note(&group, &store, me, (&staged, about))?;
+            Ok((staged, note))
+        });
+        match staged {
+            Ok((staged, note)) => {
                 self.keep_group(group);
-                Ok((group_info, staged))
+                Ok((group_info, staged, note))
             }
             Err(error) => {
                 group.delete(&store)?;

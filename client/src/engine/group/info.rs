@@ -1,8 +1,8 @@
 //! Titles and descriptions: sealed words of admins, sent whole at each change
 //! and again by whoever brings somebody in, for whom everything before is shut.
 
-use sotto_crypto::Body;
 use sotto_crypto::content::{GroupInfo, JoinLink, LINKS_MAX};
+use sotto_crypto::{About, Body};
 use sotto_protocol::{ClientMessageId, ConversationId};
 use sotto_roster::{DeviceCertificate, Role};
 
@@ -42,6 +42,19 @@ impl Engine {
         Ok(match body {
             Some(Body::GroupInfo(info)) => info,
             _ => GroupInfo::default(),
+        })
+    }
+
+    /// What is said of a group to those who are invited to it.
+    pub(super) fn about_group(&self, row: &ConversationRow) -> Result<About, EngineError> {
+        let info = self.group_info(&row.id)?;
+        let title = match info.title.is_empty() {
+            true => row.title.clone().unwrap_or_default(),
+            false => info.title,
+        };
+        Ok(About {
+            title,
+            description: info.description,
         })
     }
 

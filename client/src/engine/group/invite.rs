@@ -2,7 +2,7 @@
 //! log stays at the server meanwhile. A repaired group is entered again
 //! without asking, for there was consent.
 
-use sotto_crypto::{Address, Group, WelcomeSummary, WithTree};
+use sotto_crypto::{About, Address, Group, WelcomeSummary, WithTree};
 use sotto_protocol::ConversationId;
 use sotto_roster::{GroupRules, Role};
 
@@ -26,9 +26,12 @@ impl Engine {
     pub(in crate::engine) fn group_welcome(
         &mut self,
         request: RequestRow,
-        summary: &WelcomeSummary,
+        (summary, about): (&WelcomeSummary, Option<About>),
         rules: &GroupRules,
     ) -> Result<(), EngineError> {
+        let (title, description) = about
+            .map(|about| (about.title, about.description))
+            .unwrap_or_default();
         let invitation = InvitationRow {
             conversation: request.conversation,
             inviter: request.inviter,
@@ -39,6 +42,8 @@ impl Engine {
             access: rules.access,
             welcome: request.welcome,
             tree: request.tree,
+            title,
+            description,
             received_at_ms: request.received_at_ms,
         };
         if let Some(row) = self.store().conversation(&invitation.conversation)?
@@ -62,12 +67,7 @@ impl Engine {
         };
         self.store().trim_invitations(&inviter, kept)?;
         if !known {
-            self.emit(Event::Invitation(Invitation {
-                conversation: invitation.conversation,
-                from: inviter,
-                members: invitation.members,
-                received_at_ms: invitation.received_at_ms,
-            }));
+            self.emit(Event::Invitation(shown(invitation)));
         }
         Ok(())
     }
@@ -203,6 +203,7 @@ impl Engine {
         row.update_due_ms = self.update_after_join(summary.roster.leaves.len());
         row.updated_at_ms = self.now.unix_ms;
         self.store().put_conversation(&row)?;
+        self.keep_what_was_said(&mut row, invitation)?;
         self.record_roster(&row, &summary.roster)?;
         self.store().unseal_for(&row.talk)?;
         self.forget_old_generations(&row)?;
@@ -226,5 +227,33 @@ impl Engine {
         let cursor = row.cursor;
         self.resume(&row.id, cursor);
         Ok(())
+    }
+
+    /// Until an admin says otherwise, the group is called what the inviter called it.
+    fn keep_what_was_said(
+        &self,
+        row: &mut ConversationRow,
+        invitation: &InvitationRow,
+    ) -> Result<(), EngineError> {
+        let mut info = self.group_info(&row.id)?;
+        if !info.title.is_empty() || invitation.title.is_empty() {
+            return Ok(());
+        }
+        info.title.clone_from(&invitation.title);
+        info.description.clone_from(&invitation.description);
+        row.title = Some(invitation.title.clone());
+        self.keep_info(&row.id, &info)
+    }
+}
+
+/// An invitation as people see it.
+pub(super) fn shown(row: InvitationRow) -> Invitation {
+    Invitation {
+        conversation: row.conversation,
+        from: row.inviter,
+        title: (!row.title.is_empty()).then_some(row.title),
+        description: row.description,
+        members: row.members,
+        received_at_ms: row.received_at_ms,
     }
 }

@@ -17,6 +17,7 @@
 //! | `room`   | public rooms: listing and entering                   |
 //! | `leave`  | leaving, declining, and taking out who left          |
 //! | `record` | who is in, as the store and events tell              |
+//! | `welcomes` | how many come in at once, and with what           |
 
 mod change;
 mod chores;
@@ -27,6 +28,7 @@ mod leave;
 mod link;
 mod record;
 mod room;
+mod welcomes;
 
 pub(super) use change::Step as GroupStep;
 pub(super) use link::LinkAsk;

@@ -294,14 +294,6 @@ impl Engine {
     /// When the local store fails.
     pub fn invitations(&self) -> Result<Vec<Invitation>, EngineError> {
         let rows = self.store().invitations()?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Invitation {
-                conversation: row.conversation,
-                from: row.inviter,
-                members: row.members,
-                received_at_ms: row.received_at_ms,
-            })
-            .collect())
+        Ok(rows.into_iter().map(super::invite::shown).collect())
     }
 }

@@ -126,7 +126,7 @@ impl Model {
         };
         let mut items: Vec<Item> = self.list.requests().iter().map(request).collect();
         for invitation in self.list.invitations() {
-            let note = format!("invites you to a group of {}", invitation.members);
+            let note = format!("invites you to {}", invitation.group());
             let value = Value::Invitation(invitation.conversation);
             items.push(Item::new(
                 invitation.from.as_str(),

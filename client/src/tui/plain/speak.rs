@@ -199,8 +199,9 @@ pub(super) fn request(request: &Request) -> String {
 pub(super) fn invitation(invitation: &Invitation) -> String {
     let group = Talk::Group(invitation.conversation);
     format!(
-        "{} invites you to a group of {}: /join {group} or /decline {group}",
-        invitation.from, invitation.members
+        "{} invites you to {}: /join {group} or /decline {group}",
+        invitation.from,
+        invitation.group()
     )
 }
 

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 
 use super::Placed;
 use super::canvas::Canvas;
-use crate::engine::api::{Chat, GroupMember, Keep, MemberTrust, role_name};
+use crate::engine::api::{Chat, GroupMember, Invitation, Keep, MemberTrust, role_name};
 use crate::safe_text::SafeText;
 use crate::tui::model::list::Entry;
 use crate::tui::model::mouse::Spot;
@@ -74,10 +74,9 @@ pub(super) fn chats(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
                 Tone::Request,
                 padded(&format!("? {} asks", request.from), cells),
             ),
-            Entry::Invitation(invitation) => Row::of(
-                Tone::Request,
-                padded(&format!("? {} invites", invitation.from), cells),
-            ),
+            Entry::Invitation(invitation) => {
+                Row::of(Tone::Request, padded(&invited(invitation), cells))
+            }
             Entry::Chat(chat) if open == Some(&chat.talk) => chat_row(chat, cells, Open::Yes),
             Entry::Chat(chat) => chat_row(chat, cells, Open::No),
         };
@@ -86,6 +85,13 @@ pub(super) fn chats(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             let line = Rect::new(area.x, area.y + line, area.width, 1);
             canvas.paint(line, canvas.theme.selected);
         }
+    }
+}
+
+fn invited(invitation: &Invitation) -> String {
+    match &invitation.title {
+        Some(title) => format!("? {} invites to #{title}", invitation.from),
+        None => format!("? {} invites", invitation.from),
     }
 }
 

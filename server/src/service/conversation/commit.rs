@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sotto_protocol::limits::HANDSHAKE_BYTES_MAX;
+use sotto_protocol::limits::{HANDSHAKE_BYTES_MAX, INVITATION_NOTE_BYTES_MAX};
 use sotto_protocol::wire::server_frame::Body as Response;
 use sotto_protocol::wire::{self, AppendCommit, CreateConversation, Welcome};
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, ErrorCode, Username};
@@ -346,9 +346,10 @@ fn check_sizes(messages: &[&Vec<u8>], welcomes: &[Welcome]) -> Result<(), Refusa
     let too_large = messages
         .iter()
         .any(|message| message.len() > HANDSHAKE_BYTES_MAX)
-        || welcomes
-            .iter()
-            .any(|welcome| welcome.welcome.len() > HANDSHAKE_BYTES_MAX);
+        || welcomes.iter().any(|welcome| {
+            welcome.welcome.len() > HANDSHAKE_BYTES_MAX
+                || welcome.note.len() > INVITATION_NOTE_BYTES_MAX
+        });
     if too_large {
         Err(Refusal::new(ErrorCode::TooLarge))
     } else {
@@ -420,6 +421,7 @@ fn welcomes_for(
         all.push(DeviceWelcome {
             device,
             welcome: welcome.welcome.into(),
+            note: welcome.note.into(),
         });
     }
     if expected.is_empty() {
