@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{ADDRESS, id, name, now_ms, pair, text_of};
+use common::{ADDRESS, Account, id, name, now_ms, pair, text_of};
 use sotto_crypto::{
     Group, KeyPackageUse, OpenError, Opened, Sealed, Suite, WelcomeError, inspect_welcome,
 };
@@ -504,4 +504,42 @@ fn login_signatures_are_for_one_nonce_and_one_connection() {
     assert!(verify([1; 32], [2; 32]));
     assert!(!verify([3; 32], [2; 32]));
     assert!(!verify([1; 32], [3; 32]));
+}
+
+/// D12: a sealed invitation by the hybrid suite needs both of its shares. With the lattice share
+/// or the curve share of another one in its place it does not open.
+#[test]
+fn either_share_of_the_hybrid_suite_counts() {
+    // ML-KEM-768 ciphertext, then X25519 public key, behind the length of both in two bytes.
+    const LATTICE: usize = 1088;
+    const BOTH: usize = LATTICE + 32;
+    let shares = |welcome: &[u8]| {
+        let length = u16::try_from(0x4000 | BOTH).unwrap().to_be_bytes();
+        let mut at = welcome.windows(2).enumerate();
+        let found = at.find(|(_, window)| *window == length).unwrap().0 + 2;
+        found..found + BOTH
+    };
+    let policy = Policy::pair(name("alice"), name("bob")).unwrap();
+    let bob = Account::new("bob").device(1);
+    let package = bob.key_package(Suite::Hybrid, KeyPackageUse::LastResort);
+    let invited = || {
+        let alice = Account::new("alice").device(1);
+        let mut group = alice.create(&policy, Suite::Hybrid);
+        let packages = [package.clone()];
+        let staged = group.stage_add(&alice.store(), &alice.me, &id(1), &packages, None, now_ms());
+        staged.unwrap().welcome.unwrap()
+    };
+    let (welcome, other) = (invited(), invited());
+    assert!(inspect_welcome(&bob.store(), &bob.me, &welcome).is_ok());
+    let (here, there) = (shares(&welcome), shares(&other));
+    for part in [0..LATTICE, LATTICE..BOTH, 0..BOTH] {
+        let mut mixed = welcome.clone();
+        mixed[here.start + part.start..here.start + part.end]
+            .copy_from_slice(&other[there.start + part.start..there.start + part.end]);
+        assert_ne!(mixed, welcome);
+        assert!(
+            inspect_welcome(&bob.store(), &bob.me, &mixed).is_err(),
+            "{part:?}"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 //! docs/attack-tests.md says which test holds which property.
 
 mod injection;
+mod links;
 mod network;
 mod secrets;
 pub(crate) mod terminal;
