@@ -25,7 +25,7 @@ fn nobody_knocks_at_an_address_that_somebody_wrote() {
     std::fs::write(&named, format!("[InternetShortcut]\nURL={address}\n")).unwrap();
     let file = named.to_str().unwrap().to_owned();
     alice.ok(&["send", &bob.name, &text, "--file", &file]);
-    alice.ok(&["profile", "status", &text[..60]]);
+    alice.ok(&["profile", "set", "--status", &text[..60]]);
     let title = format!("{} {}", fresh_name("t"), &address);
     let group = group_of(&title, &[&alice, &bob]);
     alice.ok(&["send", &group, &text]);
