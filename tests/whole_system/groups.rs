@@ -77,6 +77,10 @@ fn an_invitation_is_answered_by_the_invited() {
     let invited = bob.ok(&["invites"]).events;
     assert_eq!(invited.len(), 1, "{invited:?}");
     assert_eq!(invited[0]["from"], alice.name.as_str());
+    assert_eq!(
+        (&invited[0]["title"], &invited[0]["members"]),
+        (&"maybe".into(), &3.into())
+    );
     assert!(bob.ok(&["listen", "--for", "2s"]).texts().is_empty());
     bob.fails(&["send", &id, "not yet"], 5);
     bob.ok(&["join", &id]);

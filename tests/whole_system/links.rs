@@ -86,6 +86,15 @@ fn an_admin_agrees_to_those_who_come_by_a_link() {
     at_bob.kill();
     bob.ok(&["send", &id, "thank you"]);
     carol.fails(&["send", &id, "and me?"], 4);
+    // Whom an admin put out the link lets in no more without a word.
+    let open = link_of(alice, &[&id, "--uses", "5"]);
+    alice.ok(&["group", "remove", &id, &bob.name]);
+    bob.ok(&["listen", "--for", "2s"]);
+    let asked = bob.ok(&["join", &open]).events;
+    assert!(is(asked.last().unwrap(), "join_asked"), "{asked:?}");
+    alice.ok(&["listen", "--for", "2s"]);
+    let waiting = alice.ok(&["group", "requests", &id]).events;
+    assert_eq!(waiting[0]["put_out"], true, "{waiting:?}");
 }
 
 #[test]
