@@ -6,8 +6,11 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use sotto_protocol::ErrorCode;
+
+use crate::store::timings::{self, Timings};
 
 /// Which refusals are counted together.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -33,13 +36,15 @@ pub(crate) struct Metrics {
     pub(crate) draining: Gauge,
     pub(crate) blob_bytes_stored: Counter,
     pub(crate) blob_bytes_served: Counter,
+    pub(crate) delivery: Histogram,
     refused: Family<Refused, Counter>,
 }
 
 impl Metrics {
-    /// Every counter at zero.
-    pub(crate) fn new() -> Self {
+    /// Every counter at zero, with what the store counts.
+    pub(crate) fn new(store: &Timings) -> Self {
         let mut registry = Registry::with_prefix("sotto_server");
+        register_store(&mut registry, store);
         let metrics = Self {
             connections: gauge(&mut registry, "connections", "TCP connections held now"),
             sessions: gauge(&mut registry, "sessions", "Logged-in sessions held now"),
@@ -91,19 +96,10 @@ impl Metrics {
                 "blob_bytes_served",
                 "Bytes of sealed files handed out",
             ),
-            refused: Family::default(),
+            delivery: delivery(&mut registry),
+            refused: refusals(&mut registry),
             registry: Registry::default(),
         };
-        registry.register(
-            "requests_refused",
-            "Requests refused, by error code",
-            metrics.refused.clone(),
-        );
-        // From zero: the first refusal of a kind is a growth, too.
-        for code in ErrorCode::ALL {
-            let code = code.name().to_owned();
-            metrics.refused.get_or_create(&Refused { code }).inc_by(0);
-        }
         Self {
             registry,
             ..metrics
@@ -122,6 +118,55 @@ impl Metrics {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+fn refusals(registry: &mut Registry) -> Family<Refused, Counter> {
+    let refused: Family<Refused, Counter> = Family::default();
+    registry.register(
+        "requests_refused",
+        "Requests refused, by error code",
+        refused.clone(),
+    );
+    // From zero: the first refusal of a kind is a growth, too.
+    for code in ErrorCode::ALL {
+        let code = code.name().to_owned();
+        refused.get_or_create(&Refused { code }).inc_by(0);
+    }
+    refused
+}
+
+fn delivery(registry: &mut Registry) -> Histogram {
+    let delivery = timings::seconds();
+    registry.register(
+        "delivery_seconds",
+        "From a hint to a session until entries of a log are handed to it",
+        delivery.clone(),
+    );
+    delivery
+}
+
+/// What the store counts of messages' steps.
+fn register_store(registry: &mut Registry, store: &Timings) {
+    registry.register(
+        "append_wait_seconds",
+        "A message waits for its transaction to begin",
+        store.append_wait.clone(),
+    );
+    registry.register(
+        "append_transaction_seconds",
+        "The transaction that a message went into",
+        store.append_transaction.clone(),
+    );
+    registry.register(
+        "append_batches",
+        "Transactions of messages",
+        store.append_batches.clone(),
+    );
+    registry.register(
+        "read_seconds",
+        "From asking for entries of a log until they are there",
+        store.read.clone(),
+    );
 }
 
 fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {

@@ -42,7 +42,7 @@ impl Server {
         let workers = config.password_workers.unwrap_or(cores);
         Ok(Arc::new(Self {
             passwords: PasswordPool::start(workers, config.bcrypt_cost)?,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(store.timings()),
             sessions: Sessions::default(),
             deployment: store.deployment_id(),
             judges: Semaphore::new(cores),

@@ -76,6 +76,8 @@ struct Session {
     deadlines: Deadlines,
     work: Work,
     delivery: Option<Box<Delivery<Subscription>>>,
+    /// When the first hint came that nothing was delivered for yet.
+    hinted_at: Option<Instant>,
     /// From login to resume: tells when the device may have been ended.
     watch: Option<Subscription>,
     check_due: bool,
@@ -102,6 +104,7 @@ pub(crate) async fn run(server: Arc<Server>, stream: Box<TlsStream<TcpStream>>, 
         deadlines: Deadlines::new(Instant::now()),
         work: Work::default(),
         delivery: None,
+        hinted_at: None,
         watch: None,
         check_due: false,
         allowance: Allowance::default(),
@@ -172,6 +175,7 @@ impl Session {
         let mut moved = hints.all || !hints.logs.is_empty();
         self.check_due |= moved && self.watch.is_some();
         moved |= self.pass_on(hints.signals);
+        self.hinted_at = self.hinted_at.or(hints.since);
         if let Some(delivery) = &mut self.delivery {
             if hints.all {
                 delivery.handle_hint_for_all();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use sotto_protocol::{ConversationId, DeviceId};
+use tokio::time::Instant;
 
 use crate::bus::{Signal, Wake};
 
@@ -38,6 +39,8 @@ pub(crate) struct Hints {
     pub(crate) all: bool,
     /// What members say for now only.
     pub(crate) signals: Vec<Arc<Signal>>,
+    /// When the first of the logs was hinted at.
+    pub(crate) since: Option<Instant>,
 }
 
 impl Hints {
@@ -117,6 +120,7 @@ impl Wake for Bell {
             if !inner.hints.all {
                 inner.hints.add(conversation, head);
             }
+            inner.hints.since.get_or_insert_with(Instant::now);
             inner.waker.take()
         };
         if let Some(waker) = waker {

@@ -19,7 +19,7 @@ use crate::config::Registration;
 use crate::delivery::{Delivery, Extent, ReadRequest, Rest};
 use crate::refusal::Refusal;
 use crate::service::{self, Answer, Connection, Effect};
-use crate::store::{AppendError, Appended, MemberState, StoreError, StoredEnvelope};
+use crate::store::{AppendError, Appended, MemberState, StoreError, StoredEnvelope, timings};
 
 /// Payload bytes in one Deliver, beside its last envelope.
 const DELIVER_BYTES: usize = 256 * 1024;
@@ -323,6 +323,12 @@ impl Session {
     }
 
     fn deliver(&mut self, envelopes: Vec<wire::Envelope>) {
+        // A hint at what was read already, or at an own message, leads to nothing.
+        if let Some(hinted_at) = self.hinted_at.take()
+            && !envelopes.is_empty()
+        {
+            timings::observe(&self.server.metrics.delivery, hinted_at.elapsed());
+        }
         let count = u64::try_from(envelopes.len()).unwrap_or(0);
         self.server.metrics.envelopes_delivered.inc_by(count);
         let mut frame = wire::Deliver::default();
@@ -349,6 +355,10 @@ impl Session {
         let mut moved = false;
         while !self.ending && self.work.takes_reads() && self.outbox.takes_deliveries() {
             let Some(request) = self.delivery.as_mut().and_then(|d| d.poll_read()) else {
+                if !self.work.is_reading() {
+                    // What was hinted at is known already, as an own message is.
+                    self.hinted_at = None;
+                }
                 break;
             };
             match self.at_hand(request) {

@@ -101,6 +101,11 @@ impl Work {
         !self.appends.is_empty()
     }
 
+    /// Whether reads are under way.
+    pub(super) fn is_reading(&self) -> bool {
+        !self.reads.is_empty()
+    }
+
     /// Keeps a request until the appends before it are answered.
     pub(super) fn hold(&mut self, request_id: u64, request: Request) {
         self.held = Some(Box::new((request_id, request)));

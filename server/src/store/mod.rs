@@ -33,6 +33,7 @@ mod read;
 mod recent;
 mod room;
 mod sweep;
+pub(crate) mod timings;
 mod tree;
 mod types;
 mod writer;
@@ -52,6 +53,7 @@ use crate::migrate;
 use connect::{Profile, Task};
 use cursors::Cursors;
 use presence::Presence;
+use timings::Timings;
 
 pub use backup::{BackupError, StoredBackup};
 pub use error::{AccountError, AppendError, BlobError, ClaimError, CommitError, StoreError};
@@ -120,6 +122,7 @@ struct Inner {
     cursors: Arc<Cursors>,
     presence: Arc<Presence>,
     recent: Arc<recent::Recent>,
+    timings: Timings,
     writers: writer::Writers,
     readers: read::Readers,
     flusher: flush::Flusher,
@@ -152,6 +155,7 @@ impl Store {
         )?;
         let bus = Bus::start(Arc::clone(&pg_config));
         let recent = Arc::new(recent::Recent::default());
+        let timings = Timings::new();
         let cursors = Arc::new(Cursors::new(config.linger));
         let presence = Arc::new(Presence::new(&config));
         let flusher = flush::Flusher::start(&pg_config, &cursors, &presence);
@@ -164,7 +168,7 @@ impl Store {
         );
         Ok(Self {
             inner: Arc::new(Inner {
-                writers: writer::Writers::start(&pg_config, &bus, &recent),
+                writers: writer::Writers::start(&pg_config, &bus, (&recent, &timings)),
                 readers: read::Readers::start(&pg_config),
                 pool,
                 pool_warnings,
@@ -174,6 +178,7 @@ impl Store {
                 presence,
                 flusher,
                 recent,
+                timings,
                 _tasks: vec![sweeper],
             }),
         })
@@ -183,6 +188,11 @@ impl Store {
     #[must_use]
     pub fn bus(&self) -> &Bus {
         &self.inner.bus
+    }
+
+    /// How long messages' steps took so far.
+    pub(crate) fn timings(&self) -> &Timings {
+        &self.inner.timings
     }
 
     /// The deployment that the database belongs to.

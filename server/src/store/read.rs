@@ -12,10 +12,12 @@ use bytes::Bytes;
 use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_postgres::{Config, Row};
 
 use super::connect::{Keeper, Link, Profile, Task, WORK_LIMIT};
 use super::error::StoreError;
+use super::timings;
 use super::types::StoredEnvelope;
 use super::{Store, column, fixed, signed, unsigned};
 
@@ -112,7 +114,10 @@ impl Store {
             after: i64::try_from(after_seq).unwrap_or(i64::MAX),
             most: i64::from(limit.clamp(1, ENTRIES_MAX)),
         };
-        self.inner.readers.ask(question).await
+        let asked_at = Instant::now();
+        let read = self.inner.readers.ask(question).await;
+        timings::observe(&self.inner.timings.read, asked_at.elapsed());
+        read
     }
 }
 

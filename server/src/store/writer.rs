@@ -22,6 +22,7 @@ use super::connect::{Keeper, Profile, Task, WORK_LIMIT};
 use super::error::{AppendError, CommitError};
 use super::log::{self, Doubt, Verdict};
 use super::recent::Recent;
+use super::timings::{self, Timings};
 use super::types::{AppendMessage, Appended};
 use crate::bus::Bus;
 
@@ -84,7 +85,11 @@ pub(super) struct Writers {
 }
 
 impl Writers {
-    pub(super) fn start(config: &Arc<Config>, bus: &Bus, recent: &Arc<Recent>) -> Self {
+    pub(super) fn start(
+        config: &Arc<Config>,
+        bus: &Bus,
+        (recent, timings): (&Arc<Recent>, &Timings),
+    ) -> Self {
         let keeper = || Keeper::new(Arc::clone(config), Profile::Log);
         let (messages, queue) = mpsc::channel(QUEUE_MAX);
         let writer = Writer {
@@ -93,6 +98,7 @@ impl Writers {
             bus: bus.clone(),
             recent: Arc::clone(recent),
             doubt: Doubt::default(),
+            timings: timings.clone(),
         };
         let mut tasks = vec![Task::spawn(writer.run())];
         let mut commits = Vec::with_capacity(COMMITTERS);
@@ -173,6 +179,7 @@ struct Writer {
     bus: Bus,
     recent: Arc<Recent>,
     doubt: Doubt,
+    timings: Timings,
 }
 
 impl Writer {
@@ -207,6 +214,7 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
+        let began = Instant::now();
         let outcome = match self.keeper.link().await {
             None => Err(AppendError::Unavailable),
             Some(link) => {
@@ -216,7 +224,7 @@ impl Writer {
             }
         };
         match outcome {
-            Ok(verdicts) => self.tell(batch, &verdicts),
+            Ok(verdicts) => self.tell(batch, &verdicts, (began, began.elapsed())),
             Err(error) => {
                 // What the connection is in the middle of is not known either.
                 self.keeper.discard();
@@ -228,12 +236,23 @@ impl Writer {
     }
 
     /// Answers first, hints second: see `Bus::publish_head`. What a hint leads to is at hand.
-    fn tell(&self, batch: Vec<PendingAppend>, verdicts: &[Verdict]) {
+    fn tell(
+        &self,
+        batch: Vec<PendingAppend>,
+        verdicts: &[Verdict],
+        (began, took): (Instant, Duration),
+    ) {
+        self.timings.append_batches.inc();
         let mut grown = Vec::with_capacity(batch.len());
         for (append, verdict) in batch.into_iter().zip(verdicts) {
             let PendingAppend {
-                message, answer, ..
+                message,
+                answer,
+                queued_at,
             } = append;
+            let waited = began.saturating_duration_since(queued_at);
+            timings::observe(&self.timings.append_wait, waited);
+            timings::observe(&self.timings.append_transaction, took);
             if let Verdict::Stored(appended) = verdict {
                 let conversation = message.conversation;
                 if self.bus.is_awaited(conversation) {
