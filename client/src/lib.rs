@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod attachment;
+pub mod bulk;
 pub mod cli;
 
 mod daemon;

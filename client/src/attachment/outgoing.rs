@@ -10,7 +10,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use sotto_crypto::SecretBytes;
 use sotto_crypto::attachment::{AttachmentError, FileKey, Plan, Sealer, Survey};
+use sotto_crypto::content::Attachment;
+use sotto_protocol::BlobId;
 use sotto_protocol::limits::BLOB_PIECE_BYTES_MAX as PIECE_BYTES;
 
 use super::clean::{CleanError, IMAGE_BYTES_MAX, clean};
@@ -222,6 +225,34 @@ impl Outgoing {
             thumbnail: None,
             content: Content::Bytes(bytes),
             path: PathBuf::new(),
+        })
+    }
+
+    /// What the message says of it, but for the hash of the sealed file, which comes with sealing.
+    pub(crate) fn describe(
+        &self,
+        blob: BlobId,
+        key: &FileKey,
+        caption: String,
+    ) -> Option<Attachment> {
+        let layout = self.plan.layout();
+        let thumbnail = self.thumbnail.as_ref();
+        Some(Attachment {
+            blob_id: *blob.as_bytes(),
+            key: SecretBytes::from_slice(key.expose())?,
+            sealed_size: layout.sealed_size(),
+            size: layout.size(),
+            plain_hash: *self.plan.plain_hash(),
+            sealed_hash: [0; 32],
+            name: self.name.clone(),
+            media_type: self.media_type.to_owned(),
+            width: thumbnail.map_or(0, |thumbnail| thumbnail.width),
+            height: thumbnail.map_or(0, |thumbnail| thumbnail.height),
+            thumbnail: thumbnail.map_or_else(Vec::new, |thumbnail| thumbnail.jpeg.clone()),
+            caption,
+            reply_to: None,
+            expires_after_s: 0,
+            forwarded: false,
         })
     }
 

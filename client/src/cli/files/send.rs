@@ -3,13 +3,12 @@
 
 use std::path::Path;
 
-use sotto_crypto::SecretBytes;
 use sotto_crypto::attachment::FileKey;
 use sotto_crypto::content::Attachment;
 use sotto_protocol::{BlobId, ClientMessageId, ErrorCode};
 
 use super::{Progress, Way};
-use crate::attachment::outgoing::{Metadata, Outgoing, prepare};
+use crate::attachment::outgoing::{Metadata, prepare};
 use crate::cli::app::App;
 use crate::cli::args::Send;
 use crate::cli::names;
@@ -114,7 +113,10 @@ async fn upload(
     };
     let now_ms = app.clock.now().unix_ms;
     let row = engine.begin_upload(to, &plain_hash, fresh, now_ms)?;
-    let mut attachment = describe(&outgoing, &row, caption)?;
+    let mut attachment = outgoing
+        .describe(row.blob, &row.key, caption)
+        .map(Box::new)
+        .ok_or_else(|| Failure::named("internal", "no key"))?;
     let certificate = engine.device().certificate();
     let login = TransferLogin {
         username: certificate.username().as_str(),
@@ -172,31 +174,4 @@ async fn give_up<E: Into<Failure>>(
             .push_str("; send the same file again and it goes on where it stands");
     }
     failure
-}
-
-fn describe(
-    outgoing: &Outgoing,
-    row: &UploadRow,
-    caption: String,
-) -> Result<Box<Attachment>, Failure> {
-    let layout = outgoing.plan.layout();
-    let thumbnail = outgoing.thumbnail.as_ref();
-    let key = SecretBytes::from_slice(row.key.expose());
-    Ok(Box::new(Attachment {
-        blob_id: *row.blob.as_bytes(),
-        key: key.ok_or_else(|| Failure::named("internal", "no key"))?,
-        sealed_size: layout.sealed_size(),
-        size: layout.size(),
-        plain_hash: *outgoing.plan.plain_hash(),
-        sealed_hash: [0; 32],
-        name: outgoing.name.clone(),
-        media_type: outgoing.media_type.to_owned(),
-        width: thumbnail.map_or(0, |thumbnail| thumbnail.width),
-        height: thumbnail.map_or(0, |thumbnail| thumbnail.height),
-        thumbnail: thumbnail.map_or_else(Vec::new, |thumbnail| thumbnail.jpeg.clone()),
-        caption,
-        reply_to: None,
-        expires_after_s: 0,
-        forwarded: false,
-    }))
 }
