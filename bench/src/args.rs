@@ -3,19 +3,53 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::pace::Arrivals;
 
 /// A run, when its length is not said.
 const LENGTH: Duration = Duration::from_secs(10);
 /// A run of a comparison, of which there are many.
 const COMPARED_LENGTH: Duration = Duration::from_secs(4);
 
+/// A file that is transferred, when its size is not said.
+const FILE_BYTES: u64 = 100_000_000;
+/// What random runs come from, when it is not said.
+const SEED: u64 = 1;
+
 /// Load generator and measurements for Sotto.
 ///
 /// Starts a deployment of its own with the `sotto` program beside this one, or measures the one it
 /// is pointed at with --server and --ca. Exits 1 when a message was lost, duplicated or reordered.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "sotto-bench", version)]
+#[command(
+    name = "sotto-bench",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub(crate) struct Cli {
+    /// Something else than a measurement.
+    #[command(subcommand)]
+    pub(crate) other: Option<Other>,
+    /// A measurement.
+    #[command(flatten)]
+    pub(crate) args: Option<Args>,
+}
+
+/// What is done with figures afterwards.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Other {
+    /// Draws what `--json` printed as SVG, on stdout.
+    Chart {
+        /// One file for each run.
+        #[arg(required = true, num_args = 1..=16)]
+        results: Vec<PathBuf>,
+    },
+}
+
+/// A measurement.
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// What to measure.
     #[arg(value_enum)]
@@ -35,9 +69,19 @@ pub(crate) struct Args {
     /// Messages of one sender on their way at the same time; several runs when given with commas.
     #[arg(long, value_delimiter = ',')]
     pub(crate) in_flight: Vec<u32>,
-    /// Messages a second over all senders, instead of as many as possible.
+    /// Messages a second over all senders, instead of as many as possible; latency counts from when
+    /// a message was due.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
+    /// How messages at a rate are spread.
+    #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
+    pub(crate) arrivals: Arrivals,
+    /// What random arrivals and `mixed-day` come from: the same seed plans the same.
+    #[arg(long, default_value_t = SEED)]
+    pub(crate) seed: u64,
+    /// With `attachment-transfer`: size of the file.
+    #[arg(long, default_value_t = FILE_BYTES, value_parser = clap::value_parser!(u64).range(1..=16 << 30))]
+    pub(crate) file_bytes: u64,
     /// Size of a sealed payload; the size of a sealed short message when not said.
     #[arg(long)]
     pub(crate) payload_bytes: Option<usize>,
@@ -89,6 +133,16 @@ pub(crate) enum Scenario {
     /// The same in a group of 1,000.
     #[value(name = "group-fanout-1000")]
     Fanout1000,
+    /// A large file through balancer, servers and store, beside the same TLS connection moving raw
+    /// bytes; and what it does to the texts of others.
+    #[value(name = "attachment-transfer")]
+    Attachment,
+    /// A team's day in a minute: texts, groups, files, presence, people who come and go.
+    #[value(name = "mixed-day")]
+    Day,
+    /// Where the time and the CPU of one message go.
+    #[value(name = "message-path")]
+    Path,
     /// Sealing and opening with local storing, as a client does it; needs no deployment.
     #[value(name = "sealing")]
     Sealing,
@@ -131,6 +185,9 @@ impl Scenario {
             Self::Balancers => 4_000,
             Self::OneToOne | Self::Offline | Self::Machine | Self::Compare => 400,
             Self::Storm => 3_000,
+            Self::Day => 2_000,
+            Self::Attachment => 100,
+            Self::Path => 60,
             Self::Fanout100 => 100,
             Self::Fanout1000 => 1_000,
             Self::Sealing => 2,
@@ -146,6 +203,9 @@ impl Scenario {
             Self::Storm => "reconnect-storm",
             Self::Fanout100 => "group-fanout-100",
             Self::Fanout1000 => "group-fanout-1000",
+            Self::Attachment => "attachment-transfer",
+            Self::Day => "mixed-day",
+            Self::Path => "message-path",
             Self::Sealing => "sealing",
             Self::Machine => "machine",
             Self::Compare => "compare",
@@ -211,8 +271,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
-        Args::command().debug_assert();
-        let args = Args::try_parse_from(["b", "one-to-one-online", "--in-flight", "1,16"]);
-        assert_eq!(args.unwrap().in_flight, [1, 16]);
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["b", "one-to-one-online", "--in-flight", "1,16"]);
+        assert_eq!(cli.unwrap().args.unwrap().in_flight, [1, 16]);
+        let cli = Cli::try_parse_from(["b", "chart", "a.json", "b.json"]).unwrap();
+        assert!(matches!(cli.other, Some(Other::Chart { results }) if results.len() == 2));
+        for wrong in [&["b"][..], &["b", "chart"], &["b", "compare"]] {
+            assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

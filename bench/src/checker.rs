@@ -88,6 +88,17 @@ impl Checker {
         Delivery::First
     }
 
+    /// For a receiver that learns at the end how many there were to come.
+    pub(crate) fn close(&mut self, sent: u64, acknowledged: u64) {
+        self.sent = sent;
+        self.acknowledged = acknowledged;
+    }
+
+    /// How many arrived in order so far.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
     /// How many are on their way.
     pub(crate) fn in_flight(&self) -> u64 {
         self.sent.saturating_sub(self.delivered)

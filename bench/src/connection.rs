@@ -40,6 +40,7 @@ pub(crate) struct Connection {
     pushed: VecDeque<ServerFrame>,
     next_request: u64,
     hello: Option<HelloOk>,
+    node: String,
 }
 
 impl Connection {
@@ -55,6 +56,7 @@ impl Connection {
             pushed: VecDeque::new(),
             next_request: 1,
             hello: None,
+            node: String::new(),
         };
         let hello = client_frame::Body::Hello(Hello {
             version_min: VERSION,
@@ -62,7 +64,10 @@ impl Connection {
             agent: "sotto-bench".to_owned(),
         });
         match connection.call("hello", hello).await? {
-            server_frame::Body::HelloOk(hello) => connection.hello = Some(hello),
+            server_frame::Body::HelloOk(hello) => {
+                connection.node.clone_from(&hello.node);
+                connection.hello = Some(hello);
+            }
             _ => return Err(BenchError::Protocol("another answer to hello")),
         }
         Ok(connection)
@@ -76,6 +81,11 @@ impl Connection {
         self.hello
             .take()
             .ok_or(BenchError::Protocol("hello was used already"))
+    }
+
+    /// The name of the server that answered.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
     }
 
     /// The value that binds a login to this TLS connection.

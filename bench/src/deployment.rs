@@ -29,8 +29,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Settings of a deployment under load, handed on by `sotto up`: they override its files.
-const LOAD_SETTINGS: [(&str, &str); 4] = [
+const LOAD_SETTINGS: [(&str, &str); 5] = [
     ("SOTTO_UP_SERVER_BCRYPT_COST", "4"),
+    ("SOTTO_UP_SERVER_BLOB_QUOTA_BYTES", "1099511627776"),
     ("SOTTO_UP_SERVER_REGISTRATIONS_PER_HOUR", "100000000"),
     (
         "SOTTO_UP_BALANCER_LIMITS_CONNECTION_RATE_PER_PREFIX",
@@ -66,6 +67,9 @@ pub(crate) struct Process {
     pub(crate) kind: Kind,
     /// Its process id while it runs.
     pub(crate) pid: Option<u32>,
+    /// Where it is reached: an address, or the folder of a socket.
+    #[serde(default)]
+    pub(crate) address: String,
     /// Its status and metrics over HTTP.
     pub(crate) admin: Option<SocketAddr>,
 }
@@ -83,10 +87,12 @@ struct State {
 /// A deployment under load.
 pub(crate) struct Deployment {
     target: Target,
+    server: String,
+    ca: PathBuf,
     database_url: Option<String>,
     state_file: Option<PathBuf>,
     /// Stops what was started here when it is dropped.
-    _own: Option<Own>,
+    own: Option<Own>,
 }
 
 struct Own {
@@ -110,11 +116,13 @@ impl Deployment {
             let state = args.state.as_deref().map(load).transpose()?;
             return Ok(Self {
                 target: Target::new(server, ca, sources)?,
+                server: server.clone(),
+                ca: ca.clone(),
                 database_url: state
                     .map(|state| state.database_url)
                     .or_else(|| std::env::var("SOTTO_DATABASE_URL").ok()),
                 state_file: args.state.clone(),
-                _own: None,
+                own: None,
             });
         }
         let own = Own::start(args)?;
@@ -122,15 +130,35 @@ impl Deployment {
         let state = load(&state_file)?;
         Ok(Self {
             target: Target::new(&state.server, &state.ca, sources)?,
+            server: state.server,
+            ca: state.ca,
             database_url: Some(state.database_url),
             state_file: Some(state_file),
-            _own: Some(own),
+            own: Some(own),
         })
     }
 
     /// Where the load goes.
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The same for the client's own code: HOST:PORT and the authorities to trust.
+    pub(crate) fn door(&self) -> (&str, &Path) {
+        (&self.server, &self.ca)
+    }
+
+    /// Whether it was started here, and may be set up as measuring wants it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// One server itself, without the balancer.
+    ///
+    /// # Errors
+    /// When its address cannot be used.
+    pub(crate) fn server_target(&self, server: &Process) -> Result<Target, BenchError> {
+        Target::new(&server.address, &self.ca, Sources::Spread)
     }
 
     /// The deployment's database, where it is known.

@@ -71,6 +71,12 @@ pub(crate) enum BenchError {
     /// TLS could not be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
+    /// The client's own code could not move a file.
+    #[error("client: {} ({})", .0.message, .0.code)]
+    Client(sotto_client::exit::Failure),
+    /// What was drawn from is no result of a run.
+    #[error("{0}")]
+    Results(String),
     /// A task of ours ended early.
     #[error("a task of the load generator failed: {0}")]
     Task(#[from] tokio::task::JoinError),

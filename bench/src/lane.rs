@@ -6,21 +6,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use sotto_protocol::ConversationId;
 use sotto_protocol::wire::{Acknowledge, Append, Cursor, ServerFrame, client_frame, server_frame};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
 
+use crate::alarm::Alarm;
 use crate::checker::{Checker, Delivery, Tally, client_id, number_of};
 use crate::clock::now;
 use crate::connection::{Connection, answer_of};
 use crate::error::BenchError;
 use crate::latency::Latencies;
 use crate::member::{Member, acknowledgement, catch_up};
+use crate::pace::{Pace, Schedule};
 use crate::pair;
 use crate::target::Target;
 
@@ -40,6 +41,11 @@ impl Conversation {
     /// A conversation that was made and has this epoch.
     pub(crate) const fn at(id: ConversationId, epoch: u64) -> Self {
         Self { id, epoch }
+    }
+
+    /// Its id.
+    pub(crate) const fn id(&self) -> ConversationId {
+        self.id
     }
 
     /// An append of message `number`.
@@ -90,23 +96,15 @@ pub(crate) struct Plan {
     pub(crate) payload: Bytes,
 }
 
-/// When messages are due.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    /// The first.
-    pub(crate) first: Instant,
-    /// Between two.
-    pub(crate) interval: Duration,
-}
-
 /// What a run over a lane found.
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
-    /// Deliveries between the start of measuring and the stop.
+    /// Deliveries between the start of measuring and the stop; of a fixed rhythm those that were
+    /// due then, whenever they came.
     pub(crate) measured: u64,
-    /// From sending to the receiver's reading.
+    /// From sending, or from when it was due, to the receiver's reading.
     pub(crate) delivery: Latencies,
-    /// From sending to the sender's reading of the acknowledgement.
+    /// The same to the sender's reading of the acknowledgement.
     pub(crate) acknowledgement: Latencies,
     pub(crate) failure: Option<BenchError>,
 }
@@ -163,6 +161,7 @@ impl Lane {
     }
 
     async fn follow(&mut self, run: &mut Progress<'_>) -> Result<(), BenchError> {
+        let mut alarm = Alarm::new()?;
         loop {
             let at = now();
             if run.is_over(at) {
@@ -176,7 +175,7 @@ impl Lane {
                     let frame = frame?;
                     self.receive(run, frame)?;
                 }
-                () = sleep_until(run.wake(at).into()) => {}
+                () = alarm.until(run.wake(at)) => {}
             }
             while let Some(frame) = self.sending.take()? {
                 run.on_sender(frame)?;
@@ -237,7 +236,8 @@ pub(crate) struct Progress<'a> {
     plan: &'a Plan,
     tag: u64,
     checker: Checker,
-    /// When each message was sent, from number `forgotten` on.
+    schedule: Option<Schedule>,
+    /// When each message was sent or due, from number `forgotten` on.
     sent_at: VecDeque<Instant>,
     forgotten: u64,
     acknowledged_to: u64,
@@ -253,6 +253,7 @@ impl<'a> Progress<'a> {
     pub(crate) fn new(plan: &'a Plan) -> Self {
         Self {
             plan,
+            schedule: plan.pace.map(Schedule::new),
             tag: rand::random(),
             checker: Checker::default(),
             sent_at: VecDeque::new(),
@@ -277,9 +278,10 @@ impl<'a> Progress<'a> {
         at >= self.plan.give_up_at || (is_stopped && self.checker.is_settled())
     }
 
-    /// The number of the next message, which is sent now.
+    /// The number of the next message, which is sent now; its time runs from when it was due.
     pub(crate) fn send(&mut self, at: Instant) -> u64 {
-        self.sent_at.push_back(at);
+        let from = self.schedule.as_mut().map_or(at, Schedule::advance);
+        self.sent_at.push_back(from);
         self.checker.send()
     }
 
@@ -297,11 +299,11 @@ impl<'a> Progress<'a> {
         if at >= self.plan.stop_at {
             return false;
         }
-        let tally = self.checker.tally();
-        if self.checker.in_flight() >= self.plan.in_flight {
-            return false;
+        match &self.schedule {
+            // At a fixed rhythm a late answer holds no message back.
+            Some(schedule) => at >= schedule.due() && schedule.due() < self.plan.stop_at,
+            None => self.checker.in_flight() < self.plan.in_flight,
         }
-        self.plan.pace.is_none_or(|pace| at >= pace.due(tally.sent))
     }
 
     /// When to look again though nothing arrived.
@@ -309,8 +311,8 @@ impl<'a> Progress<'a> {
         if at >= self.plan.stop_at {
             return self.plan.give_up_at;
         }
-        match self.plan.pace {
-            Some(pace) => pace.due(self.checker.tally().sent).min(self.plan.stop_at),
+        match &self.schedule {
+            Some(schedule) => schedule.due().min(self.plan.stop_at),
             None => self.plan.stop_at,
         }
     }
@@ -327,11 +329,12 @@ impl<'a> Progress<'a> {
         self.own_seq = self.own_seq.max(appended.seq);
         let number = request_id - self.first_request.unwrap_or(request_id);
         self.acknowledged_to = self.acknowledged_to.max(number + 1);
-        if let Some(sent_at) = self.sent_at_of(number) {
-            let latency = now().saturating_duration_since(sent_at);
-            if self.is_measured(now()) {
-                self.outcome.acknowledgement.record(latency);
-            }
+        let at = now();
+        if let Some(sent_at) = self.sent_at_of(number)
+            && self.is_measured(sent_at, at)
+        {
+            let latency = at.saturating_duration_since(sent_at);
+            self.outcome.acknowledgement.record(latency);
         }
         self.forget();
         Ok(())
@@ -350,18 +353,21 @@ impl<'a> Progress<'a> {
         if self.checker.deliver(number, seq) == Delivery::Again {
             return;
         }
-        if self.is_measured(at) {
+        if let Some(sent_at) = self.sent_at_of(number)
+            && self.is_measured(sent_at, at)
+        {
             self.outcome.measured += 1;
-            if let Some(sent_at) = self.sent_at_of(number) {
-                let latency = at.saturating_duration_since(sent_at);
-                self.outcome.delivery.record(latency);
-            }
+            let latency = at.saturating_duration_since(sent_at);
+            self.outcome.delivery.record(latency);
         }
         self.forget();
     }
 
-    fn is_measured(&self, at: Instant) -> bool {
-        at >= self.plan.measure_from && at < self.plan.stop_at
+    /// Of a fixed rhythm everything counts that was due in the stretch, and most of all what comes
+    /// late; of a run as fast as it goes, what arrived in it.
+    fn is_measured(&self, from: Instant, at: Instant) -> bool {
+        let counts = if self.schedule.is_some() { from } else { at };
+        counts >= self.plan.measure_from && counts < self.plan.stop_at
     }
 
     fn sent_at_of(&self, number: u64) -> Option<Instant> {
@@ -376,13 +382,6 @@ impl<'a> Progress<'a> {
         while self.forgotten < done && self.sent_at.pop_front().is_some() {
             self.forgotten += 1;
         }
-    }
-}
-
-impl Pace {
-    fn due(self, number: u64) -> Instant {
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        self.first + self.interval.saturating_mul(number)
     }
 }
 
@@ -420,4 +419,60 @@ pub(crate) async fn set_up(target: &Target, count: u32) -> Result<Vec<Lane>, Ben
         lanes.push(lane??);
     }
     Ok(lanes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pace::Arrivals;
+
+    /// A receiver that stands still for a second: every message that was due meanwhile is late by
+    /// what is left of that second, not only the first.
+    #[test]
+    fn what_was_due_while_all_stood_still_counts_from_its_own_time() {
+        let start = now();
+        let plan = Plan {
+            measure_from: start,
+            stop_at: start + Duration::from_secs(2),
+            give_up_at: start + Duration::from_secs(3),
+            in_flight: 1,
+            pace: Some(Pace::shared((start, 10), (0, 1), (Arrivals::Constant, 0))),
+            payload: Bytes::new(),
+        };
+        let mut run = Progress::new(&plan);
+        let stall_ends = start + Duration::from_secs(1);
+        while run.may_send(stall_ends) {
+            run.send(stall_ends);
+        }
+        // Due at 0, 100, … 1,000 ms.
+        for number in 0..11 {
+            run.on_only_delivery(number, stall_ends);
+        }
+        let outcome = run.finish(None);
+        assert_eq!((outcome.tally.sent, outcome.measured), (11, 11));
+        let found = outcome.delivery.percentiles();
+        assert!((499_000..=501_000).contains(&found.p50_us), "{found:?}");
+        assert!((999_000..=1_001_000).contains(&found.max_us), "{found:?}");
+    }
+
+    #[test]
+    fn what_comes_after_the_stop_still_counts_where_it_was_due_before() {
+        let start = now();
+        let stop_at = start + Duration::from_millis(100);
+        let plan = Plan {
+            measure_from: start,
+            stop_at,
+            give_up_at: start + Duration::from_secs(3),
+            in_flight: 1,
+            pace: Some(Pace::shared((start, 10), (0, 1), (Arrivals::Constant, 0))),
+            payload: Bytes::new(),
+        };
+        let mut run = Progress::new(&plan);
+        run.send(start);
+        assert!(!run.may_send(stop_at), "the next one is due at the stop");
+        run.on_only_delivery(0, start + Duration::from_millis(900));
+        assert!(run.finish(None).delivery.percentiles().max_us >= 900_000);
+    }
 }

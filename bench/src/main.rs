@@ -4,8 +4,10 @@
 //! or one that it is pointed at. It measures and judges; it is never a test of time: the verdict
 //! is about messages, and the figures are printed beside the machine's own.
 
+mod alarm;
 mod args;
 mod balancers;
+mod chart;
 mod checker;
 mod clock;
 mod comparison;
@@ -18,11 +20,16 @@ mod files_limit;
 mod lane;
 mod latency;
 mod member;
+mod pace;
 mod pair;
+mod postgres;
+mod processes;
 mod procfs;
 mod report;
 mod scenarios;
+mod server_metrics;
 mod target;
+mod tls_peer;
 mod xmpp;
 
 use std::io::Write as _;
@@ -30,7 +37,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::Args;
+use args::{Args, Cli, Other};
 use deployment::Deployment;
 use error::BenchError;
 use report::Report;
@@ -42,7 +49,14 @@ const EXIT_HOLDS: u8 = 0;
 const EXIT_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
-    let mut args = Args::parse();
+    let cli = Cli::parse();
+    if let Some(Other::Chart { results }) = &cli.other {
+        return draw(results);
+    }
+    // The command line was refused where there is neither.
+    let Some(mut args) = cli.args else {
+        return ExitCode::from(EXIT_FAILED);
+    };
     let mut report = Report {
         scenario: args.scenario.name(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -61,6 +75,22 @@ fn main() -> ExitCode {
         ExitCode::from(EXIT_HOLDS)
     } else {
         ExitCode::from(EXIT_FAILED)
+    }
+}
+
+/// Draws results that `--json` printed.
+fn draw(results: &[std::path::PathBuf]) -> ExitCode {
+    let drawn = chart::of_files(results).and_then(|svg| {
+        let written = std::io::stdout().write_all(svg.as_bytes());
+        written.map_err(BenchError::io("writing the chart"))
+    });
+    match drawn {
+        Ok(()) => ExitCode::from(EXIT_HOLDS),
+        Err(error) => {
+            // Nobody is left to tell where this fails too.
+            let _ = writeln!(std::io::stderr(), "{error}");
+            ExitCode::from(EXIT_FAILED)
+        }
     }
 }
 

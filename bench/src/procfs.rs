@@ -40,6 +40,22 @@ pub(crate) fn cpu(pid: u32) -> Option<Duration> {
     Stat::read(pid).map(|stat| TICK.saturating_mul(stat.ticks))
 }
 
+/// CPU time of the threads that a process has now, as exact as the scheduler counts; where it does
+/// not tell, as [`cpu`]. What threads used that ended is missing, so it fits processes that keep
+/// theirs.
+pub(crate) fn cpu_exact(pid: u32) -> Option<Duration> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let mut sum = None;
+    for thread in threads.filter_map(Result::ok) {
+        let Ok(counted) = fs::read_to_string(thread.path().join("schedstat")) else {
+            continue;
+        };
+        let nanos = counted.split_whitespace().next()?.parse::<u64>().ok()?;
+        *sum.get_or_insert(Duration::ZERO) += Duration::from_nanos(nanos);
+    }
+    sum.or_else(|| cpu(pid))
+}
+
 /// CPU time of a process and all that descend from it.
 pub(crate) fn cpu_tree(root: u32) -> Duration {
     let all = table();
@@ -126,6 +142,15 @@ mod tests {
         let line = "12 (a) b (c) S 7 1 1 0 -1 4 5 6 7 8 100 20 3 4 20 0 1 0 0 0";
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.pid, stat.parent, stat.ticks), (12, 7, 127));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn exact_time_is_there_and_grows() {
+        let own = std::process::id();
+        let before = cpu_exact(own).unwrap();
+        assert!(before > Duration::ZERO);
+        assert!(cpu(own).is_some() && cpu_exact(own).unwrap() >= before);
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub(crate) struct Report {
     /// Figures of several servers side by side.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) compared: Vec<Comparison>,
+    /// Figures that are no runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tables: Vec<Table>,
     /// What else to know of the figures.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,
@@ -84,6 +87,63 @@ pub(crate) struct Run {
     pub(crate) figures: BTreeMap<&'static str, f64>,
 }
 
+/// Rows of figures under a title.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Table {
+    /// What it is of.
+    pub(crate) title: String,
+    /// What each column is, with its unit.
+    pub(crate) columns: Vec<String>,
+    /// The rows.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One row.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    /// What it is of.
+    pub(crate) name: String,
+    /// One figure for each column.
+    pub(crate) values: Vec<f64>,
+}
+
+impl Table {
+    /// An empty one.
+    pub(crate) fn new(title: impl Into<String>, columns: &[&str]) -> Self {
+        Self {
+            title: title.into(),
+            columns: columns.iter().map(|&column| column.to_owned()).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// One row more.
+    pub(crate) fn row(&mut self, name: impl Into<String>, values: &[f64]) {
+        self.rows.push(Row {
+            name: name.into(),
+            values: values.to_vec(),
+        });
+    }
+
+    fn write(&self, text: &mut String) {
+        let _ = writeln!(text, "  {} ({})", self.title, self.columns.join(", "));
+        for row in &self.rows {
+            let values: Vec<String> = row.values.iter().map(|value| figure(*value)).collect();
+            let _ = writeln!(text, "    {:<58}{}", row.name, values.join("  "));
+        }
+    }
+}
+
+fn figure(value: f64) -> String {
+    let shown = match value.abs() {
+        v if v.is_nan() => String::new(),
+        v if v >= 1_000.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    };
+    format!("{shown:>12}")
+}
+
 /// Memory of one process.
 #[derive(Debug, Serialize)]
 pub(crate) struct MemoryLine {
@@ -118,6 +178,9 @@ impl Report {
         }
         for line in &self.memory {
             line.write(&mut text);
+        }
+        for table in &self.tables {
+            table.write(&mut text);
         }
         comparison::write(&self.compared, &mut text);
         for note in &self.notes {

@@ -11,6 +11,7 @@ use tokio::time::{sleep_until, timeout};
 use super::backend::{Backend, ECHO, Manner, POUR};
 use super::front::Front;
 use super::visitor::{PATIENCE, Visit, Visitors};
+use crate::alarm::Alarm;
 use crate::clock::now;
 use crate::error::BenchError;
 use crate::latency::{Latencies, Percentiles};
@@ -148,13 +149,13 @@ pub(crate) async fn paced(
     for (place, mut lane) in (0_u32..).zip(lanes) {
         tasks.spawn(async move {
             let mut latencies = Latencies::new();
+            let mut alarm = Alarm::new()?;
             let mut due = started + interval * place / TRIP_LANES;
             while due < started + length {
-                sleep_until(due.into()).await;
-                // The timer is coarse; the clock of the trip begins when it is sent.
-                let sent_at = now();
+                alarm.until(due).await;
                 round_trip(&mut lane).await?;
-                latencies.record(now().saturating_duration_since(sent_at));
+                // From when it was due: a trip that waited for the one before it is late too.
+                latencies.record(now().saturating_duration_since(due));
                 due += interval;
             }
             Ok::<_, BenchError>(latencies)

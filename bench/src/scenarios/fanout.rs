@@ -8,9 +8,10 @@ use bytes::Bytes;
 use sotto_protocol::wire::server_frame;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::sleep_until;
 
 use super::Context;
+use crate::alarm::Alarm;
 use crate::checker::{Tally, number_of};
 use crate::clock::now;
 use crate::connection::{Connection, answer_of};
@@ -20,11 +21,12 @@ use crate::error::BenchError;
 use crate::lane::Conversation;
 use crate::latency::Latencies;
 use crate::member::{Member, acknowledgement, catch_up};
+use crate::pace::{self, Schedule};
 use crate::report::{Report, Run};
 use crate::target::Target;
 
 /// Registrations under way at the same time.
-const SETUP_MAX: usize = 24;
+pub(super) const SETUP_MAX: usize = 24;
 /// What has not arrived so long after the last send is lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The rate of the run for latency, in messages a second.
@@ -35,6 +37,15 @@ const MESSAGES_MAX: usize = 100_000;
 /// How a run's messages are sent.
 #[derive(Debug, Clone, Copy)]
 enum Pace {
+    /// So many on their way at the same time.
+    InFlight(u64),
+    /// When they are due.
+    Rhythm(pace::Pace),
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
     /// So many on their way at the same time.
     InFlight(u64),
     /// So many a second.
@@ -64,33 +75,51 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
         reading.push(connection);
     }
     catch_up(&mut sending, |_| {}).await?;
-    let mut paces: Vec<_> = match context.args.rate {
-        Some(rate) => vec![Pace::PerSecond(rate.max(1))],
+    let mut wanted: Vec<_> = match context.args.rate {
+        Some(rate) => vec![Wanted::PerSecond(rate.max(1))],
         None => context
             .args
             .in_flight_or(&[1, 8])
             .into_iter()
-            .map(Pace::InFlight)
+            .map(Wanted::InFlight)
             .collect(),
     };
     if context.args.rate.is_none() && context.args.in_flight.is_empty() {
-        paces.push(Pace::PerSecond(CALM_PER_S));
+        wanted.push(Wanted::PerSecond(CALM_PER_S));
     }
-    for pace in paces {
+    let payload = context.payload()?;
+    for wanted in wanted {
+        let start = now();
         let sender = Sender {
             conversation,
             tag: rand::random(),
-            payload: context.payload()?,
-            stop_at: now() + context.args.length(),
+            payload: payload.clone(),
+            stop_at: start + context.args.length(),
+        };
+        let pace = match wanted {
+            Wanted::InFlight(many) => Pace::InFlight(many),
+            Wanted::PerSecond(rate) => Pace::Rhythm(pace::Pace::shared(
+                (start, rate),
+                (0, 1),
+                (context.args.arrivals, context.args.seed),
+            )),
         };
         let run;
-        (sending, reading, run) = measure(context, sender, pace, (sending, reading)).await?;
+        (sending, reading, run) =
+            measure(context, sender, (pace, wanted), (sending, reading)).await?;
         report.runs.push(run);
     }
     Ok(())
 }
 
-async fn register(target: &Target, count: u32) -> Result<Vec<(Member, Connection)>, BenchError> {
+/// Registers so many accounts, several at a time.
+///
+/// # Errors
+/// When the deployment does not take one.
+pub(super) async fn register(
+    target: &Target,
+    count: u32,
+) -> Result<Vec<(Member, Connection)>, BenchError> {
     let gate = Arc::new(Semaphore::new(SETUP_MAX));
     let mut tasks = JoinSet::new();
     for number in 0..count {
@@ -121,7 +150,7 @@ type Sides = (Connection, Vec<Connection>);
 async fn measure(
     context: &Context<'_>,
     sender: Sender,
-    pace: Pace,
+    (pace, wanted): (Pace, Wanted),
     (mut sending, reading): Sides,
 ) -> Result<(Connection, Vec<Connection>, Run), BenchError> {
     let readers = reading.len();
@@ -158,9 +187,9 @@ async fn measure(
         connections.push(connection);
     }
     let mut run = Run {
-        name: match pace {
-            Pace::InFlight(many) => format!("deliveries to {readers}, {many} in flight"),
-            Pace::PerSecond(rate) => {
+        name: match wanted {
+            Wanted::InFlight(many) => format!("deliveries to {readers}, {many} in flight"),
+            Wanted::PerSecond(rate) => {
                 format!("deliveries to {readers}, {rate} messages a second")
             }
         },
@@ -179,7 +208,7 @@ async fn measure(
     Ok((sending, connections, run))
 }
 
-/// When messages were sent, by number.
+/// When messages were sent, or due where they have a rhythm, by number.
 struct Times {
     sent: Vec<Instant>,
     acknowledged: u64,
@@ -194,40 +223,64 @@ async fn send(
         sent: Vec::new(),
         acknowledged: 0,
     };
-    let first = now();
+    let mut alarm = Alarm::new()?;
+    let mut rhythm = match pace {
+        Pace::InFlight(_) => None,
+        Pace::Rhythm(pace) => Some(Schedule::new(pace)),
+    };
+    let give_up_at = sender.stop_at + PATIENCE;
     loop {
-        let number = times.sent.len() as u64;
-        let over = now() >= sender.stop_at || times.sent.len() >= MESSAGES_MAX;
-        let waiting = number - times.acknowledged;
-        let room = match pace {
-            Pace::InFlight(many) => waiting < many,
-            Pace::PerSecond(_) => waiting == 0,
-        };
-        if over && waiting == 0 {
-            return Ok(times);
-        }
-        if !over && room {
-            if let Pace::PerSecond(rate) = pace {
-                let due = Duration::from_secs(1) / rate * u32::try_from(number).unwrap_or(u32::MAX);
-                sleep_until((first + due).into()).await;
-            }
+        let at = now();
+        while times.may_send(at, (pace, rhythm.as_ref()), sender.stop_at) {
+            let number = times.sent.len() as u64;
+            let from = rhythm.as_mut().map_or(at, Schedule::advance);
+            times.sent.push(from);
             let append = sender
                 .conversation
                 .append(sender.tag, number, &sender.payload);
             connection.queue(append)?;
-            connection.flush().await?;
-            times.sent.push(now());
-            continue;
         }
-        let next = timeout_at((sender.stop_at + PATIENCE).into(), connection.next());
-        let frame = next
-            .await
-            .map_err(|_| BenchError::TimedOut("acknowledgements"))??;
+        connection.flush().await?;
+        let is_stopped = at >= sender.stop_at || times.sent.len() >= MESSAGES_MAX;
+        if is_stopped && times.acknowledged >= times.sent.len() as u64 {
+            return Ok(times);
+        }
+        if at >= give_up_at {
+            return Err(BenchError::TimedOut("acknowledgements"));
+        }
+        let wake = match &rhythm {
+            Some(rhythm) if !is_stopped => rhythm.due().min(sender.stop_at),
+            _ if !is_stopped => sender.stop_at,
+            _ => give_up_at,
+        };
+        let frame = tokio::select! {
+            frame = connection.next() => frame?,
+            () = alarm.until(wake) => continue,
+        };
         if frame.request_id != 0
             && let server_frame::Body::Appended(appended) = answer_of("append", frame)?
         {
             times.acknowledged += 1;
             connection.queue(sender.conversation.own_cursor(appended.seq))?;
+        }
+    }
+}
+
+impl Times {
+    fn may_send(
+        &self,
+        at: Instant,
+        (pace, rhythm): (Pace, Option<&Schedule>),
+        stop_at: Instant,
+    ) -> bool {
+        if at >= stop_at || self.sent.len() >= MESSAGES_MAX {
+            return false;
+        }
+        match (pace, rhythm) {
+            (Pace::InFlight(many), _) => self.sent.len() as u64 - self.acknowledged < many,
+            (Pace::Rhythm(_), rhythm) => {
+                rhythm.is_some_and(|rhythm| at >= rhythm.due() && rhythm.due() < stop_at)
+            }
         }
     }
 }

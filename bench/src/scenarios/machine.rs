@@ -2,13 +2,8 @@
 //! deployment's Postgres commits a second when nobody else asks it for anything.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use sotto_stack::certs::Certificates;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -17,15 +12,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::client::TlsStream;
 
 use super::Context;
-use crate::clock::{now, unix_ms};
+use crate::clock::now;
 use crate::error::BenchError;
 use crate::latency::Latencies;
 use crate::report::{Machine, Rate};
-use crate::target::{Sources, Target};
+use crate::tls_peer::TlsPeer;
 
 /// Connections of the echo.
 const ECHO_LANES: u32 = 200;
-/// Each measure lasts so long.
+/// Each measure lasts at most so long.
 const SPAN: Duration = Duration::from_secs(3);
 /// The most connections that commit side by side: as many as a server has writers.
 const COMMIT_LANES: usize = 4;
@@ -36,71 +31,50 @@ const COMMIT_LANES: usize = 4;
 /// When the echo or the database cannot be used.
 pub(crate) async fn measure(context: &Context<'_>) -> Result<Machine, BenchError> {
     let payload = context.payload()?;
+    let span = context.args.length().min(SPAN);
     let mut machine = Machine {
-        echo: Some(echo(payload.len()).await?),
+        echo: Some(echo(payload.len(), span).await?),
         ..Machine::default()
     };
     if let Some(url) = context.deployment.database_url() {
-        machine.commits_one = Some(commits(url, 1, payload.len()).await?);
-        machine.commits_four = Some(commits(url, COMMIT_LANES, payload.len()).await?);
+        machine.commits_one = Some(commits(url, 1, payload.len(), span).await?);
+        machine.commits_four = Some(commits(url, COMMIT_LANES, payload.len(), span).await?);
     }
     Ok(machine)
+}
+
+/// The usual span.
+pub(super) const fn span() -> Duration {
+    SPAN
 }
 
 /// What the TLS stack does for a bare echo of so many bytes.
 ///
 /// # Errors
 /// When it cannot be set up.
-pub(super) async fn echo(bytes: usize) -> Result<Rate, BenchError> {
+pub(super) async fn echo(bytes: usize, span: Duration) -> Result<Rate, BenchError> {
     let folder = std::env::temp_dir().join(format!("sotto-bench-echo-{}", std::process::id()));
-    let result = echo_with(&folder, bytes).await;
+    let result = echo_with(&folder, bytes, span).await;
     // What stays is in the system's folder for temporary files.
     let _ = std::fs::remove_dir_all(&folder);
     result
 }
 
-async fn echo_with(folder: &Path, bytes: usize) -> Result<Rate, BenchError> {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms());
-    let certificates = Certificates::ensure(folder, time)
-        .map_err(|error| BenchError::Deployment(error.to_string()))?;
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .map_err(BenchError::io("listening for the echo"))?;
-    let address = listener
-        .local_addr()
-        .map_err(BenchError::io("listening for the echo"))?;
-    let target = Target::new(&address.to_string(), &certificates.ca, Sources::Spread)?;
-    let acceptor = TlsAcceptor::from(Arc::new(server_config(&certificates)?));
-    let server: JoinHandle<()> = tokio::spawn(serve_echo(listener, acceptor));
+async fn echo_with(folder: &Path, bytes: usize, span: Duration) -> Result<Rate, BenchError> {
+    let peer = TlsPeer::start(folder).await?;
+    let server: JoinHandle<()> = tokio::spawn(serve_echo(peer.listener, peer.acceptor));
     let mut streams = Vec::new();
     for lane in 0..ECHO_LANES {
-        streams.push(target.open(lane).await?);
+        streams.push(peer.target.open(lane).await?);
     }
-    let until = now() + SPAN;
+    let until = now() + span;
     let mut tasks = JoinSet::new();
     for stream in streams {
         tasks.spawn(ping_pong(stream, bytes, until));
     }
-    let rate = gather(tasks).await;
+    let rate = gather(tasks, span).await;
     server.abort();
     rate
-}
-
-fn server_config(certificates: &Certificates) -> Result<ServerConfig, BenchError> {
-    let unusable = |error: rustls_pki_types::pem::Error| BenchError::Deployment(error.to_string());
-    let chain = CertificateDer::pem_file_iter(&certificates.cert)
-        .map_err(unusable)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unusable)?;
-    let key = PrivateKeyDer::from_pem_file(&certificates.key).map_err(unusable)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"sotto/1".to_vec()];
-    config.send_tls13_tickets = 0;
-    Ok(config)
 }
 
 /// Sends back what comes, for as many connections as the measure opens.
@@ -151,7 +125,12 @@ async fn ping_pong(
 
 /// Commits of a record of the payload's size that goes to the write-ahead log and to no table, so
 /// that nothing of the measure stays in the database.
-async fn commits(url: &str, lanes: usize, bytes: usize) -> Result<Rate, BenchError> {
+async fn commits(
+    url: &str,
+    lanes: usize,
+    bytes: usize,
+    span: Duration,
+) -> Result<Rate, BenchError> {
     let mut clients = Vec::new();
     for _ in 0..lanes {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
@@ -161,7 +140,7 @@ async fn commits(url: &str, lanes: usize, bytes: usize) -> Result<Rate, BenchErr
         });
         clients.push(client);
     }
-    let until = now() + SPAN;
+    let until = now() + span;
     let mut tasks = JoinSet::new();
     for client in clients {
         let payload = vec![7_u8; bytes];
@@ -180,17 +159,20 @@ async fn commits(url: &str, lanes: usize, bytes: usize) -> Result<Rate, BenchErr
             }
         });
     }
-    gather(tasks).await
+    gather(tasks, span).await
 }
 
-async fn gather(mut tasks: JoinSet<Result<Latencies, BenchError>>) -> Result<Rate, BenchError> {
+async fn gather(
+    mut tasks: JoinSet<Result<Latencies, BenchError>>,
+    span: Duration,
+) -> Result<Rate, BenchError> {
     let lanes = tasks.len();
     let mut all = Latencies::new();
     while let Some(one) = tasks.join_next().await {
         all.merge(&one??);
     }
     Ok(Rate {
-        per_s: all.total() as f64 / SPAN.as_secs_f64(),
+        per_s: all.total() as f64 / span.as_secs_f64(),
         lanes,
         latency: all.percentiles(),
     })

@@ -1,12 +1,15 @@
 //! The scenarios, one file each, and what they share.
 
+mod attachment;
 mod balancers;
 mod compare;
+mod day;
 mod fanout;
 mod idle;
 mod machine;
 mod offline;
 mod one_to_one;
+mod path;
 mod sealing;
 mod storm;
 
@@ -60,6 +63,9 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
         Scenario::Storm => storm::run(context, report).await,
         Scenario::Fanout100 | Scenario::Fanout1000 => fanout::run(context, report).await,
         Scenario::Compare => compare::run(context, report).await,
+        Scenario::Attachment => attachment::run(context, report).await,
+        Scenario::Day => day::run(context, report).await,
+        Scenario::Path => path::run(context, report).await,
         Scenario::Machine | Scenario::Sealing | Scenario::Balancers => Ok(()),
     }
 }

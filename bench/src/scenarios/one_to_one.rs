@@ -11,7 +11,8 @@ use crate::args::Args;
 use crate::clock::now;
 use crate::cpu::CpuMeter;
 use crate::error::BenchError;
-use crate::lane::{self, Driven, Outcome, Pace, Plan};
+use crate::lane::{self, Driven, Outcome, Plan};
+use crate::pace::{Arrivals, Pace};
 use crate::report::{Report, Run};
 
 /// Not measured: the first messages of every connection.
@@ -63,7 +64,8 @@ pub(crate) async fn over<L: Driven>(
             payload: payload.clone(),
         };
         let (outcome, run);
-        (lanes, outcome, run) = measure(meter(), lanes, &plan, rate).await?;
+        let rhythm = rate.map(|rate| (rate, args.arrivals, args.seed));
+        (lanes, outcome, run) = measure(meter(), lanes, &plan, rhythm).await?;
         report
             .failures
             .extend(outcome.failure.map(|e| e.to_string()));
@@ -77,24 +79,28 @@ pub(super) fn name(in_flight: u64) -> String {
     format!("one to one, {in_flight} in flight each")
 }
 
-async fn measure<L: Driven>(
+/// Messages a second over all lanes, how they are spread, and their seed.
+pub(super) type Rhythm = (u32, Arrivals, u64);
+
+/// One run over all lanes, as fast as it goes or in a rhythm.
+///
+/// # Errors
+/// When a task fails.
+pub(super) async fn measure<L: Driven>(
     meter: CpuMeter,
     lanes: Vec<L>,
     plan: &Plan,
-    rate: Option<u32>,
+    rhythm: Option<Rhythm>,
 ) -> Result<(Vec<L>, Outcome, Run), BenchError> {
     let pairs = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
-    let interval = rate.map(|rate| Duration::from_secs(1) * pairs / rate);
+    let start = now();
     let mut tasks = JoinSet::new();
     for (place, mut lane) in (0_u32..).zip(lanes) {
-        let pace = interval.map(|interval| Pace {
-            first: now() + interval * place / pairs,
-            interval,
+        let pace = rhythm.map(|(rate, arrivals, seed)| {
+            Pace::shared((start, rate), (place, pairs), (arrivals, seed))
         });
         let plan = Plan {
             pace,
-            // At a fixed rhythm a late answer must not hold the next message back.
-            in_flight: pace.map_or(plan.in_flight, |_| u64::MAX),
             ..plan.clone()
         };
         tasks.spawn(async move {
@@ -103,8 +109,8 @@ async fn measure<L: Driven>(
         });
     }
     let mut run = Run {
-        name: match rate {
-            Some(rate) => format!("one to one, {rate} messages a second"),
+        name: match rhythm {
+            Some((rate, ..)) => format!("one to one, {rate} messages a second"),
             None => name(plan.in_flight),
         },
         clients: pairs * 2,

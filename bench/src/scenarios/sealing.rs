@@ -10,7 +10,7 @@ use sotto_protocol::{ClientMessageId, DeploymentId};
 
 use self::side::{Side, acquaint};
 use crate::args::Args;
-use crate::clock::now;
+use crate::clock::{now, thread_cpu};
 use crate::error::BenchError;
 use crate::latency::Latencies;
 use crate::member::make_device;
@@ -32,7 +32,40 @@ pub(crate) fn run(args: &Args, report: &mut Report) -> Result<(), BenchError> {
     Ok(())
 }
 
+/// What a message costs its sender's and its receiver's client: mean time and CPU time.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Costs {
+    /// Sealed and stored, before it leaves.
+    pub(super) seal_us: (f64, f64),
+    /// Stored as sent, after the acknowledgement: in nobody's way.
+    pub(super) settle_us: (f64, f64),
+    /// Opened and stored by the receiver.
+    pub(super) open_us: (f64, f64),
+}
+
+/// Measures both sides for so long.
+///
+/// # Errors
+/// When the client's part of it fails.
+pub(super) fn costs(length: Duration) -> Result<Costs, BenchError> {
+    let folder = std::env::temp_dir().join(format!("sotto-bench-costs-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(BenchError::io("making a folder"))?;
+    let times = times_in(&folder, length);
+    // What stays is in the system's folder for temporary files.
+    let _ = std::fs::remove_dir_all(&folder);
+    let times = times?;
+    Ok(Costs {
+        seal_us: times.seal.means_us(),
+        settle_us: times.settle.means_us(),
+        open_us: times.open.means_us(),
+    })
+}
+
 fn run_in(folder: &std::path::Path, length: Duration) -> Result<Vec<Run>, BenchError> {
+    Ok(times_in(folder, length)?.runs(length))
+}
+
+fn times_in(folder: &std::path::Path, length: Duration) -> Result<Times, BenchError> {
     let deployment = DeploymentId::from_bytes(rand::random());
     let names = (make_device(deployment, 1)?, make_device(deployment, 2)?);
     let (mut writer, mut reader) = acquaint(
@@ -48,7 +81,7 @@ fn run_in(folder: &std::path::Path, length: Duration) -> Result<Vec<Run>, BenchE
         times.batch(&mut writer, &mut reader, counter)?;
         counter += BATCH;
     }
-    Ok(times.runs(length))
+    Ok(times)
 }
 
 #[derive(Default)]
@@ -65,6 +98,7 @@ struct Times {
 struct Steps {
     work: Latencies,
     whole: Latencies,
+    cpu: Duration,
 }
 
 impl Times {
@@ -102,6 +136,7 @@ impl Times {
         let bare = Steps {
             work: Latencies::default(),
             whole: self.bare,
+            cpu: Duration::ZERO,
         };
         let all = [
             (
@@ -133,12 +168,19 @@ impl Steps {
         messages: u32,
         work: impl FnOnce(&mut Side) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
-        let started = now();
+        let (started, cpu) = (now(), thread_cpu());
         let result = work(side)?;
         self.work.record(since(started) / messages);
         side.commit()?;
         self.whole.record(since(started) / messages);
+        self.cpu += thread_cpu().saturating_sub(cpu) / messages;
         Ok(result)
+    }
+
+    /// Mean time and mean CPU time, in microseconds.
+    fn means_us(&self) -> (f64, f64) {
+        let times = self.whole.total().max(1) as f64;
+        (self.whole.mean_us(), self.cpu.as_secs_f64() * 1e6 / times)
     }
 
     fn run(&self, name: &str, length: Duration) -> Run {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
 
 use super::client::{Account, XmppClient};
 use super::xml::Element;
+use crate::alarm::Alarm;
 use crate::clock::now;
 use crate::error::BenchError;
 use crate::lane::{Driven, Outcome, Plan, Progress};
@@ -47,6 +47,7 @@ impl XmppLane {
 
     async fn follow(&mut self, progress: &mut Progress<'_>) -> Result<(), BenchError> {
         let to = self.receiving.jid().to_owned();
+        let mut alarm = Alarm::new()?;
         loop {
             let at = now();
             if progress.is_over(at) {
@@ -61,7 +62,7 @@ impl XmppLane {
             tokio::select! {
                 element = self.sending.next() => refused(&element?)?,
                 element = self.receiving.next() => receive(progress, &element?),
-                () = sleep_until(progress.wake(at).into()) => {}
+                () = alarm.until(progress.wake(at)) => {}
             }
             while let Some(element) = self.sending.take()? {
                 refused(&element)?;

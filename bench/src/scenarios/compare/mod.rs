@@ -103,7 +103,7 @@ impl Compare<'_> {
         let turns = self.peers.len() + 1;
         let first = usize::try_from(round).unwrap_or(0) % turns;
         if what == Compared::OneToOne && !self.context.args.no_machine {
-            let echo = machine::echo(self.context.payload()?.len()).await?;
+            let echo = machine::echo(self.context.payload()?.len(), machine::span()).await?;
             self.gathering
                 .add(ECHO, &delivered(1), "messages/s", echo.per_s);
         }
