@@ -45,9 +45,10 @@ impl Model {
             }
             News::Event(event) => self.happened(*event),
             News::Failed(failure) => {
-                let sentence = failure.to_sentence();
-                self.say(Tone::Warning, sentence.as_str());
-                self.failed_inside(sentence.as_str());
+                self.say(Tone::Warning, failure.to_sentence().as_str());
+                if let Some(Overlay::Picker(picker)) = &mut self.overlay {
+                    picker.waiting = false;
+                }
                 self.overview_again();
             }
             News::NotSent { client_id, failure } => {
@@ -64,7 +65,6 @@ impl Model {
             News::Rooms(rooms) => self.rooms_came(&rooms),
             News::Devices(devices) => self.devices_came(&devices),
             News::Safety { name, number } => self.safety_came(&name, number),
-            News::Offered(offer) => self.offered(&offer),
             News::Found { ticket, hits } => self.found(ticket, &hits),
             News::Paths { wish, found } => self.found_paths(&wish, found),
             News::Seen { which, seen } => self.seen(&which, seen),
@@ -82,8 +82,6 @@ impl Model {
                 }
             }
             News::Ran { label, said } => self.ran(label, &said),
-            News::Stopped => self.running = None,
-            News::Enrol(stage) if self.first_run.is_none() => self.staged_inside(stage),
             News::Enrol(stage) => self.staged(stage),
             News::Unlocked(verdict) => self.unlocked(verdict),
             News::Ended(_) => self.effect(Effect::Quit),
@@ -102,33 +100,22 @@ impl Model {
     }
 
     fn staged(&mut self, stage: Stage) {
-        let (purpose, failure) = match &stage {
-            Stage::Server { failure } => (Some(Purpose::Server), failure.clone()),
-            Stage::Account { failure } => (Some(Purpose::Register), failure.clone()),
-            Stage::Login { failure } => (Some(Purpose::Login), failure.clone()),
-            Stage::Link { failure } => (Some(Purpose::Link), failure.clone()),
-            Stage::Recover { failure } => (Some(Purpose::Recover), failure.clone()),
-            _ => (None, None),
+        let failure = match &stage {
+            Stage::Server { failure }
+            | Stage::Account { failure }
+            | Stage::Login { failure }
+            | Stage::Password { failure, .. } => failure.clone(),
+            _ => None,
         };
-        let kept = match purpose {
-            Some(_) => self.kept_form.take(),
-            // The form may still be needed.
-            None => None,
-        };
-        self.first_run = match (purpose, kept) {
-            (Some(purpose), Some(mut form)) if failure.is_some() || form.purpose == purpose => {
+        self.first_run = match (failure, self.kept_form.take()) {
+            (Some(failure), Some(mut form)) => {
                 // What was typed stays, with why it did not do.
-                if form.purpose != purpose {
-                    form.turn_into(purpose);
-                    form.go_on();
-                }
-                form.remark = failure.map(|failure| (Tone::Warning, failure.message));
+                form.remark = Some((Tone::Warning, failure.message));
                 Some(FirstRun::Form(form))
             }
             _ => FirstRun::of(stage),
         };
         if self.first_run.is_none() {
-            self.kept_form = None;
             self.pressed_at_ms = self.now.monotonic_ms;
             self.ask(Ask::Chats);
         }
