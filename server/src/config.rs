@@ -94,8 +94,8 @@ pub struct Config {
     /// The id of the access key; without one the machine's own rights are used.
     #[serde(default)]
     pub s3_access_key_id: Option<String>,
-    /// The access key: never logged.
-    #[serde(default)]
+    /// The access key: never logged, never shown.
+    #[serde(default, serialize_with = "origin::not_shown")]
     pub s3_secret_access_key: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! Where each value of a configuration came from. Refuses to show the database's password.
+//! Where each value of a configuration came from. Refuses to show the database's password
+//! and the object store's key.
 
 use std::path::Path;
 
@@ -78,6 +79,21 @@ impl Config {
     }
 }
 
+/// Stands where a secret is set.
+const NOT_SHOWN: &str = "(not shown)";
+
+/// Whether a secret is set, and nothing else of it.
+#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+pub(super) fn not_shown<S: Serializer>(
+    secret: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(_) => serializer.serialize_some(NOT_SHOWN),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// A Postgres address without its password.
 pub(super) fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
     let config: tokio_postgres::Config = url
@@ -96,7 +112,7 @@ pub(super) fn without_password<S: Serializer>(url: &str, serializer: S) -> Resul
         part("host", Some(&hosts.join(","))),
         part("dbname", config.get_dbname()),
         part("user", config.get_user()),
-        part("password", config.get_password().map(|_| "(not shown)")),
+        part("password", config.get_password().map(|_| NOT_SHOWN)),
     ];
     let shown: Vec<String> = parts.into_iter().flatten().collect();
     serializer.serialize_str(&shown.join(" "))
@@ -113,10 +129,13 @@ mod tests {
         tls_cert = "server.pem"
         tls_key = "server.key"
         trusted_proxies = ["10.0.0.0/8"]
+        s3_bucket = "files"
+        s3_access_key_id = "id"
+        s3_secret_access_key = "s3c4n4ry"
     "#;
 
     #[test]
-    fn every_key_says_where_it_came_from_and_no_password_is_shown() {
+    fn every_key_says_where_it_came_from_and_no_secret_is_shown() {
         let variable = |name: &str| (name == "SOTTO_SERVER_BCRYPT_COST").then(|| "5".to_owned());
         let config = Config::read(FILE, variable)
             .map_err(|error| error.to_string())
@@ -136,6 +155,10 @@ mod tests {
         assert_eq!(
             of("trusted_proxies").value.as_deref(),
             Some("[\"10.0.0.0/8\"]")
+        );
+        assert_eq!(
+            of("s3_secret_access_key").value.as_deref(),
+            Some("\"(not shown)\"")
         );
         assert!(!format!("{settings:?}").contains("c4n4ry"));
     }
