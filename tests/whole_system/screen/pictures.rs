@@ -136,6 +136,9 @@ fn kitty_is_given_pixels_and_told_to_forget_them() {
     alice.befriend(&bob);
     send_photo(&alice, &bob.name);
     alice.ok(&["send", &bob.name, &long_text()]);
+    // It would be asked to notify the desktop too, which is tried elsewhere.
+    let home = bob.home().join("sotto");
+    std::fs::write(home.join("tui.toml"), "notifications = \"off\"\n").unwrap();
     let kitty = [("TERM", "xterm-kitty")];
     let mut screen = Screen::open_on(&bob, &["tui"], (100, 30), &kitty);
     screen.shows(&alice.name);
