@@ -75,8 +75,9 @@ async fn two_thousand_claimed_lengths_take_no_memory() {
     let mut last = Client::connect(server.listen, &deployment.certificates.ca).await;
     last.hello().await;
     let grown = resident_kib(&server).saturating_sub(before);
+    // A record that was read costs about 4 KiB; what was claimed would be 16.
     assert!(
-        grown < CROWD * 4,
+        grown < CROWD * 8,
         "{grown} KiB for {CROWD} claims of 16 KiB each"
     );
     drop(held);
