@@ -13,7 +13,6 @@ mod support;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use sotto_protocol::ErrorCode;
 use sotto_protocol::wire::client_frame::Body as Request;
@@ -118,22 +117,18 @@ async fn a_flood_of_guesses_delays_nobodys_messages() {
             client.refused(person.password_request()).await.0
         });
     }
-    let (mut slowest, mut sent) = (Duration::ZERO, 0);
-    let flooded = Instant::now();
+    let mut sent = 0;
     while !flood.is_empty() {
-        let began = Instant::now();
         let message = at_alice.message(b"meanwhile");
         appended(alices.ask(message).await);
-        slowest = slowest.max(began.elapsed());
         sent += 1;
         while let Some(answer) = flood.try_join_next() {
             let fair = [ErrorCode::RateLimited, ErrorCode::WrongCredentials];
             assert!(fair.contains(&answer.unwrap()));
         }
     }
-    // Behind the guesses that were taken on it would take all the time that they take.
-    let all = flooded.elapsed();
-    assert!(slowest * 3 < all, "{slowest:?} of {all:?}, {sent} sent");
+    // Behind the guesses that were taken on, the first would be stored after all of them.
+    assert!(sent > 1, "{sent} sent");
 }
 
 /// G17: whoever was on a server that died is back on another soon, by the
