@@ -342,6 +342,11 @@ impl Engine {
             self.store().delete_conversation(&row.id)?;
         } else {
             row.state = ConversationState::Broken;
+            // The refused number counts for nothing: refusals in a row would put the newest state
+            // out of sight, and with it what tells an older one apart.
+            if let Some((generation, _)) = self.newest_kept(&row)? {
+                row.generation = generation;
+            }
             self.store().put_conversation(&row)?;
         }
         self.work_of(&talk).rebuild = None;

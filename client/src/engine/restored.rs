@@ -95,13 +95,22 @@ impl Engine {
         generation: u32,
         epoch: u64,
     ) -> Result<bool, EngineError> {
+        let newest = self.newest_kept(row)?;
+        Ok(newest.is_some_and(|newest| (generation, epoch) < newest))
+    }
+
+    /// Generation and epoch of the newest state of a group that is stored here.
+    pub(super) fn newest_kept(
+        &mut self,
+        row: &ConversationRow,
+    ) -> Result<Option<(u32, u64)>, EngineError> {
         let first = row.generation.saturating_sub(GENERATIONS_CLEANED);
         for known in (first..=row.generation).rev() {
-            if let Some(reached) = self.epoch_at(row, known)? {
-                return Ok((generation, epoch) < (known, reached));
+            if let Some(epoch) = self.epoch_at(row, known)? {
+                return Ok(Some((known, epoch)));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn epoch_at(

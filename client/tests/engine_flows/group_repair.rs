@@ -418,3 +418,34 @@ fn an_older_state_lets_nobody_in_again_who_was_removed() {
     }
     assert_eq!(world.said(2, group), ["all three"]);
 }
+
+/// A server shows an older state and refuses every group that is made in its place, here because
+/// of somebody who came in since: however often it does, the older one is not entered.
+#[test]
+fn refusals_wear_nobody_down_to_enter_an_older_state() {
+    let (mut world, group) = World::group(3);
+    let mut older = world.relay.split();
+    let names = world.one("carol");
+    world.group_command(0, GroupCommand::Remove { group, names });
+    let names = world.one("dave");
+    world.group_command(0, GroupCommand::Add { group, names });
+    world.group_command(3, GroupCommand::Join { group });
+    world.settle();
+    for person in 0..3 {
+        world.disconnect(person);
+    }
+    std::mem::swap(&mut world.relay, &mut older);
+    for person in 0..3 {
+        world.connect(person);
+    }
+    world.run();
+    world.say(0, group, "not for carol");
+    for _ in 0..30 {
+        world.advance(60_000);
+    }
+    assert_eq!(world.relay.logs[&group].generation, 0, "all were refused");
+    assert!(world.said(2, group).is_empty());
+    let view = world.engine(0).group(&group).unwrap().unwrap();
+    let members: Vec<_> = view.members.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(members, ["alice", "bob", "dave"]);
+}
