@@ -29,6 +29,8 @@ pub mod talk;
 mod tui;
 mod wording;
 
+pub use tui::rehearsal;
+
 /// Runs the client: `args` are the arguments after the program's name.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {

@@ -9,6 +9,7 @@ pub(crate) use super::args::Global;
 use super::args::{Cli, Command};
 use super::chat;
 pub(crate) use super::chat::{CUT, Page, input};
+pub(crate) use super::device::{Offered, let_in, link, look, recover_with};
 pub(crate) use super::drive::{Interrupts, Troubles, after, perform};
 pub(crate) use super::lending::Lending;
 pub(crate) use super::lines::{Lines, Typed};

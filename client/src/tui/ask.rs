@@ -100,6 +100,15 @@ pub(crate) enum Ask {
     Look(Box<Look>),
     /// Gets the file of a message to make a small picture of it; the file is not kept.
     Fetch { which: MessageRef },
+    /// Looks who shows a code and wants to be a device of this account.
+    LookAtCode { code: Zeroizing<String> },
+    /// Makes who was looked at last a device of this account.
+    LetIn,
+    /// Another password.
+    Passwd {
+        current: Zeroizing<String>,
+        new: Zeroizing<String>,
+    },
     /// Runs a line of the command line.
     Run { words: Vec<String> },
     /// Ends the command that runs.
@@ -175,8 +184,22 @@ pub(crate) enum Enrol {
         name: Username,
         password: Zeroizing<String>,
     },
+    /// A further device of an account: shows a code that another one answers.
+    Link {
+        name: Username,
+        password: Zeroizing<String>,
+        device_name: Option<String>,
+    },
+    /// An account whose devices are lost.
+    Recover {
+        name: Username,
+        password: Zeroizing<String>,
+        words: Zeroizing<String>,
+    },
     /// The password of the profile that is here.
     Unlock { password: Zeroizing<String> },
+    /// What is waited for is not wanted any more.
+    Stop,
     /// Makes a recovery key and shows it.
     MakeRecovery,
     /// The words were checked: keeps the backup under the key.
@@ -222,6 +245,8 @@ pub(crate) enum News {
         name: Username,
         number: Option<SafetyNumber>,
     },
+    /// Who shows the code.
+    Offered(Box<Offer>),
     /// What a search found.
     Found { ticket: u64, hits: Vec<Hit> },
     /// The paths that go on so.
@@ -238,6 +263,8 @@ pub(crate) enum News {
     Progress(Progress),
     /// A command ended with these words.
     Ran { label: String, said: Vec<String> },
+    /// What ran ended without words.
+    Stopped,
     /// The first run goes on with this.
     Enrol(Stage),
     /// Whether the password of a locked screen was right.
@@ -305,6 +332,17 @@ pub(crate) struct Progress {
     pub(crate) total: u64,
 }
 
+/// Who wants to be a further device of this account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// The account that it asks for.
+    pub(crate) account: Username,
+    /// What it calls itself.
+    pub(crate) name: String,
+    /// What its own screen must show too.
+    pub(crate) fingerprint: String,
+}
+
 /// Whether a password was right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -326,8 +364,14 @@ pub(crate) enum Stage {
         name: String,
         failure: Option<Failure>,
     },
+    /// The account's name and password, and what another of its devices calls this one.
+    Link { failure: Option<Failure> },
+    /// The account's name and password, and the words of its recovery key.
+    Recover { failure: Option<Failure> },
     /// It takes a moment; a sentence.
     Busy(&'static str),
+    /// It takes as long as somebody elsewhere needs; what to do there.
+    Waiting(Vec<String>),
     /// Whether to make a recovery key.
     Offer,
     /// The words, to be written down and checked.

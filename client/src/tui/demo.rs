@@ -14,8 +14,9 @@ use sotto_protocol::{ClientMessageId, ConversationId, DeploymentId, DeviceId, Us
 use sotto_roster::Role;
 use tokio::sync::mpsc::Receiver;
 
-use super::ask::{Ask, Chats, Link, More, News, Page, Place, Stage, Verdict, reference};
+use super::ask::{Ask, Chats, Enrol, Link, More, News, Page, Place, Stage, Verdict, reference};
 use super::worker::Input;
+use super::worker::signals::Signals;
 use crate::engine::api::{
     AccountState, Chat, Details, Direction, Event, GroupMember, Hit, Keep, MemberTrust, Message,
     MessageBody, Pin, Put, Reactions, ReplyTo, Request, SafetyNumber, ThisDevice, Typing, User,
@@ -41,26 +42,42 @@ pub(crate) fn start(
     mut asks: Receiver<Ask>,
     news: SyncSender<Input>,
 ) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let serve = move || {
-        let mut demo = Demo::new(clock.now().unix_ms);
-        let mut said = Demo::hello();
-        loop {
-            for word in said.drain(..) {
-                if news.send(Input::News(word)).is_err() {
-                    return;
-                }
-            }
-            match asks.blocking_recv() {
-                None | Some(Ask::Quit) => break,
-                Some(ask) => said = demo.answer(ask, clock.now().unix_ms),
-            }
-        }
+        let ended = runtime.block_on(serve(clock, &mut asks, &news));
         // The screen may be gone already.
-        let _ = news.send(Input::News(News::Ended(Ok(()))));
+        let _ = news.send(Input::News(News::Ended(ended)));
     };
     std::thread::Builder::new()
         .name("demonstration".to_owned())
         .spawn(serve)
+}
+
+async fn serve(
+    clock: Clock,
+    asks: &mut Receiver<Ask>,
+    news: &SyncSender<Input>,
+) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let mut demo = Demo::new(clock.now().unix_ms);
+    let mut said = Demo::hello();
+    loop {
+        for word in said.drain(..) {
+            if news.send(Input::News(word)).is_err() {
+                return Ok(());
+            }
+        }
+        let ask = tokio::select! {
+            ask = asks.recv() => ask,
+            () = signals.next() => return Ok(()),
+        };
+        match ask {
+            None | Some(Ask::Quit) => return Ok(()),
+            Some(ask) => said = demo.answer(ask, clock.now().unix_ms),
+        }
+    }
 }
 
 /// A conversation of the demonstration.
@@ -330,7 +347,8 @@ impl Demo {
                 vec![self.chats()]
             }
             Ask::Look(look) => vec![garden::look(&look)],
-            Ask::Enrol(_) => vec![News::Unlocked(Verdict::Right)],
+            Ask::Enrol(Enrol::Check { .. }) => vec![News::Unlocked(Verdict::Right)],
+            Ask::Enrol(Enrol::SkipRecovery) => Vec::new(),
             Ask::Paths(_) | Ask::Typing { .. } | Ask::StopRun | Ask::Woke | Ask::Quit => Vec::new(),
             other => self.change(other),
         }

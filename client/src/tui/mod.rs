@@ -24,6 +24,7 @@ pub(crate) mod model;
 pub(crate) mod picture;
 pub(crate) mod plain;
 pub(crate) mod qr;
+pub mod rehearsal;
 pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod sim;
@@ -36,7 +37,7 @@ mod worker;
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use ratatui::crossterm::event::{Event, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
@@ -89,21 +90,33 @@ pub(crate) enum Play {
 /// # Errors
 /// When the terminal does not obey, or the profile cannot be used.
 pub(crate) fn open(global: Global, play: Play) -> Result<(), Failure> {
-    let clock = Clock::start();
-    let settings = settings(&global)?;
-    let (asks, asked) = mpsc::channel(ASKS_MAX);
     let (sender, inputs) = sync_channel(NEWS_MAX);
+    let settings = settings(&global)?;
+    let mouse = settings.mouse;
+    let keys = sender.clone();
+    let take = move || Ok((Screen::take(mouse)?, Keyboard::start(keys)?));
+    perform((global, play), &settings, (sender, inputs), take)
+}
+
+/// The screen from its beginning to its end, on whatever `take` gives to draw on.
+fn perform(
+    (global, play): (Global, Play),
+    settings: &Settings,
+    (sender, inputs): (SyncSender<Input>, Receiver<Input>),
+    take: impl FnOnce() -> std::io::Result<(Screen, Keyboard)>,
+) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
     let worker = match play {
-        Play::Real => worker::start(global, asked, sender.clone()),
-        Play::Demo => demo::start(clock, asked, sender.clone()),
+        Play::Real => worker::start(global, asked, sender),
+        Play::Demo => demo::start(clock, asked, sender),
     };
     let worker = worker.map_err(|error| no(&error))?;
-    let mut model = Model::new(wishes(&settings), Zone::local(), clock.now());
+    let mut model = Model::new(wishes(settings), Zone::local(), clock.now());
     model.folder = std::env::current_dir().unwrap_or_default();
     let terminal = notice::Terminal::of(|name| std::env::var(name).ok());
     let teller = Teller::new(settings.bell, settings.notifications, terminal);
-    let screen = Screen::take(settings.mouse).map_err(|error| no(&error))?;
-    let keyboard = Keyboard::start(sender).map_err(|error| no(&error))?;
+    let (screen, keyboard) = take().map_err(|error| no(&error))?;
     let mut drawing = Drawing {
         model,
         screen,
@@ -115,6 +128,7 @@ pub(crate) fn open(global: Global, play: Play) -> Result<(), Failure> {
         images: settings.images,
         easel: Easel::default(),
         area: Rect::ZERO,
+        resized: Resized::No,
         ended: None,
     };
     let outcome = drawing.run();
@@ -198,8 +212,17 @@ struct Drawing {
     easel: Easel,
     /// The screen as it was drawn last.
     area: Rect,
+    /// The terminal has another size, or had one for a moment: what stood there may be gone.
+    resized: Resized,
     /// How the worker ended.
     ended: Option<Result<(), Failure>>,
+}
+
+/// Whether everything is to be written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resized {
+    No,
+    Yes,
 }
 
 /// Whether the screen goes on.
@@ -259,7 +282,8 @@ impl Drawing {
         self.area = area;
         view::prepare(&mut self.model, area);
         let (clear, sequences) = self.easel.prepare(&view::pictures(&self.model, area));
-        if clear == Clear::Yes {
+        let resized = std::mem::replace(&mut self.resized, Resized::No);
+        if clear == Clear::Yes || resized == Resized::Yes {
             self.screen.redraw()?;
         }
         if !sequences.is_empty() {
@@ -337,6 +361,7 @@ impl Drawing {
                     }
                     // Its letters may have another size now, too.
                     Event::Resize(..) => {
+                        self.resized = Resized::Yes;
                         let pictures = Pictures::of_environment(self.images);
                         self.model.set_pictures(pictures);
                     }

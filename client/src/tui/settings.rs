@@ -7,7 +7,7 @@
 //! bell = false
 //! notifications = "bare"      # off, bare, full
 //! images = "auto"             # auto, off, blocks, kitty, iterm2, sixel
-//! idle-lock-minutes = 15      # 0 for never
+//! idle-lock-minutes = 15      # 0 for never, 0.5 for thirty seconds
 //!
 //! [keys.compose]
 //! send = "ctrl-s"
@@ -35,7 +35,7 @@ pub(crate) const FILE: &str = "tui.toml";
 /// The largest file that is read, in bytes.
 const BYTES_MAX: u64 = 256 * 1024;
 /// The longest time without a key, in minutes: a week.
-const IDLE_MINUTES_MAX: u64 = 7 * 24 * 60;
+const IDLE_MINUTES_MAX: f64 = 7.0 * 24.0 * 60.0;
 /// Cells of a reason in a sentence.
 const REASON_CELLS: usize = 400;
 
@@ -109,7 +109,7 @@ struct Written {
     notifications: Notify,
     #[serde(deserialize_with = "choice")]
     images: Images,
-    idle_lock_minutes: u64,
+    idle_lock_minutes: f64,
     keys: Overrides,
 }
 
@@ -122,7 +122,7 @@ impl Default for Written {
             bell: true,
             notifications: Notify::default(),
             images: Images::default(),
-            idle_lock_minutes: 0,
+            idle_lock_minutes: 0.0,
             keys: Overrides::new(),
         }
     }
@@ -190,14 +190,15 @@ impl Settings {
             let reason = format!("{place}{}", error.message());
             SettingsError::Malformed(SafeText::line(&reason, REASON_CELLS))
         })?;
-        if written.idle_lock_minutes > IDLE_MINUTES_MAX {
-            let reason = format!("idle-lock-minutes is at most {IDLE_MINUTES_MAX}");
+        // What is not a number is in no range either.
+        if !(0.0..=IDLE_MINUTES_MAX).contains(&written.idle_lock_minutes) {
+            let reason = format!("idle-lock-minutes is 0 to {IDLE_MINUTES_MAX}");
             return Err(SettingsError::Malformed(SafeText::line(
                 &reason,
                 REASON_CELLS,
             )));
         }
-        let idle = Duration::from_secs(written.idle_lock_minutes * 60);
+        let idle = Duration::from_secs_f64(written.idle_lock_minutes * 60.0);
         Ok(Self {
             preset: written.preset,
             keymap: Keymap::load(written.preset, &written.keys)?,
@@ -222,7 +223,7 @@ impl Settings {
             let value = value.to_possible_value();
             value.map_or_else(String::new, |value| value.get_name().to_owned())
         }
-        let minutes = self.idle_lock.map_or(0, |idle| idle.as_secs() / 60);
+        let minutes = self.idle_lock.map_or(0.0, |idle| idle.as_secs_f64() / 60.0);
         vec![
             ("preset", self.preset.name().to_owned()),
             ("theme", self.theme.name().to_owned()),
@@ -277,6 +278,8 @@ mod tests {
         let settings = Settings::parse("").unwrap();
         assert_eq!(settings.notifications, Notify::Bare);
         assert_eq!(settings.idle_lock, None);
+        let half = Settings::parse("idle-lock-minutes = 0.5").unwrap();
+        assert_eq!(half.idle_lock, Some(Duration::from_secs(30)));
         let folder = tempfile::tempdir().unwrap();
         assert!(Settings::load(folder.path()).is_ok());
     }
@@ -294,6 +297,8 @@ mod tests {
             ("preset = \"nano\"", "nano"),
             ("mouse = \"yes\"", "line 1: invalid type"),
             ("idle-lock-minutes = 99999999", "idle-lock-minutes"),
+            ("idle-lock-minutes = -0.5", "idle-lock-minutes"),
+            ("idle-lock-minutes = nan", "idle-lock-minutes"),
             ("[keys.compose]\nsned = \"enter\"", "sned"),
             (
                 "[keys.compose]\nnew-line = \"enter\"",

@@ -125,6 +125,7 @@ impl Sim {
             "f2" => KeyCode::F(2),
             "f5" => KeyCode::F(5),
             "f7" => KeyCode::F(7),
+            "f9" => KeyCode::F(9),
             other => KeyCode::Char(other.chars().next().unwrap()),
         };
         self.model

@@ -5,7 +5,7 @@
 //! wanted, the bell, and what `clipboard` and `bell` make for it. Nothing of anybody else's
 //! reaches it but through cells, which the view fills from safe text alone.
 
-use std::io::{self, Stdout, Write as _};
+use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,8 @@ use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
-use ratatui::{Frame, Terminal};
+use ratatui::layout::Rect;
+use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 
 use super::settings::Mouse;
 use super::worker::Input;
@@ -30,10 +31,45 @@ const POLL: Duration = Duration::from_millis(50);
 /// Whether the terminal is taken: it is given back once, by whoever comes first.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Bytes of a frame that go to the terminal at once; larger frames go in several pieces.
+const FRAME_BYTES: usize = 64 * 1024;
+
 /// The terminal while it is taken.
 pub(crate) struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<CrosstermBackend<BufWriter<Out>>>,
     mouse: Mouse,
+    /// Where there is no terminal, the cells that are drawn.
+    stage: Option<Rect>,
+}
+
+/// Where the bytes of frames go.
+enum Out {
+    /// The terminal, as long as nobody gave it back.
+    Terminal(Stdout),
+    /// Somewhere else; there is no terminal.
+    Stage(Box<dyn Write + Send>),
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            // What another thread's panic cut short is nothing for the screen behind.
+            Self::Terminal(_) if !TAKEN.load(Ordering::SeqCst) => Ok(bytes.len()),
+            Self::Terminal(stdout) => stdout.write(bytes),
+            Self::Stage(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Terminal(stdout) => stdout.flush(),
+            Self::Stage(out) => out.flush(),
+        }
+    }
+}
+
+fn backend(out: Out) -> CrosstermBackend<BufWriter<Out>> {
+    CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, out))
 }
 
 impl Screen {
@@ -48,19 +84,42 @@ impl Screen {
             previous(panic);
         }));
         enter(mouse)?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| {
+        let terminal = Terminal::new(backend(Out::Terminal(io::stdout()))).inspect_err(|_| {
             give_back();
         })?;
-        Ok(Self { terminal, mouse })
+        Ok(Self {
+            terminal,
+            mouse,
+            stage: None,
+        })
+    }
+
+    /// A screen without a terminal: what would be written to one goes elsewhere.
+    ///
+    /// # Errors
+    /// When that takes nothing.
+    pub(super) fn on_stage(out: Box<dyn Write + Send>, area: Rect) -> io::Result<Self> {
+        let viewport = Viewport::Fixed(area);
+        let terminal =
+            Terminal::with_options(backend(Out::Stage(out)), TerminalOptions { viewport })?;
+        Ok(Self {
+            terminal,
+            mouse: Mouse::Off,
+            stage: Some(area),
+        })
     }
 
     /// Cells across and rows.
-    pub(crate) fn area(&self) -> io::Result<ratatui::layout::Rect> {
+    pub(crate) fn area(&self) -> io::Result<Rect> {
+        if let Some(area) = self.stage {
+            return Ok(area);
+        }
         let size = self.terminal.size()?;
-        Ok(ratatui::layout::Rect::new(0, 0, size.width, size.height))
+        Ok(Rect::new(0, 0, size.width, size.height))
     }
 
-    /// Draws a frame; only what changed is written.
+    /// Draws a frame; only what changed is written. Nothing is, once another thread's panic gave
+    /// the terminal back.
     pub(crate) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         self.terminal.draw(render).map(drop)
     }
@@ -79,9 +138,9 @@ impl Screen {
 
     /// Writes a sequence of the client's own.
     pub(crate) fn write(&mut self, sequence: &str) -> io::Result<()> {
-        let mut stdout = io::stdout();
-        stdout.write_all(sequence.as_bytes())?;
-        stdout.flush()
+        let out = self.terminal.backend_mut();
+        out.write_all(sequence.as_bytes())?;
+        Write::flush(out)
     }
 
     /// Gives the terminal to somebody else for a while.
@@ -150,14 +209,19 @@ impl Keyboard {
     /// # Errors
     /// When there is no thread for it.
     pub(crate) fn start(inputs: SyncSender<Input>) -> io::Result<Self> {
-        let keyboard = Self {
-            gate: Arc::new((Mutex::new(Gate::Open), Condvar::new())),
-        };
+        let keyboard = Self::of_nobody();
         let reader = keyboard.clone();
         std::thread::Builder::new()
             .name("keyboard".to_owned())
             .spawn(move || reader.read(&inputs))?;
         Ok(keyboard)
+    }
+
+    /// Keys that nobody presses.
+    pub(super) fn of_nobody() -> Self {
+        Self {
+            gate: Arc::new((Mutex::new(Gate::Open), Condvar::new())),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Gate> {
@@ -216,3 +280,7 @@ impl Keyboard {
         outcome
     }
 }
+
+#[cfg(test)]
+#[path = "terminal_tests.rs"]
+mod tests;

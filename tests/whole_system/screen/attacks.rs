@@ -2,7 +2,7 @@
 //! the terminal as words or not at all. [`Screen::ends`] looks at every byte.
 
 use super::story::open_chat;
-use super::{ESC, Screen};
+use super::{ESC, QUIT, Screen};
 use crate::attacks::terminal::{forged_messages, hostile_messages};
 use crate::support::{Deployment, said, with_input};
 
@@ -49,6 +49,6 @@ fn nothing_that_others_write_acts_on_the_screen() {
     screen.types("\u{1b}[200~a\u{1b}]0;owned\u{7}\u{1b}[2Jb\u{1b}[201~");
     screen.types("!");
     screen.shows("!");
-    screen.types("\u{11}");
+    screen.types(QUIT);
     assert_eq!(screen.ends(), 0);
 }

@@ -5,10 +5,13 @@
 //! the client's own reach the terminal, and it is as it was before.
 
 mod attacks;
+mod devices;
 mod ends;
+mod first_run;
 mod mouse;
 mod pictures;
 mod plain;
+mod storms;
 mod story;
 
 use std::io::{Read, Write};
@@ -19,9 +22,11 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 
 use crate::support::{Person, SOTTO, wait_for};
 
-/// Enter, Escape, Tab.
+/// Enter, Escape, Tab; Ctrl-Q, which leaves.
 const ENTER: &str = "\r";
 const ESC: &str = "\u{1b}";
+const TAB: &str = "\t";
+const QUIT: &str = "\u{11}";
 
 /// A program on a terminal, with somebody at its keys.
 struct Screen {
@@ -30,13 +35,15 @@ struct Screen {
     keyboard: Box<dyn Write + Send>,
     seen: Arc<Mutex<Seen>>,
     reader: thread::JoinHandle<()>,
-    modes_before: u64,
+    modes_before: String,
 }
 
 /// What the terminal was given, and what it shows of it.
 struct Seen {
     bytes: Vec<u8>,
     terminal: vt100::Parser,
+    /// Nobody looks any more after what comes next.
+    closing: bool,
 }
 
 /// Columns or rows of a terminal, which has at least one.
@@ -63,11 +70,26 @@ impl Screen {
     fn open_on(
         person: &Person,
         words: &[&str],
-        (columns, rows): (u16, u16),
+        size: (u16, u16),
         variables: &[(&str, &str)],
     ) -> Self {
+        let mut command = Self::command(person);
+        for (name, value) in variables {
+            command.env(name, value);
+        }
+        command.args(["--server", &person.server, "--ca", &person.ca]);
+        command.args(words);
+        Self::start(command, size)
+    }
+
+    /// The client as somebody starts it who was told nothing: no server, no words.
+    fn open_alone(person: &Person, size: (u16, u16)) -> Self {
+        Self::start(Self::command(person), size)
+    }
+
+    fn command(person: &Person) -> CommandBuilder {
         // Which also makes the folder for the keys of unlocked profiles.
-        drop(person.command(words));
+        drop(person.command(&[]));
         let mut command = CommandBuilder::new(SOTTO);
         command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -77,14 +99,9 @@ impl Screen {
         command.cwd(person.home());
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "truecolor");
-        for (name, value) in variables {
-            command.env(name, value);
-        }
         command.arg("--home");
         command.arg(person.home().join("sotto"));
-        command.args(["--server", &person.server, "--ca", &person.ca]);
-        command.args(words);
-        Self::start(command, (columns, rows))
+        command
     }
 
     fn start(command: CommandBuilder, (columns, rows): (u16, u16)) -> Self {
@@ -95,6 +112,7 @@ impl Screen {
         let seen = Arc::new(Mutex::new(Seen {
             bytes: Vec::new(),
             terminal: vt100::Parser::new(sized(rows), sized(columns), 0),
+            closing: false,
         }));
         let (filled, mut output) = (Arc::clone(&seen), pair.master.try_clone_reader().unwrap());
         let reader = thread::spawn(move || {
@@ -104,6 +122,9 @@ impl Screen {
                 let mut seen = filled.lock().unwrap();
                 seen.bytes.extend_from_slice(&buffer[..count]);
                 seen.terminal.process(&buffer[..count]);
+                if seen.closing {
+                    return;
+                }
             }
         });
         Self {
@@ -162,6 +183,23 @@ impl Screen {
         crate::support::signal(name, u64::from(self.child.process_id().unwrap()));
     }
 
+    /// The terminal goes: its window is closed, or the connection that it came over breaks.
+    fn closes(mut self) {
+        self.seen.lock().unwrap().closing = true;
+        // The answer to a key is the last that is read.
+        self.types("x");
+        let Self {
+            mut child,
+            master,
+            keyboard,
+            reader,
+            ..
+        } = self;
+        reader.join().unwrap();
+        drop((keyboard, master));
+        wait_for("the program to end", || child.try_wait().unwrap());
+    }
+
     /// Waits for the end; checks every byte and the terminal; the exit code.
     fn ends(mut self) -> u32 {
         let status = wait_for("the program to end", || self.child.try_wait().unwrap());
@@ -180,9 +218,9 @@ impl Screen {
     }
 }
 
-/// Whether the terminal echoes and edits lines by itself.
-fn modes(master: &dyn MasterPty) -> u64 {
-    u64::from(master.get_termios().unwrap().local_flags.bits())
+/// All modes of the terminal: whether it echoes, edits lines by itself, and the rest.
+fn modes(master: &dyn MasterPty) -> String {
+    format!("{:?}", master.get_termios().unwrap())
 }
 
 /// A sequence that a terminal was given.

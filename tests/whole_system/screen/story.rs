@@ -1,8 +1,8 @@
 //! The story of a day on the full screen: a request, a chat, a group, a server that dies, a
 //! locked screen.
 
-use super::{ENTER, Screen};
-use crate::support::{Deployment, wait_for};
+use super::{ENTER, QUIT, Screen};
+use crate::support::{Deployment, texts};
 
 /// Goes to a conversation by the palette.
 pub(super) fn open_chat(screen: &mut Screen, name: &str) {
@@ -44,23 +44,12 @@ fn a_request_a_chat_and_a_group() {
     assert_eq!(heard, ["after it"]);
     bob.ok(&["group", "new", "walkers", &alice.name]);
     screen.until("the invitation", |shown| shown.contains(&bob.name));
-    screen.types("\u{11}");
+    screen.types(QUIT);
     assert_eq!(screen.ends(), 0);
 }
 
-#[test]
-fn a_server_that_dies_loses_nothing_and_freezes_nothing() {
-    let deployment = Deployment::start(2);
-    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
-    alice.befriend(&bob);
-    let mut screen = Screen::open(&alice, &["tui"], (100, 30));
-    screen.shows(&bob.name);
-    open_chat(&mut screen, &bob.name);
-    screen.types("before\r");
-    assert_eq!(
-        bob.ok(&["listen", "--for", "30s", "--count", "1"]).texts(),
-        ["before"]
-    );
+/// SIGKILL for the server with the most sessions.
+fn kill_the_busiest(deployment: &Deployment) {
     let status = deployment.status();
     let servers = status["processes"].as_array().unwrap().iter();
     let busiest = servers
@@ -68,16 +57,44 @@ fn a_server_that_dies_loses_nothing_and_freezes_nothing() {
         .max_by_key(|process| process["sessions"].as_u64());
     let pid = busiest.unwrap()["pid"].as_u64().unwrap();
     crate::support::signal("KILL", pid);
-    // Keys are answered meanwhile.
-    screen.types("meanwhile");
-    screen.shows("meanwhile");
-    screen.types(ENTER);
-    let heard = wait_for("the message", || {
-        let heard = bob.run(&["listen", "--for", "5s", "--count", "1"]).texts();
-        (!heard.is_empty()).then_some(heard)
+}
+
+#[test]
+fn servers_that_die_lose_nothing_and_freeze_nothing() {
+    let deployment = Deployment::start(2);
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let mut at_bob = bob.listen();
+    let mut screen = Screen::open(&alice, &["tui"], (100, 30));
+    screen.shows(&bob.name);
+    open_chat(&mut screen, &bob.name);
+    screen.shows("online");
+    let mut sent = Vec::new();
+    for number in 0..6 {
+        let text = format!("sentence {number}");
+        // In the middle of the second and the fifth.
+        screen.types(&text[..4]);
+        screen.shows(&format!("› {}", &text[..4]));
+        if number % 3 == 1 {
+            kill_the_busiest(&deployment);
+        }
+        // Keys are answered meanwhile.
+        screen.types(&text[4..]);
+        screen.shows(&format!("› {text}"));
+        screen.types(ENTER);
+        screen.until("an empty composer", |shown| {
+            !shown.contains(&format!("› {text}"))
+        });
+        sent.push(text);
+    }
+    at_bob.until("all sentences", |events| texts(events).len() >= sent.len());
+    assert_eq!(texts(&at_bob.kill()), sent);
+    // None is marked as queued any more.
+    screen.until("all to be at the server", |shown| {
+        let lines = shown.lines().filter(|line| line.contains("sentence"));
+        lines.clone().count() >= sent.len() && lines.into_iter().all(|line| !line.contains(" … "))
     });
-    assert_eq!(heard, ["meanwhile"]);
-    screen.types("\u{11}");
+    screen.types(QUIT);
     assert_eq!(screen.ends(), 0);
 }
 
@@ -100,6 +117,6 @@ fn a_locked_screen_shows_nothing_until_the_password_is_typed() {
     });
     screen.types(&format!("{}\r", alice.password));
     screen.shows("a secret word");
-    screen.types("\u{11}");
+    screen.types(QUIT);
     assert_eq!(screen.ends(), 0);
 }

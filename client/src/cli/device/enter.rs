@@ -102,7 +102,11 @@ struct Waiting {
     sealed: Vec<u8>,
 }
 
-pub(super) async fn link(
+/// Shows a code until a device that has the account answers it, and comes in then.
+///
+/// # Errors
+/// `profile_exists`; `timed_out` after ten minutes; what the servers say of it.
+pub(crate) async fn link(
     app: &mut App,
     name: Username,
     device_name: Option<String>,
@@ -198,8 +202,9 @@ fn show_code(app: &mut App, code: &LinkCode, offer: &LinkOffer) -> Result<(), Fa
             "id": offer.device.to_string(),
         }),
     )?;
-    app.printer
-        .say("On a device that has the account: sotto devices link. Type there:")?;
+    app.printer.say(
+        "On a device that has the account: sotto devices link, or F9 on its screen. Type there:",
+    )?;
     app.printer
         .line(&[(Style::Own, &own_words(&format!("    {}", *text)))])?;
     app.printer.line(&[
@@ -261,9 +266,23 @@ pub(super) async fn recover(
     file: Option<PathBuf>,
 ) -> Result<(), Failure> {
     no_profile_yet(app)?;
-    let dialer = app.dialer()?;
+    app.dialer()?;
     let password = app.password("Password: ", Purpose::Present).await?;
     let key = recovery_key(app, file)?;
+    recover_with(app, name, (&password, &key)).await
+}
+
+/// Comes into an account by its password and recovery key.
+///
+/// # Errors
+/// `profile_exists`; `wrong_credentials` for either; what the servers say of it.
+pub(crate) async fn recover_with(
+    app: &mut App,
+    name: Username,
+    (password, key): (&Password, &RecoveryKey),
+) -> Result<(), Failure> {
+    no_profile_yet(app)?;
+    let dialer = app.dialer()?;
     let established = dial(app, &dialer).await?;
     let account = NewAccount {
         username: name,
@@ -271,7 +290,7 @@ pub(super) async fn recover(
     };
     let mut asker = Asker::new(dialer.clone(), established);
     app.printer.note("deriving key…");
-    let snapshot = fetch(&mut asker, &account, &password, &key).await?;
+    let snapshot = fetch(&mut asker, &account, password, key).await?;
     drop(asker);
     let expected = snapshot.conversations.len();
     let newcomer = Newcomer::generate()?;
@@ -283,7 +302,7 @@ pub(super) async fn recover(
     let (profile, authentication_key) = Profile::create_from(
         &app.location()?,
         &account,
-        &password,
+        password,
         (&newcomer, &handover),
         app.clock.now(),
     )?;

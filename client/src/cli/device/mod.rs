@@ -23,11 +23,13 @@ use super::args::username;
 use super::drive::{perform, perform_on};
 use super::output::{Audience, Style, own_words};
 use super::render;
+use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::engine::api::{Command, Device, DeviceCommand, Event, ThisDevice};
 use crate::exit::Failure;
 use crate::safe_text::SafeText;
 
+pub(crate) use enter::{link, recover_with};
 use recovery::offer_recovery;
 
 /// The most bytes of a typed line.
@@ -132,7 +134,7 @@ pub(crate) async fn register(
 
 pub(crate) async fn carry_out(app: &mut App, args: DeviceArgs) -> Result<(), Failure> {
     match args {
-        DeviceArgs::Link { name, device_name } => enter::link(app, name, device_name).await,
+        DeviceArgs::Link { name, device_name } => link(app, name, device_name).await,
         DeviceArgs::Recover {
             name,
             recovery_key_file,
@@ -253,27 +255,66 @@ fn typed(app: &mut App, question: &str) -> Result<Zeroizing<String>, Failure> {
     }
 }
 
+/// Who shows a code and wants to be a device of this account.
+pub(crate) struct Offered {
+    code: LinkCode,
+    offer: Box<LinkOffer>,
+    sealed: Vec<u8>,
+}
+
+impl Offered {
+    /// What it says of itself, and what its screen must show too.
+    pub(crate) fn offer(&self) -> &LinkOffer {
+        &self.offer
+    }
+}
+
 async fn link_other(app: &mut App) -> Result<(), Failure> {
     let engine = app.offline().await?;
     let code = typed(
         app,
         "On the new device: sotto link NAME. Type the code that it shows:",
     )?;
-    let code =
-        LinkCode::parse(&code).map_err(|error| Failure::named("usage", error.to_string()))?;
-    let look = LinkCode::parse(&code.to_text())
-        .map_err(|error| Failure::named("usage", error.to_string()))?;
-    let found = perform_on(
-        app,
-        engine,
-        Command::Device(DeviceCommand::LookAtOffer { code: look }),
-    )
-    .await?;
-    let Event::LinkOffered { offer, sealed, .. } = found else {
-        return Err(Failure::named("internal", "no answer; try again"));
-    };
+    let offered = look_with(app, engine, &code).await?;
     let engine = app.offline().await?;
-    agree(app, &engine, &offer)?;
+    agree(app, &engine, &offered.offer)?;
+    drop(engine);
+    let_in(app, offered).await
+}
+
+/// Looks who shows a code.
+///
+/// # Errors
+/// `usage` for what is no code; what the servers say of it.
+pub(crate) async fn look(app: &mut App, code: &str) -> Result<Offered, Failure> {
+    let engine = app.offline().await?;
+    look_with(app, engine, code).await
+}
+
+async fn look_with(app: &mut App, engine: Desk, code: &str) -> Result<Offered, Failure> {
+    let read = || LinkCode::parse(code).map_err(|error| Failure::named("usage", error.to_string()));
+    let command = DeviceCommand::LookAtOffer { code: read()? };
+    match perform_on(app, engine, Command::Device(command)).await? {
+        Event::LinkOffered { offer, sealed, .. } => Ok(Offered {
+            code: read()?,
+            offer,
+            sealed,
+        }),
+        _ => Err(Failure::named("internal", "no answer; try again")),
+    }
+}
+
+/// Makes who was looked at a device of this account. The person has agreed.
+///
+/// # Errors
+/// What the servers say of it; nothing is linked then.
+pub(crate) async fn let_in(app: &mut App, offered: Offered) -> Result<(), Failure> {
+    let Offered {
+        code,
+        offer,
+        sealed,
+    } = offered;
+    let engine = app.offline().await?;
     let device = offer.device;
     let archive = past::upload(app, &engine).await;
     let blob = archive.as_ref().map(|archive| archive.blob_id.clone());

@@ -52,9 +52,13 @@ impl Engine {
         Ok(Some(Zeroizing::new(past.encode_to_vec())))
     }
 
-    /// Takes what another device of the account put into its file; gives how
-    /// many messages there were. What makes no sense is left out.
-    pub(crate) fn keep_past(&mut self, file: &[u8], now: Now) -> Result<usize, EngineError> {
+    /// Takes what another device of the account put into its file (an encoded
+    /// `PastMessages`); gives how many messages there were. What makes no sense
+    /// is left out.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn keep_past(&mut self, file: &[u8], now: Now) -> Result<usize, EngineError> {
         let Ok(past) = wire::PastMessages::decode(file) else {
             return Ok(0);
         };

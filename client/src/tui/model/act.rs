@@ -1,6 +1,6 @@
 //! What each action of the keys does.
 
-use super::form::{FirstRun, Form};
+use super::form::{FirstRun, Form, Purpose};
 use super::overlay::{Doing, Overlay, Question};
 use super::piece::Tone;
 use super::{Effect, Focus, Model};
@@ -18,7 +18,8 @@ impl Model {
         match &self.overlay {
             Some(Overlay::Picker(_)) => self.act_in_picker(action),
             Some(Overlay::Sheet(_)) => self.act_in_sheet(action),
-            Some(Overlay::Safety(_)) => self.act_in_safety(action),
+            Some(Overlay::Safety(_) | Overlay::Form(_)) => self.act_over_form(action),
+            Some(Overlay::Recovery(_)) => self.act_in_recovery(action),
             Some(Overlay::Question(_)) => self.act_in_question(action),
             None => self.act_here(action),
         }
@@ -36,13 +37,13 @@ impl Model {
             self.act_in_form(action);
             return;
         }
+        let first = self.first_word();
         match (&mut self.first_run, action) {
             (Some(FirstRun::Offer), Action::Yes | Action::Confirm) => {
                 self.enrol(Enrol::MakeRecovery);
             }
             (Some(FirstRun::Offer), Action::No | Action::Back) => self.enrol(Enrol::SkipRecovery),
             (Some(FirstRun::Words(words)), Action::Yes | Action::Confirm) => {
-                let first = usize::try_from(self.now.unix_ms % 12).unwrap_or(0);
                 let form = Form::check(words, first);
                 self.first_run = Some(FirstRun::Check(words.clone(), form));
             }
@@ -50,6 +51,7 @@ impl Model {
                 self.enrol(Enrol::SkipRecovery);
             }
             (Some(FirstRun::Busy(_)), Action::Back) => self.quit(),
+            (Some(FirstRun::Waiting(_)), Action::Back) => self.enrol(Enrol::Stop),
             _ => {}
         }
     }
@@ -59,14 +61,15 @@ impl Model {
         self.ask(Ask::Enrol(answer));
     }
 
-    fn act_in_form(&mut self, action: Action) {
+    pub(super) fn act_in_form(&mut self, action: Action) {
         let Some(form) = self.form() else {
             return;
         };
         match action {
             Action::Up | Action::FocusPrevious | Action::HistoryPrevious => form.step(-1),
             Action::Down | Action::FocusNext | Action::HistoryNext => form.step(1),
-            Action::Left | Action::Right => form.switch(),
+            Action::Left => form.switch(-1),
+            Action::Right => form.switch(1),
             Action::DeleteBack => form.delete(),
             Action::DeleteWord | Action::DeleteToStart | Action::DeleteToEnd => form.clear(),
             Action::Confirm | Action::Send => {
@@ -82,33 +85,45 @@ impl Model {
     }
 
     fn submitted(&mut self, ask: Ask) {
-        if self.first_run.is_some() {
-            let before = self.first_run.replace(FirstRun::Busy("one moment…"));
-            if let Some(FirstRun::Form(form)) = before {
-                self.kept_form = Some(form);
-            }
+        if self.locked.is_some() {
+            return self.ask(ask);
+        }
+        if self.first_run.is_none() {
+            return self.submitted_inside(ask);
+        }
+        let before = self.first_run.replace(FirstRun::Busy("one moment…"));
+        if let Some(FirstRun::Form(form)) = before {
+            self.kept_form = Some(form);
         }
         self.ask(ask);
     }
 
+    /// One step back; from the first one, out.
     fn leave_form(&mut self) {
         if self.locked.is_some() {
             return;
         }
         match self.first_run.take() {
             Some(FirstRun::Check(words, _)) => self.first_run = Some(FirstRun::Words(words)),
-            Some(FirstRun::Form(mut form)) => {
-                let purpose = form.purpose;
-                form.switch();
-                let switched = form.purpose != purpose;
-                self.first_run = Some(FirstRun::Form(form));
-                if !switched {
+            Some(FirstRun::Form(mut form)) => match form.purpose {
+                Purpose::Register => self.first_run = Some(FirstRun::Form(Form::server(None))),
+                Purpose::Login | Purpose::Link | Purpose::Recover => {
+                    form.turn_into(Purpose::Register);
+                    self.first_run = Some(FirstRun::Form(form));
+                }
+                _ => {
+                    self.first_run = Some(FirstRun::Form(form));
                     self.quit();
                 }
-            }
+            },
             other => {
                 self.first_run = other;
-                self.overlay = None;
+                self.overlay = match self.overlay.take() {
+                    Some(Overlay::Recovery(FirstRun::Check(words, _))) => {
+                        Some(Overlay::Recovery(FirstRun::Words(words)))
+                    }
+                    _ => None,
+                };
             }
         }
     }
@@ -130,7 +145,7 @@ impl Model {
         }
     }
 
-    fn act_in_safety(&mut self, action: Action) {
+    fn act_over_form(&mut self, action: Action) {
         match action {
             Action::Lock => self.lock(),
             Action::Quit => self.quit(),

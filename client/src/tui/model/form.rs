@@ -6,11 +6,14 @@ use zeroize::Zeroizing;
 
 use super::piece::Tone;
 use crate::exit::Failure;
+use crate::invite_link;
 use crate::password_prompt::PASSWORD_CHARS_MIN;
 use crate::tui::ask::{Ask, Enrol, Stage};
+use crate::tui::keys::Mode;
 
 /// The most bytes of a field: no field ever grows, so that no copy of a secret is left behind.
 const FIELD_BYTES_MAX: usize = 1_024;
+const TOO_SHORT: &str = "a password has at least 8 characters; choose a longer one";
 /// Words of a recovery key that are typed again.
 const CHECKED: usize = 3;
 
@@ -52,13 +55,31 @@ pub(crate) enum Purpose {
     Server,
     Register,
     Login,
+    /// A further device of an account, with another one at hand.
+    Link,
+    /// An account whose devices are lost.
+    Recover,
     Unlock,
     /// The screen is locked.
     Locked,
     Check,
     /// The sixty digits that somebody read out.
     Digits,
+    /// The code that a further device shows.
+    Code,
+    /// Whether that device comes in.
+    Agree,
+    /// Another password.
+    Passwd,
 }
+
+/// The ways into an account, in the order in which one goes from one to the next.
+const WAYS_IN: [Purpose; 4] = [
+    Purpose::Register,
+    Purpose::Login,
+    Purpose::Link,
+    Purpose::Recover,
+];
 
 /// Fields, and which of them has the keys.
 pub(crate) struct Form {
@@ -114,6 +135,57 @@ impl Form {
             Field::new("Password", Secrecy::Dots),
         ];
         Self::of(Purpose::Login, fields, failure)
+    }
+
+    /// A further device of an account.
+    pub(crate) fn link(failure: Option<Failure>) -> Self {
+        let fields = vec![
+            Field::new("Name", Secrecy::Shown),
+            Field::new(
+                "Password for this device (the account's will do)",
+                Secrecy::Dots,
+            ),
+            Field::new(
+                "What to call this device (empty: the machine's name)",
+                Secrecy::Shown,
+            ),
+        ];
+        Self::of(Purpose::Link, fields, failure)
+    }
+
+    /// An account whose devices are lost.
+    pub(crate) fn recover(failure: Option<Failure>) -> Self {
+        let fields = vec![
+            Field::new("Name", Secrecy::Shown),
+            Field::new("Password", Secrecy::Dots),
+            Field::new("The twelve words, in their order", Secrecy::Shown),
+        ];
+        Self::of(Purpose::Recover, fields, failure)
+    }
+
+    /// The code that a further device shows.
+    pub(crate) fn code() -> Self {
+        let fields = vec![Field::new(
+            "The code that the new device shows",
+            Secrecy::Shown,
+        )];
+        Self::of(Purpose::Code, fields, None)
+    }
+
+    /// Whether that device comes in.
+    pub(crate) fn agree() -> Self {
+        let fields = vec![Field::new("Type yes to let it in", Secrecy::Shown)];
+        Self::of(Purpose::Agree, fields, None)
+    }
+
+    /// Another password.
+    pub(crate) fn passwd() -> Self {
+        let fields = vec![
+            Field::new("The present password", Secrecy::Dots),
+            Field::new("The new one (8 characters or more)", Secrecy::Dots),
+            Field::new("The new one once more", Secrecy::Dots),
+        ];
+        Self::of(Purpose::Passwd, fields, None)
     }
 
     /// The password of a profile.
@@ -193,14 +265,38 @@ impl Form {
         };
     }
 
-    /// A new account instead of one that exists, or the other way round.
-    pub(crate) fn switch(&mut self) {
-        let other = match self.purpose {
-            Purpose::Register => Self::login(None),
-            Purpose::Login => Self::register(None),
+    /// Another way into an account; the name and the password stay.
+    pub(crate) fn switch(&mut self, step: isize) {
+        let Some(place) = WAYS_IN.iter().position(|way| *way == self.purpose) else {
+            return;
+        };
+        let count = WAYS_IN.len();
+        let place = (place + if step > 0 { 1 } else { count - 1 }) % count;
+        if let Some(way) = WAYS_IN.get(place) {
+            self.turn_into(*way);
+        }
+    }
+
+    /// Asks for something else of the same person.
+    pub(crate) fn turn_into(&mut self, purpose: Purpose) {
+        let mut other = match purpose {
+            Purpose::Register => Self::register(None),
+            Purpose::Login => Self::login(None),
+            Purpose::Link => Self::link(None),
+            Purpose::Recover => Self::recover(None),
             _ => return,
         };
+        // Name and password come first in all of them.
+        for (old, new) in self.fields.iter_mut().zip(&mut other.fields).take(2) {
+            std::mem::swap(&mut old.text, &mut new.text);
+        }
         *self = other;
+    }
+
+    /// Goes to the first field that nobody filled in yet.
+    pub(crate) fn go_on(&mut self) {
+        let empty = |field: &Field| field.text.is_empty();
+        self.at = self.fields.iter().position(empty).unwrap_or(0);
     }
 
     /// The last field has the keys.
@@ -234,17 +330,15 @@ impl Form {
                     return self
                         .object(0, "an address is needed, for example chat.example.org:7443");
                 }
+                if server.starts_with(invite_link::PREFIX) {
+                    let words = "that link leads into a group; first the address, and then /join with the link";
+                    return self.object(0, words);
+                }
                 let ca = Some(self.text(1)).filter(|path| !path.is_empty());
                 Some(Ask::Enrol(Enrol::Connect { server, ca }))
             }
             Purpose::Register => self.submit_registration(),
-            Purpose::Login => {
-                let Ok(name) = Username::parse(&self.text(0)) else {
-                    return self.object(0, "a name has 3 to 32 of a-z 0-9 _ . -");
-                };
-                let password = self.secret(1);
-                Some(Ask::Enrol(Enrol::Login { name, password }))
-            }
+            Purpose::Login | Purpose::Link | Purpose::Recover => self.submit_entry(),
             Purpose::Unlock => {
                 let password = self.secret(0);
                 Some(Ask::Enrol(Enrol::Unlock { password }))
@@ -271,7 +365,57 @@ impl Form {
                 let name = self.name.clone()?;
                 Some(Ask::Verify { name, digits })
             }
+            Purpose::Code => {
+                let code = self.secret(0);
+                if code.trim().is_empty() {
+                    return self.object(0, "type the letters and digits that the new device shows");
+                }
+                Some(Ask::LookAtCode { code })
+            }
+            Purpose::Agree => match self.text(0).as_str() {
+                "yes" => Some(Ask::LetIn),
+                _ => self.object(0, "only the word yes lets it in; Esc leaves it out"),
+            },
+            Purpose::Passwd => self.submit_password(),
         }
+    }
+
+    /// Into an account that exists.
+    fn submit_entry(&mut self) -> Option<Ask> {
+        let Ok(name) = Username::parse(&self.text(0)) else {
+            return self.object(0, "a name has 3 to 32 of a-z 0-9 _ . -");
+        };
+        let password = self.secret(1);
+        Some(Ask::Enrol(match self.purpose {
+            Purpose::Link => {
+                if password.chars().count() < PASSWORD_CHARS_MIN {
+                    return self.object(1, TOO_SHORT);
+                }
+                let device_name = Some(self.text(2)).filter(|name| !name.is_empty());
+                Enrol::Link {
+                    name,
+                    password,
+                    device_name,
+                }
+            }
+            Purpose::Recover => Enrol::Recover {
+                name,
+                password,
+                words: self.secret(2),
+            },
+            _ => Enrol::Login { name, password },
+        }))
+    }
+
+    fn submit_password(&mut self) -> Option<Ask> {
+        let (current, new) = (self.secret(0), self.secret(1));
+        if new.chars().count() < PASSWORD_CHARS_MIN {
+            return self.object(1, TOO_SHORT);
+        }
+        if *new != *self.secret(2) {
+            return self.object(2, "the two new passwords differ");
+        }
+        Some(Ask::Passwd { current, new })
     }
 
     fn submit_registration(&mut self) -> Option<Ask> {
@@ -280,10 +424,7 @@ impl Form {
         };
         let password = self.secret(1);
         if password.chars().count() < PASSWORD_CHARS_MIN {
-            return self.object(
-                1,
-                "a password has at least 8 characters; choose a longer one",
-            );
+            return self.object(1, TOO_SHORT);
         }
         if *password != *self.secret(2) {
             return self.object(2, "the two passwords differ");
@@ -303,6 +444,8 @@ pub(crate) enum FirstRun {
     Form(Form),
     /// It takes a moment.
     Busy(&'static str),
+    /// It takes as long as somebody elsewhere needs: what to do there.
+    Waiting(Vec<String>),
     /// Whether to make a recovery key.
     Offer,
     /// The words of a recovery key.
@@ -325,76 +468,34 @@ impl FirstRun {
                 }
                 Self::Form(form)
             }
+            Stage::Link { failure } => Self::Form(Form::link(failure)),
+            Stage::Recover { failure } => Self::Form(Form::recover(failure)),
             Stage::Busy(words) => Self::Busy(words),
+            Stage::Waiting(lines) => Self::Waiting(lines),
             Stage::Offer => Self::Offer,
             Stage::Words(words) => Self::Words(words),
             Stage::Ready => return None,
         })
     }
 
+    /// What the keys are for.
+    pub(crate) const fn mode(&self) -> Mode {
+        match self {
+            Self::Form(_) | Self::Check(..) => Mode::Form,
+            Self::Offer | Self::Words(_) => Mode::Ask,
+            Self::Busy(_) | Self::Waiting(_) => Mode::Browse,
+        }
+    }
+
     /// The form that has the keys.
     pub(crate) fn form(&mut self) -> Option<&mut Form> {
         match self {
             Self::Form(form) | Self::Check(_, form) => Some(form),
-            Self::Busy(_) | Self::Offer | Self::Words(_) => None,
+            Self::Busy(_) | Self::Waiting(_) | Self::Offer | Self::Words(_) => None,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn typed(form: &mut Form, texts: &[&str]) {
-        for (place, text) in texts.iter().enumerate() {
-            form.at = place;
-            form.paste(text);
-        }
-    }
-
-    #[test]
-    fn a_registration_is_checked_before_it_leaves() {
-        let mut form = Form::register(None);
-        typed(&mut form, &["Alice", "short", "other"]);
-        assert!(form.submit().is_none());
-        assert_eq!(form.at, 0);
-        form.clear();
-        form.paste("alice");
-        assert!(form.submit().is_none());
-        assert_eq!(form.at, 1);
-        form.paste("er and longer");
-        assert!(form.submit().is_none());
-        assert_eq!(form.at, 2);
-        form.clear();
-        form.paste("shorter and longer\nsecond line");
-        let Some(Ask::Enrol(Enrol::Register { name, invite, .. })) = form.submit() else {
-            panic!("{:?}", form.remark);
-        };
-        assert_eq!((name.as_str(), invite), ("alice", None));
-    }
-
-    #[test]
-    fn secrets_are_dots() {
-        let mut form = Form::login(None);
-        typed(&mut form, &["alice", "canary-77"]);
-        assert_eq!(form.fields[0].shown(), "alice");
-        assert_eq!(form.fields[1].shown(), "•••••••••");
-    }
-
-    #[test]
-    fn recovery_words_are_typed_again() {
-        let words = "a b c d e f g h i j k l";
-        let mut form = Form::check(words, 10);
-        let labels: Vec<&str> = form.fields.iter().map(|field| &*field.label).collect();
-        assert_eq!(labels, ["Word 11", "Word 4", "Word 9"]);
-        typed(&mut form, &["k", "x", "i"]);
-        assert!(form.submit().is_none());
-        assert_eq!(form.at, 1);
-        form.clear();
-        form.paste("D");
-        assert!(matches!(
-            form.submit(),
-            Some(Ask::Enrol(Enrol::KeepRecovery))
-        ));
-    }
-}
+#[path = "form_tests.rs"]
+mod tests;

@@ -45,10 +45,9 @@ impl Model {
             }
             News::Event(event) => self.happened(*event),
             News::Failed(failure) => {
-                self.say(Tone::Warning, failure.to_sentence().as_str());
-                if let Some(Overlay::Picker(picker)) = &mut self.overlay {
-                    picker.waiting = false;
-                }
+                let sentence = failure.to_sentence();
+                self.say(Tone::Warning, sentence.as_str());
+                self.failed_inside(sentence.as_str());
                 self.overview_again();
             }
             News::NotSent { client_id, failure } => {
@@ -65,6 +64,7 @@ impl Model {
             News::Rooms(rooms) => self.rooms_came(&rooms),
             News::Devices(devices) => self.devices_came(&devices),
             News::Safety { name, number } => self.safety_came(&name, number),
+            News::Offered(offer) => self.offered(&offer),
             News::Found { ticket, hits } => self.found(ticket, &hits),
             News::Paths { wish, found } => self.found_paths(&wish, found),
             News::Seen { which, seen } => self.seen(&which, seen),
@@ -82,6 +82,8 @@ impl Model {
                 }
             }
             News::Ran { label, said } => self.ran(label, &said),
+            News::Stopped => self.running = None,
+            News::Enrol(stage) if self.first_run.is_none() => self.staged_inside(stage),
             News::Enrol(stage) => self.staged(stage),
             News::Unlocked(verdict) => self.unlocked(verdict),
             News::Ended(_) => self.effect(Effect::Quit),
@@ -100,22 +102,33 @@ impl Model {
     }
 
     fn staged(&mut self, stage: Stage) {
-        let failure = match &stage {
-            Stage::Server { failure }
-            | Stage::Account { failure }
-            | Stage::Login { failure }
-            | Stage::Password { failure, .. } => failure.clone(),
-            _ => None,
+        let (purpose, failure) = match &stage {
+            Stage::Server { failure } => (Some(Purpose::Server), failure.clone()),
+            Stage::Account { failure } => (Some(Purpose::Register), failure.clone()),
+            Stage::Login { failure } => (Some(Purpose::Login), failure.clone()),
+            Stage::Link { failure } => (Some(Purpose::Link), failure.clone()),
+            Stage::Recover { failure } => (Some(Purpose::Recover), failure.clone()),
+            _ => (None, None),
         };
-        self.first_run = match (failure, self.kept_form.take()) {
-            (Some(failure), Some(mut form)) => {
+        let kept = match purpose {
+            Some(_) => self.kept_form.take(),
+            // The form may still be needed.
+            None => None,
+        };
+        self.first_run = match (purpose, kept) {
+            (Some(purpose), Some(mut form)) if failure.is_some() || form.purpose == purpose => {
                 // What was typed stays, with why it did not do.
-                form.remark = Some((Tone::Warning, failure.message));
+                if form.purpose != purpose {
+                    form.turn_into(purpose);
+                    form.go_on();
+                }
+                form.remark = failure.map(|failure| (Tone::Warning, failure.message));
                 Some(FirstRun::Form(form))
             }
             _ => FirstRun::of(stage),
         };
         if self.first_run.is_none() {
+            self.kept_form = None;
             self.pressed_at_ms = self.now.monotonic_ms;
             self.ask(Ask::Chats);
         }

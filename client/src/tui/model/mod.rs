@@ -10,6 +10,7 @@
 //! It refuses to wait, to read a clock, to know a socket or the store, and to give anything but
 //! [`SafeText`](crate::safe_text::SafeText) to be drawn.
 
+mod account;
 mod act;
 mod complete;
 pub(crate) mod composer;
@@ -273,15 +274,13 @@ impl Model {
         if self.locked.is_some() {
             return Mode::Form;
         }
-        match &self.first_run {
-            Some(FirstRun::Form(_) | FirstRun::Check(..)) => return Mode::Form,
-            Some(FirstRun::Offer | FirstRun::Words(_)) => return Mode::Ask,
-            Some(FirstRun::Busy(_)) => return Mode::Browse,
-            None => {}
+        if let Some(step) = &self.first_run {
+            return step.mode();
         }
         match &self.overlay {
             Some(Overlay::Picker(_)) => Mode::Palette,
-            Some(Overlay::Safety(_)) => Mode::Form,
+            Some(Overlay::Safety(_) | Overlay::Form(_)) => Mode::Form,
+            Some(Overlay::Recovery(step)) => step.mode(),
             Some(Overlay::Question(_)) => Mode::Ask,
             Some(Overlay::Sheet(_)) => Mode::Browse,
             None => match self.focus {
@@ -372,6 +371,8 @@ impl Model {
         }
         match &mut self.overlay {
             Some(Overlay::Safety(safety)) => Some(&mut safety.form),
+            Some(Overlay::Form(asking)) => Some(&mut asking.form),
+            Some(Overlay::Recovery(step)) => step.form(),
             _ => None,
         }
     }

@@ -369,3 +369,181 @@ fn a_question_does_not_hold_anybody() {
     assert!(sim.model.take_effects().contains(&Effect::Quit));
     assert!(!sim.asked.contains(&"delete"));
 }
+
+#[test]
+fn what_was_typed_stays_also_while_it_takes_a_moment() {
+    let mut sim = Sim::blank(SIZE);
+    sim.hear(News::Enrol(Stage::Account { failure: None }));
+    sim.types("alice");
+    for text in ["canary-77", "canary-77", ""] {
+        sim.press("tab");
+        sim.types(text);
+    }
+    sim.press("enter");
+    sim.hear(News::Enrol(Stage::Busy("making your keys…")));
+    let failure = Some(Failure::named("name_taken", "this name is taken"));
+    sim.hear(News::Enrol(Stage::Account { failure }));
+    let words = sim.words();
+    assert!(words.contains("this name is taken"), "{words}");
+    assert!(words.contains("› alice"), "{words}");
+    // A password alone makes no device: the same name and password ask for a code.
+    sim.press("right");
+    sim.model.first_run.as_mut().unwrap().form().unwrap().at = 1;
+    sim.press("enter");
+    let failure = Some(Failure::named("identity_mismatch", "has another device"));
+    sim.hear(News::Enrol(Stage::Link { failure }));
+    let words = sim.words();
+    assert!(words.contains("A further device"), "{words}");
+    assert!(
+        words.contains("› alice") && words.contains("•••"),
+        "{words}"
+    );
+    // One step back each, and then out.
+    sim.press("esc");
+    assert!(sim.words().contains("A new account"));
+    sim.press("esc");
+    assert!(sim.words().contains("Where is the deployment?"));
+    sim.press("esc");
+    assert!(sim.model.take_effects().contains(&Effect::Quit));
+}
+
+#[test]
+fn a_code_is_waited_for_with_a_way_out() {
+    let mut sim = Sim::blank(SIZE);
+    let lines = vec!["Type there:".to_owned(), "  7K3D-\u{1b}[2J".to_owned()];
+    sim.hear(News::Enrol(Stage::Waiting(lines)));
+    let words = sim.words();
+    assert!(
+        words.contains("7K3D-") && words.contains("stop waiting"),
+        "{words}"
+    );
+    sim.press("esc");
+    assert!(sim.asked.contains(&"enrol"));
+}
+
+#[test]
+fn a_device_is_let_in_by_a_code_a_look_and_the_word_yes() {
+    let mut sim = in_bob();
+    sim.types("/devices link");
+    sim.press("enter");
+    assert!(sim.words().contains("Add a device"), "{}", sim.words());
+    assert!(!sim.asked.contains(&"run"));
+    sim.types("7K3D-XXXX");
+    sim.model
+        .handle_key(ratatui::crossterm::event::KeyCode::Enter.into(), sim.now);
+    assert!(matches!(sim.model.poll_ask(), Some(Ask::LookAtCode { code }) if *code == "7K3D-XXXX"));
+    let offer = crate::tui::ask::Offer {
+        account: Username::parse("you").unwrap(),
+        name: "laptop\u{202e}".to_owned(),
+        fingerprint: "12 34 56".to_owned(),
+    };
+    sim.hear(News::Offered(Box::new(offer)));
+    let words = sim.words();
+    for told in ["12 34 56", "laptop", "stop: nobody else"] {
+        assert!(words.contains(told), "{told} {words}");
+    }
+    sim.types("y");
+    sim.press("enter");
+    assert!(sim.words().contains("only the word yes"));
+    sim.types("es");
+    sim.model
+        .handle_key(ratatui::crossterm::event::KeyCode::Enter.into(), sim.now);
+    assert!(matches!(sim.model.poll_ask(), Some(Ask::LetIn)));
+    assert!(sim.model.overlay.is_none());
+}
+
+#[test]
+fn a_recovery_key_is_made_and_checked_over_the_conversation() {
+    let mut sim = in_bob();
+    sim.types("/recovery new");
+    sim.model
+        .handle_key(ratatui::crossterm::event::KeyCode::Enter.into(), sim.now);
+    assert!(matches!(
+        sim.model.poll_ask(),
+        Some(Ask::Enrol(crate::tui::ask::Enrol::MakeRecovery))
+    ));
+    let words = || News::Enrol(Stage::Words("a b c d e f g h i j k l".to_owned().into()));
+    sim.hear(words());
+    assert!(sim.words().contains("Write these words down"));
+    sim.press("y");
+    assert!(sim.words().contains("once more"));
+    sim.press("esc");
+    sim.press("n");
+    assert!(sim.words().contains("nothing was changed"));
+    // What comes after it was closed opens nothing.
+    sim.hear(words());
+    assert!(sim.model.overlay.is_none());
+}
+
+#[test]
+fn the_account_is_looked_after_where_its_devices_are() {
+    let mut sim = in_bob();
+    sim.press("f9");
+    sim.types("password");
+    sim.press("enter");
+    assert!(
+        sim.words().contains("The present password"),
+        "{}",
+        sim.words()
+    );
+    sim.types("old-canary");
+    assert!(!sim.words().contains("canary"));
+    sim.press("enter");
+    sim.types("new-canary");
+    sim.press("enter");
+    sim.types("new-canary");
+    sim.model
+        .handle_key(ratatui::crossterm::event::KeyCode::Enter.into(), sim.now);
+    assert!(matches!(sim.model.poll_ask(), Some(Ask::Passwd { .. })));
+    assert!(sim.model.overlay.is_none());
+}
+
+#[test]
+fn whom_one_answers_is_named_once() {
+    let mut sim = in_bob();
+    let mut answered = Vec::new();
+    for up in 0..4 {
+        sim.press("ctrl-up");
+        for _ in 0..up {
+            sim.press("up");
+        }
+        sim.press("r");
+        let words = sim.words();
+        let line = words.split("↩ answers ").nth(1).unwrap();
+        answered.push(line.lines().next().unwrap().trim_end().to_owned());
+        sim.press("esc");
+    }
+    assert!(
+        answered.contains(&"you: so I can try every key?".to_owned()),
+        "{answered:?}"
+    );
+    assert!(
+        answered
+            .iter()
+            .all(|line| line.matches("you: ").count() < 2),
+        "{answered:?}"
+    );
+    assert!(
+        answered.iter().any(|line| line.starts_with("bob: ")),
+        "{answered:?}"
+    );
+}
+
+#[test]
+fn the_keys_that_apply_are_on_the_screen_however_small_it_is() {
+    for size in [(120, 40), (80, 24), (50, 12), (30, 8)] {
+        let mut sim = Sim::new(size);
+        let last = sim.rows().pop().unwrap();
+        assert!(last.trim_end().ends_with("F1 keys"), "{last:?}");
+        sim.press("f5");
+        let words = sim.words();
+        assert!(words.contains("Alt-y accept"), "{words}");
+        sim.press("esc");
+        sim.press("f1");
+        let words = sim.words();
+        assert!(
+            words.contains("↓ down") && words.contains(" more "),
+            "{words}"
+        );
+    }
+}

@@ -106,7 +106,7 @@ impl Model {
             Spot::Line(_) | Spot::Over => match &mut self.overlay {
                 Some(Overlay::Sheet(sheet)) => sheet.scroll(rows),
                 Some(Overlay::Picker(picker)) => picker.step(steps),
-                Some(Overlay::Safety(_) | Overlay::Question(_)) | None => {}
+                _ => {}
             },
             Spot::Beside | Spot::Elsewhere => {}
         }

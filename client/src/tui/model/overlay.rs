@@ -1,10 +1,10 @@
-//! What lies over the conversation: lists to pick from, sheets to read, the safety number, and
-//! questions that wait for yes or no.
+//! What lies over the conversation: lists to pick from, sheets to read, the safety number, forms
+//! to fill in, a recovery key to write down, and questions that wait for yes or no.
 
 use sotto_crypto::content::MessageRef;
 use sotto_protocol::Username;
 
-use super::form::Form;
+use super::form::{FirstRun, Form};
 use super::picker::Picker;
 use super::piece::Row;
 use crate::engine::api::{SafetyNumber, Target};
@@ -15,6 +15,16 @@ pub(crate) enum Overlay {
     Sheet(Sheet),
     Safety(Safety),
     Question(Question),
+    Form(Box<Asking>),
+    /// The steps of a recovery key, as in the first run.
+    Recovery(FirstRun),
+}
+
+/// A form, and what to know before it is filled in.
+pub(crate) struct Asking {
+    pub(crate) title: &'static str,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) form: Form,
 }
 
 /// Rows to be read.

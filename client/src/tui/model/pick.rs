@@ -18,6 +18,20 @@ use sotto_protocol::Username;
 
 /// From so many columns on the members stand beside the messages.
 pub(crate) const MEMBERS_FROM: u16 = 100;
+/// What else is done with an account, below its devices.
+const ACCOUNT: [(&str, &str, &[&str]); 3] = [
+    (
+        "Add a device",
+        "by the code that it shows",
+        &["devices", "link"],
+    ),
+    (
+        "Make a recovery key",
+        "for when every device is lost",
+        &["recovery", "new"],
+    ),
+    ("Change the password", "", &["passwd"]),
+];
 /// Emoji to react with at first; others are typed.
 const REACTIONS: &[(&str, &str)] = &[
     ("👍", "yes, good"),
@@ -248,6 +262,7 @@ impl Model {
             (Value::Message(talk, seq), _) => self.go_to_message(talk, seq),
             (Value::Action(action), _) => self.act(action),
             (Value::Words(words), _) => self.begin_command(&words),
+            (Value::Run(words), _) => self.run(words),
             (Value::Emoji(emoji), _) => self.react_with(&emoji, Put::On),
             (Value::Nothing, _) => {}
         }
@@ -366,7 +381,10 @@ impl Model {
             };
             Item::new(&label, &format!("since {since}{this}"), Tone::Text, value)
         };
-        let items = devices.iter().map(item).collect();
+        let mut items: Vec<Item> = devices.iter().map(item).collect();
+        for (label, note, command) in ACCOUNT {
+            items.push(Item::new(label, note, Tone::Key, Value::Run(command)));
+        }
         self.fill(&Kind::Devices, items);
     }
 

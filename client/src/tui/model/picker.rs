@@ -81,6 +81,8 @@ pub(crate) enum Value {
     Action(Action),
     /// Words to begin a command with.
     Words(String),
+    /// A command.
+    Run(&'static [&'static str]),
     Person(Username),
     Request(Username),
     Invitation(ConversationId),

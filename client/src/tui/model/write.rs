@@ -143,7 +143,7 @@ impl Model {
         }
     }
 
-    /// `chat NAME` opens a conversation here.
+    /// `chat NAME` opens a conversation here; what asks for something has a form.
     fn opens(&mut self, words: &[String]) -> bool {
         match words {
             [word, name] if word == "chat" => match Username::parse(name) {
@@ -154,7 +154,7 @@ impl Model {
                 }
                 Err(_) => false,
             },
-            _ => false,
+            _ => self.opens_form(words),
         }
     }
 

@@ -3,6 +3,8 @@
 use ratatui::layout::{Position, Rect};
 
 use super::canvas::Canvas;
+use super::over;
+use crate::engine::api::{Direction, Message};
 use crate::engine::screen::{Overview, Standing};
 use crate::safe_text::SafeText;
 use crate::tui::ask::Link;
@@ -16,6 +18,8 @@ use crate::tui::text::{self, Layout};
 
 /// Rows of a warning at most.
 const ALARM_ROWS_MAX: usize = 3;
+/// Cells of the status line beside the key that shows all keys.
+const STATUS_CELLS_MIN: u16 = 8;
 /// What stands before the written text.
 const PROMPT: &str = "› ";
 
@@ -114,10 +118,7 @@ fn wrapped(words: &str, width: u16, rows_max: usize) -> Vec<Row> {
 pub(super) fn about(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let cells = usize::from(area.width);
     let row = match &model.about {
-        Some(About::Reply(message)) => Row::of(
-            Tone::Quote,
-            format!("↩ answers {}: {}", message.sender, preview(message)),
-        ),
+        Some(About::Reply(message)) => Row::of(Tone::Quote, answers(message)),
         Some(About::Edit(_)) => {
             let way = model.wishes.keymap.way(model.mode(), Action::Back);
             let way = way.unwrap_or_default();
@@ -136,6 +137,16 @@ pub(super) fn about(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         },
     };
     canvas.row(area, 0, &row);
+}
+
+/// Whom one answers, and what they said; a preview often names its writer already.
+fn answers(message: &Message) -> String {
+    let preview = preview(message);
+    let named = message.direction == Direction::Outgoing || message.talk.group().is_some();
+    match named {
+        true => format!("↩ answers {preview}"),
+        false => format!("↩ answers {}: {preview}", message.sender),
+    }
 }
 
 /// What is written; the cursor, where the composer has the keys.
@@ -217,9 +228,31 @@ fn banner(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-/// The connection, what is queued, what just happened, and the keys that apply now.
+/// The connection, what is queued, what just happened, and the keys that apply now. However little
+/// room there is, the key that shows all keys has some.
 pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     canvas.paint(area, canvas.theme.status);
+    let help = match model.wishes.keymap.way(model.mode(), Action::Help) {
+        Some(way) if model.overlay.is_none() => {
+            Row::of(Tone::Key, format!(" {way}")).with(Tone::Dim, " keys ")
+        }
+        _ => Row::default(),
+    };
+    let cells = u16::try_from(help.cells()).unwrap_or(u16::MAX);
+    let room = match area.width.checked_sub(cells) {
+        Some(room) if room >= STATUS_CELLS_MIN => room,
+        _ => area.width,
+    };
+    let place = Rect {
+        x: area.x + room,
+        width: area.width - room,
+        ..area
+    };
+    canvas.row(place, 0, &help);
+    let area = Rect {
+        width: room,
+        ..area
+    };
     let width = usize::from(area.width);
     let (mark, tone, words) = match &model.link {
         Link::Online => ("●", Tone::Good, format!("{} online", own_name(model))),
@@ -243,17 +276,28 @@ pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     if unread > 0 {
         row = row.with(Tone::Unread, format!(" · {unread} new"));
     }
-    if let Some(running) = &model.running {
-        row = row.with(Tone::Key, format!(" · {}", progress(running)));
-    } else if let Some(paused) = model.paused.back() {
-        row = row.with(Tone::Key, format!(" · {} paused", paused.name()));
-    }
-    if let Some(remark) = &model.remark {
-        row = row.with(remark.tone, format!(" · {}", remark.text));
-    } else {
-        row = hints(model, row.with(Tone::Dim, " · "), width);
-    }
+    row = match (&model.remark, &model.overlay) {
+        // What just happened has the room; how many of what wait comes back by itself.
+        (Some(remark), _) => {
+            let row = on_the_way(model, Row::of(tone, format!(" {mark}")));
+            let sign = if row.pieces.len() > 1 { " · " } else { " " };
+            row.with(remark.tone, format!("{sign}{}", remark.text))
+        }
+        (None, Some(_)) => hints(model, Row::of(Tone::Dim, " "), width),
+        (None, None) => hints(model, on_the_way(model, row).with(Tone::Dim, " · "), width),
+    };
     canvas.row(area, 0, &row);
+}
+
+/// What runs, and which file waits to go on.
+fn on_the_way(model: &Model, row: Row) -> Row {
+    if let Some(running) = &model.running {
+        return row.with(Tone::Key, format!(" · {}", progress(running)));
+    }
+    match model.paused.back() {
+        Some(paused) => row.with(Tone::Key, format!(" · {} paused", paused.name())),
+        None => row,
+    }
 }
 
 fn progress(running: &crate::tui::model::Running) -> String {
@@ -269,7 +313,17 @@ fn progress(running: &crate::tui::model::Running) -> String {
 }
 
 fn hints(model: &Model, mut row: Row, width: usize) -> Row {
-    for (keys, words) in model.wishes.keymap.hints(model.mode()) {
+    let hints = match &model.overlay {
+        Some(overlay) => over::hints(model, overlay),
+        // That of the help has its own place.
+        None => {
+            let keymap = &model.wishes.keymap;
+            let mut hints = keymap.hints(model.mode());
+            hints.retain(|(_, words)| *words != Action::Help.short());
+            hints
+        }
+    };
+    for (keys, words) in hints {
         let hint = format!(" {words}  ");
         let cells = SafeText::line(&keys, width).cells() + hint.len();
         if row.cells() + cells > width {

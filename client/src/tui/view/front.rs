@@ -51,6 +51,10 @@ pub(super) fn first_run(
             canvas.row(inner, 0, &Row::of(Tone::Text, *words));
             None
         }
+        FirstRun::Waiting(lines) => {
+            waiting(model, lines, canvas, area);
+            None
+        }
         FirstRun::Offer => {
             let way = |action| {
                 model
@@ -84,6 +88,15 @@ pub(super) fn first_run(
             None
         }
     }
+}
+
+/// What is to be done elsewhere, and how to stop waiting for it.
+fn waiting(model: &Model, lines: &[String], canvas: &mut Canvas<'_>, area: Rect) {
+    let way = model.wishes.keymap.way(Mode::Browse, Action::Back);
+    let mut rows: Vec<Row> = lines.iter().map(|line| Row::of(Tone::Text, line)).collect();
+    rows.push(Row::default());
+    rows.push(Row::of(Tone::Key, way.unwrap_or_default()).with(Tone::Dim, " stop waiting"));
+    sheet(canvas, area, ("One moment", &rows));
 }
 
 fn sheet(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, &[Row])) {
@@ -137,9 +150,36 @@ const fn words_for(purpose: Purpose) -> (&'static str, &'static [&'static str]) 
         ),
         Purpose::Register => (
             "A new account",
-            &["← → goes to an account that you have already.", ""],
+            &[
+                "→ an account that you have   ← one whose devices are lost",
+                "",
+            ],
         ),
-        Purpose::Login => ("Log in", &["← → goes to a new account.", ""]),
+        Purpose::Login => (
+            "Log in",
+            &[
+                "On the machine on which you had it before.",
+                "→ on a further machine   ← a new account",
+                "",
+            ],
+        ),
+        Purpose::Link => (
+            "A further device",
+            &[
+                "With a device at hand that has the account: this one shows a",
+                "code, which is typed there.",
+                "→ without any device   ← log in",
+                "",
+            ],
+        ),
+        Purpose::Recover => (
+            "Recover an account",
+            &[
+                "With its password and the words of its recovery key.",
+                "→ a new account   ← with a device at hand",
+                "",
+            ],
+        ),
         Purpose::Unlock => ("Unlock", &[]),
         Purpose::Locked => ("Locked", &[]),
         Purpose::Check => (
@@ -150,11 +190,14 @@ const fn words_for(purpose: Purpose) -> (&'static str, &'static [&'static str]) 
             ],
         ),
         Purpose::Digits => ("Safety number", &[]),
+        Purpose::Code => ("Add a device", &[]),
+        Purpose::Agree => ("Let this device in?", &[]),
+        Purpose::Passwd => ("Another password", &[]),
     }
 }
 
 /// The keys that apply, on the last line.
-fn keys(model: &Model, canvas: &mut Canvas<'_>, inner: Rect) {
+pub(super) fn keys(model: &Model, canvas: &mut Canvas<'_>, inner: Rect) {
     let mut row = Row::default();
     for (keys, words) in model.wishes.keymap.hints(model.mode()) {
         row = row

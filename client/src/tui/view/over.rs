@@ -10,8 +10,8 @@ use crate::safe_text::SafeText;
 use crate::tui::keys::{Action, Mode};
 use crate::tui::model::Model;
 use crate::tui::model::mouse::Spot;
-use crate::tui::model::overlay::{Overlay, Question, Safety, Sheet};
-use crate::tui::model::picker::{Item, Picker};
+use crate::tui::model::overlay::{Asking, Overlay, Question, Safety, Sheet};
+use crate::tui::model::picker::{Item, Kind, Picker};
 use crate::tui::model::piece::{Row, Tone, padded};
 use crate::tui::qr;
 use crate::tui::theme::Colours;
@@ -26,6 +26,7 @@ pub(super) fn draw(
     canvas: &mut Canvas<'_>,
     area: Rect,
 ) -> Option<Position> {
+    let area = above_status(area);
     match overlay {
         Overlay::Picker(list) => picker(list, canvas, area),
         Overlay::Sheet(sheet) => {
@@ -37,7 +38,41 @@ pub(super) fn draw(
             self::question(model, question, canvas, area);
             None
         }
+        Overlay::Form(asking) => self::asking(model, asking, canvas, area),
+        Overlay::Recovery(step) => super::front::first_run(model, step, canvas, area),
     }
+}
+
+/// The status line says which keys apply, where there is room for it.
+const fn above_status(area: Rect) -> Rect {
+    let rows = if area.height > 7 { 1 } else { 0 };
+    Rect {
+        height: area.height - rows,
+        ..area
+    }
+}
+
+/// The keys that matter over the panes: keys and a word.
+pub(super) fn hints(model: &Model, overlay: &Overlay) -> Vec<(String, &'static str)> {
+    let requests = [Action::Accept, Action::Decline, Action::Block, Action::Back];
+    let sheet = [
+        Action::Down,
+        Action::Up,
+        Action::PageDown,
+        Action::PageUp,
+        Action::Back,
+    ];
+    let wanted: &[Action] = match overlay {
+        Overlay::Picker(picker) if picker.kind == Kind::Requests => &requests,
+        Overlay::Sheet(_) => &sheet,
+        _ => return model.wishes.keymap.hints(model.mode()),
+    };
+    let mode = model.mode();
+    let ways = wanted.iter().filter_map(|action| {
+        let way = model.wishes.keymap.way(mode, *action)?;
+        Some((way, action.short()))
+    });
+    ways.collect()
 }
 
 /// Where a box for so many rows is: in the middle.
@@ -106,11 +141,14 @@ fn picker_list(inner: Rect) -> Rect {
 
 /// What is under a cell while something lies over the panes.
 pub(super) fn spot(overlay: &Overlay, area: Rect, at: Position) -> Spot {
+    let area = above_status(area);
     let rows = match overlay {
         Overlay::Picker(_) => picker_rows(area),
         Overlay::Sheet(sheet) => u16::try_from(sheet.rows.len()).unwrap_or(u16::MAX),
         // Nothing in them is clicked, and nothing beside closes them.
-        Overlay::Safety(_) | Overlay::Question(_) => return Spot::Over,
+        Overlay::Safety(_) | Overlay::Question(_) | Overlay::Form(_) | Overlay::Recovery(_) => {
+            return Spot::Over;
+        }
     };
     let outer = outside(area, rows);
     if !outer.contains(at) {
@@ -197,6 +235,12 @@ fn sheet(sheet: &Sheet, canvas: &mut Canvas<'_>, area: Rect) {
     for (line, row) in (0..inner.height).zip(sheet.rows.iter().skip(first)) {
         canvas.row(inner, line, row);
     }
+    let below = most - first;
+    if below > 0 && inner.width > 20 {
+        let words = SafeText::line(&format!(" ↓ {below} more "), usize::from(inner.width));
+        let edge = Rect::new(inner.x, inner.bottom(), inner.width, 1);
+        canvas.text(edge, (edge.x, 0), &words, canvas.theme.key);
+    }
 }
 
 fn safety(safety: &Safety, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
@@ -210,9 +254,9 @@ fn safety(safety: &Safety, canvas: &mut Canvas<'_>, area: Rect) -> Option<Positi
         .as_ref()
         .and_then(|number| qr::code(&qr::digits_only(&number.digits), colours));
     let code = code.map(|code| code.rows).unwrap_or_default();
-    let fits = usize::from(area.height) >= code.len() + 12;
+    let fits = usize::from(area.height) >= code.len() + 13;
     let code_rows = if fits { code.len() } else { 0 };
-    let rows = u16::try_from(code_rows + 10).unwrap_or(u16::MAX);
+    let rows = u16::try_from(code_rows + 11).unwrap_or(u16::MAX);
     let inner = boxed(canvas, area, (&title, rows));
     let mut lines = Vec::new();
     match &safety.number {
@@ -228,10 +272,12 @@ fn safety(safety: &Safety, canvas: &mut Canvas<'_>, area: Rect) -> Option<Positi
         None if safety.waiting => lines.push(Row::of(Tone::Dim, "asking…")),
         None => lines.push(Row::of(Tone::Warning, "nobody of this name is known")),
     }
-    lines.push(Row::of(
-        Tone::Dim,
-        "Both see the same digits, unless somebody is in the middle. Compare them by voice.",
-    ));
+    for words in [
+        "Both see the same digits, unless somebody is in the middle.",
+        "Compare them by voice, or let the other scan the code.",
+    ] {
+        lines.push(Row::of(Tone::Dim, words));
+    }
     let mut line = 0;
     for row in &lines {
         canvas.row(inner, line, row);
@@ -254,6 +300,24 @@ fn digit_rows(digits: &str) -> Vec<Row> {
     let rows = groups.chunks(4);
     rows.map(|four| Row::of(Tone::Title, format!(" {} ", four.join("  "))))
         .collect()
+}
+
+/// A form and what to know before, as far as there is room for both.
+fn asking(model: &Model, asking: &Asking, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
+    let fields = asking.form.fields.len() * 2;
+    let rows = asking.rows.len() + fields + 3;
+    let rows = u16::try_from(rows).unwrap_or(u16::MAX);
+    let inner = boxed(canvas, area, (asking.title, rows));
+    let room = usize::from(inner.height).saturating_sub(fields.min(2) + 1);
+    let mut line = 0;
+    for row in asking.rows.iter().take(room) {
+        canvas.row(inner, line, row);
+        line += 1;
+    }
+    if inner.height > line + 3 {
+        super::front::keys(model, canvas, inner);
+    }
+    super::front::fields(&asking.form, canvas, inner, line)
 }
 
 fn question(model: &Model, question: &Question, canvas: &mut Canvas<'_>, area: Rect) {

@@ -3,17 +3,23 @@
 //!
 //! The password is never an argument and is forgotten when the profile is open.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use sotto_crypto::recovery::RecoveryKey;
+use sotto_protocol::Username;
 use tokio::sync::mpsc::Receiver;
 use zeroize::Zeroizing;
 
 use super::Mouth;
-use crate::cli::inside::{self, App};
+use crate::cli::inside::{self, App, Audience};
 use crate::desk::Desk;
 use crate::engine::api::{AccountState, Command, DeviceCommand, GroupCommand, IdentityChange};
 use crate::exit::Failure;
+use crate::password_prompt::Password;
 use crate::tui::ask::{Ask, Enrol, News, Stage};
 
+/// Lines that are shown while something is waited for.
+const LINES_MAX: usize = 20;
 /// The group of this account alone.
 pub(crate) const NOTES: &str = "notes to self";
 
@@ -30,6 +36,8 @@ enum Next {
     Ask(Stage),
     /// Everything is there.
     Open,
+    /// The person leaves.
+    Over,
 }
 
 impl Enrolment {
@@ -52,6 +60,7 @@ impl Enrolment {
         let mut next = self.first_step().await?;
         loop {
             match next {
+                Next::Over => return Ok(None),
                 Next::Open => match self.open().await? {
                     Ok(desk) => return Ok(Some(desk)),
                     Err(stage) => next = Next::Ask(stage),
@@ -66,7 +75,7 @@ impl Enrolment {
                             Some(_) => {}
                         }
                     };
-                    next = self.answered(answer).await?;
+                    next = self.answered(answer, asks).await?;
                 }
             }
         }
@@ -118,7 +127,7 @@ impl Enrolment {
         }
     }
 
-    async fn answered(&mut self, answer: Enrol) -> Result<Next, Failure> {
+    async fn answered(&mut self, answer: Enrol, asks: &mut Receiver<Ask>) -> Result<Next, Failure> {
         Ok(match answer {
             Enrol::Connect { server, ca } => Next::Ask(self.connect(server, ca)),
             Enrol::Register {
@@ -135,19 +144,23 @@ impl Enrolment {
                     Err(failure) => Next::Ask(self.refused(failure)),
                 }
             }
-            Enrol::Login { name, password } => {
-                self.mouth.say(News::Enrol(Stage::Busy("logging in…")));
-                self.app.given_password = Some(password);
-                match inside::login(&mut self.app, name, IdentityChange::Refuse).await {
-                    Ok(()) => Next::Open,
-                    Err(failure) => {
-                        self.app.given_password = None;
-                        Next::Ask(Stage::Login {
-                            failure: Some(failure),
-                        })
-                    }
-                }
+            Enrol::Login { name, password } => self.log_in(name, password).await,
+            Enrol::Link {
+                name,
+                password,
+                device_name,
+            } => {
+                let mut app = self.heard(password, "asking for a code…");
+                let work = async move { inside::link(&mut app, name, device_name).await };
+                self.wait_for(work, asks, |failure| Stage::Link { failure })
+                    .await
             }
+            Enrol::Recover {
+                name,
+                password,
+                words,
+            } => self.recover((name, password, &words), asks).await,
+            Enrol::Stop => Next::Ask(Stage::Account { failure: None }),
             Enrol::Unlock { password } => {
                 self.mouth.say(News::Enrol(Stage::Busy("unlocking…")));
                 self.app.given_password = Some(password);
@@ -179,6 +192,93 @@ impl Enrolment {
         })
     }
 
+    async fn recover(
+        &mut self,
+        (name, password, words): (Username, Password, &str),
+        asks: &mut Receiver<Ask>,
+    ) -> Next {
+        let key = match RecoveryKey::parse(words) {
+            Ok(key) => key,
+            Err(error) => {
+                return Next::Ask(Stage::Recover {
+                    failure: Some(error.into()),
+                });
+            }
+        };
+        let busy = "asking for the backup; this takes a few seconds…";
+        let mut app = self.heard(password.clone(), busy);
+        let work = async move { inside::recover_with(&mut app, name, (&password, &key)).await };
+        self.wait_for(work, asks, |failure| Stage::Recover { failure })
+            .await
+    }
+
+    async fn log_in(&mut self, name: Username, password: Password) -> Next {
+        self.mouth.say(News::Enrol(Stage::Busy("logging in…")));
+        self.app.given_password = Some(password);
+        let failure = match inside::login(&mut self.app, name, IdentityChange::Refuse).await {
+            Ok(()) => return Next::Open,
+            Err(failure) => failure,
+        };
+        self.app.given_password = None;
+        Next::Ask(match failure.code.as_str() {
+            // A password alone makes no device.
+            "identity_mismatch" => {
+                let words = "this account has another device: let it add this one, or → use the recovery key";
+                Stage::Link {
+                    failure: Some(Failure::named("identity_mismatch", words)),
+                }
+            }
+            _ => Stage::Login {
+                failure: Some(failure),
+            },
+        })
+    }
+
+    /// What commands share, with a password that was typed; what they say is shown while they run.
+    fn heard(&mut self, password: Password, busy: &'static str) -> App {
+        self.mouth.say(News::Enrol(Stage::Busy(busy)));
+        self.app.given_password = Some(password.clone());
+        let (mouth, said) = (self.mouth.clone(), Arc::new(Mutex::new(Vec::new())));
+        let sink = Box::new(move |_, text: String| {
+            let mut said: std::sync::MutexGuard<'_, Vec<String>> =
+                said.lock().unwrap_or_else(PoisonError::into_inner);
+            said.extend(text.lines().map(str::to_owned));
+            said.truncate(LINES_MAX);
+            mouth.say(News::Enrol(Stage::Waiting(said.clone())));
+            Ok(())
+        });
+        let mut app = self.app.within(Audience::People, None, sink);
+        app.given_password = Some(password);
+        app
+    }
+
+    /// Waits until it is done, or not wanted any more.
+    async fn wait_for(
+        &mut self,
+        work: impl Future<Output = Result<(), Failure>>,
+        asks: &mut Receiver<Ask>,
+        again: impl Fn(Option<Failure>) -> Stage,
+    ) -> Next {
+        let mut work = Box::pin(work);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut work => break outcome.map_err(Some),
+                ask = asks.recv() => match ask {
+                    None | Some(Ask::Quit) => return Next::Over,
+                    Some(Ask::Enrol(Enrol::Stop)) => break Err(None),
+                    Some(_) => {}
+                }
+            }
+        };
+        match outcome {
+            Ok(()) => Next::Open,
+            Err(failure) => {
+                self.app.given_password = None;
+                Next::Ask(again(failure))
+            }
+        }
+    }
+
     /// Takes an address, if it is one.
     fn connect(&mut self, server: String, ca: Option<String>) -> Stage {
         self.app.global.server = Some(server);
@@ -187,9 +287,14 @@ impl Enrolment {
         }
         match self.app.dialer() {
             Ok(_) => Stage::Account { failure: None },
-            Err(failure) => Stage::Server {
-                failure: Some(failure),
-            },
+            Err(mut failure) => {
+                // What follows is about options of the command line.
+                let end = failure.message.find("; ").unwrap_or(failure.message.len());
+                failure.message.truncate(end);
+                Stage::Server {
+                    failure: Some(failure),
+                }
+            }
         }
     }
 

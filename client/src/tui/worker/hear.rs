@@ -28,6 +28,8 @@ pub(super) enum Awaited {
     Text(ClientMessageId),
     /// A list that comes.
     List,
+    /// Another password.
+    Password,
     /// Somebody's identity, for the safety number.
     Identity(Username),
 }
@@ -119,6 +121,15 @@ impl Ears {
             (Awaited::Silence, _)
             | (Awaited::Nothing | Awaited::Text(_) | Awaited::List, Ok(())) => {}
             (Awaited::Sentence(sentence), Ok(())) => self.mouth.say(News::Done(sentence)),
+            (Awaited::Password, Ok(())) => {
+                self.mouth
+                    .say(News::Done("the password is changed".to_owned()));
+            }
+            (Awaited::Password, Err(failure)) if failure.code == "wrong_credentials" => {
+                let words = "the present password is wrong; try again with /passwd";
+                self.mouth
+                    .say(News::Failed(Failure::named("wrong_password", words)));
+            }
             (Awaited::Identity(name), _) => self.heard().identities.push(name),
             (Awaited::Text(client_id), Err(failure)) => {
                 self.mouth.say(News::NotSent { client_id, failure });

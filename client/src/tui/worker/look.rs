@@ -13,7 +13,7 @@ use std::sync::Arc;
 use sotto_crypto::content::MessageRef;
 use tokio::sync::Semaphore;
 
-use super::run::{End, Transfer};
+use super::run::{End, Errand};
 use super::{Going, Mouth, Worker};
 use crate::attachment::preview;
 use crate::engine::api::Direction;
@@ -153,7 +153,7 @@ impl Worker {
             "--to".to_owned(),
             folder,
         ];
-        let (end, mut said) = self.run_saying(words.to_vec(), Transfer::Yes).await?;
+        let (end, mut said) = self.run_saying(Errand::Words(words.to_vec())).await?;
         match end {
             End::Over => return Ok(Going::Over),
             End::PutOff => {
@@ -161,7 +161,8 @@ impl Worker {
                 return Ok(Going::On);
             }
             End::Stopped => said = vec!["the picture was not fetched".to_owned()],
-            End::Done => {
+            End::Failed(failure) => said = vec![failure.message],
+            End::Done(_) => {
                 if let Some(file) = self.eyes.take_file() {
                     self.eyes.make_small(which, file);
                     said.clear();

@@ -14,20 +14,22 @@ mod hear;
 mod look;
 mod run;
 mod serve;
+pub(super) mod signals;
 
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 
-use tokio::signal::unix::{SignalKind, signal};
+use sotto_crypto::recovery::RecoveryKey;
 use tokio::sync::mpsc::Receiver;
 
 use super::ask::{Ask, Enrol, Link, News, Stage};
-use crate::cli::inside::{App, Audience, Global, Interrupts};
+use crate::cli::inside::{App, Audience, Global, Offered};
 use crate::desk::{Desk, Lender};
 use crate::exit::Failure;
 use crate::runtime::{Happening, Session};
 use hear::Ears;
 use look::Eyes;
+use signals::Signals;
 
 /// What reaches the drawing side.
 #[derive(Debug)]
@@ -97,17 +99,17 @@ impl Drop for LastWord {
 async fn work(global: Global, mut asks: Receiver<Ask>, mouth: Mouth) -> Result<(), Failure> {
     let quiet = Box::new(|_, _| Ok(()));
     let app = crate::cli::inside::quiet(global, Audience::People, quiet);
-    let mut interrupts = Interrupts::listen()?;
+    let mut signals = Signals::listen()?;
     let mut enrolment = enrol::Enrolment::new(app, mouth.clone());
     let opened = tokio::select! {
         opened = enrolment.run(&mut asks) => opened?,
-        () = interrupts.next() => return Ok(()),
+        () = signals.next() => return Ok(()),
     };
     let Some(desk) = opened else {
         return Ok(());
     };
     let app = enrolment.into_app();
-    Worker::begin(app, desk, asks, mouth)?.run(interrupts).await
+    Worker::begin(app, desk, asks, mouth)?.run(signals).await
 }
 
 /// The session at work.
@@ -122,6 +124,10 @@ struct Worker {
     ears: Ears,
     eyes: Eyes,
     mouth: Mouth,
+    /// Who was looked at last and wants to be a device of this account.
+    offered: Option<Box<Offered>>,
+    /// A recovery key whose words are on the screen.
+    key: Option<RecoveryKey>,
 }
 
 /// Whether the worker goes on.
@@ -148,12 +154,12 @@ impl Worker {
             ears,
             eyes: Eyes::new(mouth.clone()),
             mouth,
+            offered: None,
+            key: None,
         })
     }
 
-    async fn run(mut self, mut interrupts: Interrupts) -> Result<(), Failure> {
-        let mut hangup = signal(SignalKind::hangup())
-            .map_err(|error| Failure::named("internal", format!("no signals: {error}")))?;
+    async fn run(mut self, mut signals: Signals) -> Result<(), Failure> {
         let outcome = loop {
             if let Some(ask) = self.later.pop_front() {
                 match self.take(ask).await {
@@ -168,8 +174,7 @@ impl Worker {
             };
             let happened = tokio::select! {
                 happening = session.next() => Some(happening?),
-                () = interrupts.next() => break Ok(()),
-                _ = hangup.recv() => break Ok(()),
+                () = signals.next() => break Ok(()),
                 ask = self.asks.recv() => {
                     match ask {
                         Some(ask) => self.later.push_back(ask),
@@ -228,6 +233,7 @@ impl Worker {
 fn late(answer: &Enrol) -> &'static str {
     match answer {
         Enrol::Check { .. } => "the lock",
+        Enrol::MakeRecovery | Enrol::KeepRecovery | Enrol::SkipRecovery => "a recovery key",
         _ => "the first run",
     }
 }

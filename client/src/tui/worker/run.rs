@@ -6,21 +6,62 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::serve::hurries;
 use super::{Going, Worker};
-use crate::cli::inside::{self, Audience};
+use crate::cli::inside::{self, App, Audience, Offered};
 use crate::exit::Failure;
-use crate::tui::ask::{ASKS_MAX, Ask, News, Progress, SAID_LINES_MAX};
+use crate::tui::ask::{ASKS_MAX, Ask, News, Offer, Progress, SAID_LINES_MAX};
 
 /// How long a command may keep the person waiting.
 const PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long letting a device in may.
+const LINK_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a transfer may.
 const TRANSFER_PATIENCE: Duration = Duration::from_millis(150);
 
-/// How a command's run ended.
+/// What is run with the lent engine.
+pub(super) enum Errand {
+    /// A line of the command line.
+    Words(Vec<String>),
+    /// Looks who shows a code.
+    Look(Zeroizing<String>),
+    /// Makes who was looked at a device of this account.
+    LetIn(Box<Offered>),
+}
+
+impl Errand {
+    /// What the screen calls it.
+    fn label(&self) -> String {
+        match self {
+            Self::Words(words) => label(words),
+            Self::Look(_) | Self::LetIn(_) => "devices link".to_owned(),
+        }
+    }
+
+    /// Whether it moves a file.
+    fn moves(&self) -> bool {
+        matches!(self, Self::Words(words) if is_transfer(words) == Transfer::Yes)
+    }
+
+    /// How long the person waits for it at most who wants something else.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Words(_) if self.moves() => TRANSFER_PATIENCE,
+            // Half a device is worse than a short wait.
+            Self::LetIn(_) => LINK_PATIENCE,
+            Self::Words(_) | Self::Look(_) => PATIENCE,
+        }
+    }
+}
+
+/// How a run ended.
 pub(super) enum End {
-    /// It is done, or it failed and said so.
-    Done,
+    /// It is done, or it failed and said so; with whom it found.
+    Done(Option<Box<Offered>>),
+    /// It failed and did not say so.
+    Failed(Failure),
     /// The person wants something else first.
     PutOff,
     /// The person ended it.
@@ -30,63 +71,134 @@ pub(super) enum End {
 }
 
 impl Worker {
-    /// Runs a command; its words go to the screen.
-    pub(super) async fn run_command(&mut self, words: Vec<String>) -> Result<Going, Failure> {
-        let label = label(&words);
-        if asks_at_the_terminal(&words) {
-            let said = vec![format!(
-                "/{label} asks at the terminal itself: leave Sotto for it, and type it in the shell"
-            )];
-            self.mouth.say(News::Ran { label, said });
-            return Ok(Going::On);
+    /// Runs an errand; its words go to the screen.
+    pub(super) async fn run_errand(&mut self, errand: Errand) -> Result<Going, Failure> {
+        let label = errand.label();
+        let mut again = None;
+        if let Errand::Words(words) = &errand {
+            if needs_the_profile(words) {
+                let sentence = format!(
+                    "/{label} needs the profile for itself: leave Sotto and type sotto {label} in the shell"
+                );
+                self.mouth.say(News::Ran {
+                    label,
+                    said: vec![sentence],
+                });
+                return Ok(Going::On);
+            }
+            again = (is_transfer(words) == Transfer::Yes).then(|| words.clone());
         }
-        let transfer = is_transfer(&words);
         self.mouth.say(News::Runs {
             label: label.clone(),
         });
-        let (end, mut said) = self.run_saying(words.clone(), transfer).await?;
-        match end {
-            End::Over => return Ok(Going::Over),
-            End::Done => {}
-            End::PutOff if transfer == Transfer::Yes => {
+        let (end, mut said) = self.run_saying(errand).await?;
+        match (end, again) {
+            (End::Over, _) => return Ok(Going::Over),
+            (End::Done(None), _) => {}
+            (End::Done(Some(offered)), _) => {
+                self.offer(offered);
+                return Ok(Going::On);
+            }
+            (End::Failed(failure), _) => {
+                self.mouth.say(News::Failed(failure));
+                self.mouth.say(News::Stopped);
+                return Ok(Going::On);
+            }
+            (End::PutOff, Some(words)) => {
                 // After what the person wants now, where it stood.
                 self.later.push_back(Ask::Run { words });
                 return Ok(Going::On);
             }
-            End::PutOff => said.push(format!(
+            (End::PutOff, None) => said.push(format!(
                 "/{label}: no answer yet; what it began goes on by itself"
             )),
-            End::Stopped if transfer == Transfer::Yes => {
+            (End::Stopped, Some(words)) => {
                 self.mouth.say(News::Paused { words });
                 return Ok(Going::On);
             }
-            End::Stopped => said.push(format!("/{label}: stopped")),
+            (End::Stopped, None) => said.push(format!("/{label}: stopped")),
         }
         self.mouth.say(News::Ran { label, said });
         Ok(Going::On)
     }
 
-    /// Runs a command; how it ended, and its words.
+    /// Runs an errand; how it ended, and its words.
     pub(super) async fn run_saying(
         &mut self,
-        words: Vec<String>,
-        transfer: Transfer,
+        errand: Errand,
     ) -> Result<(End, Vec<String>), Failure> {
         let said = Arc::new(Mutex::new(Vec::new()));
-        let end = self.run_once(words, transfer, &said).await?;
+        let end = self.run_once(errand, &said).await?;
         let said = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
         Ok((end, said))
     }
 
+    /// Tells who shows the code, and remembers them until the person agrees.
+    fn offer(&mut self, offered: Box<Offered>) {
+        let offer = offered.offer();
+        self.mouth.say(News::Stopped);
+        self.mouth.say(News::Offered(Box::new(Offer {
+            account: offer.username.clone(),
+            name: offer.name.clone(),
+            fingerprint: offer.fingerprint(),
+        })));
+        self.offered = Some(offered);
+    }
+
     async fn run_once(
         &mut self,
-        words: Vec<String>,
-        transfer: Transfer,
+        errand: Errand,
         said: &Arc<Mutex<Vec<String>>>,
     ) -> Result<End, Failure> {
         self.session()?.tell_all()?;
         // Dropped, it hands engine and connection to the lender.
         self.session = None;
+        let mut inner = self.within(said);
+        let patience = errand.patience();
+        let moves = errand.moves();
+        let work = async {
+            let outcome = match errand {
+                Errand::Words(words) => {
+                    inside::run_within(&mut inner, words, None).await;
+                    Ok(None)
+                }
+                Errand::Look(code) => inside::look(&mut inner, &code).await.map(Some),
+                Errand::LetIn(offered) => inside::let_in(&mut inner, *offered).await.map(|()| None),
+            };
+            match outcome {
+                Ok(found) => End::Done(found.map(Box::new)),
+                Err(failure) => End::Failed(failure),
+            }
+        };
+        // Paths are those of the folder in which Sotto was started, also after a command.
+        let _folder = Folder(std::env::current_dir().ok());
+        tokio::pin!(work);
+        let put_off = tokio::time::sleep(Duration::MAX);
+        tokio::pin!(put_off);
+        let mut hurried = false;
+        loop {
+            tokio::select! {
+                end = &mut work => return Ok(end),
+                () = &mut put_off, if hurried => return Ok(End::PutOff),
+                ask = self.asks.recv(), if self.later.len() < ASKS_MAX => match ask {
+                    None | Some(Ask::Quit) => return Ok(End::Over),
+                    Some(Ask::StopRun) => return Ok(End::Stopped),
+                    Some(ask) => {
+                        // A file waits for a picture that is to be seen now.
+                        let looks = moves && matches!(ask, Ask::Look(_));
+                        if (looks || hurries(&ask)) && !hurried {
+                            hurried = true;
+                            put_off.as_mut().reset(tokio::time::Instant::now() + patience);
+                        }
+                        self.later.push_back(ask);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What commands share, with the lent engine and with words that are collected.
+    fn within(&self, said: &Arc<Mutex<Vec<String>>>) -> App {
         let hearing = Arc::clone(said);
         let sink = Box::new(move |_, text: String| {
             let mut said = hearing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,36 +219,7 @@ impl Worker {
                 }));
             }));
         inner.lender = Some(self.lender.clone());
-        let work = inside::run_within(&mut inner, words, None);
-        // Paths are those of the folder in which Sotto was started, also after a command.
-        let _folder = Folder(std::env::current_dir().ok());
-        tokio::pin!(work);
-        let patience = match transfer {
-            Transfer::Yes => TRANSFER_PATIENCE,
-            Transfer::No => PATIENCE,
-        };
-        let put_off = tokio::time::sleep(Duration::MAX);
-        tokio::pin!(put_off);
-        let mut hurried = false;
-        loop {
-            tokio::select! {
-                _ = &mut work => return Ok(End::Done),
-                () = &mut put_off, if hurried => return Ok(End::PutOff),
-                ask = self.asks.recv(), if self.later.len() < ASKS_MAX => match ask {
-                    None | Some(Ask::Quit) => return Ok(End::Over),
-                    Some(Ask::StopRun) => return Ok(End::Stopped),
-                    Some(ask) => {
-                        // A file waits for a picture that is to be seen now.
-                        let looks = transfer == Transfer::Yes && matches!(ask, Ask::Look(_));
-                        if (looks || hurries(&ask)) && !hurried {
-                            hurried = true;
-                            put_off.as_mut().reset(tokio::time::Instant::now() + patience);
-                        }
-                        self.later.push_back(ask);
-                    }
-                }
-            }
-        }
+        inner
     }
 }
 
@@ -167,16 +250,14 @@ fn is_transfer(words: &[String]) -> Transfer {
     }
 }
 
-/// Commands that read what a person types by themselves; here the screen has the keys.
-fn asks_at_the_terminal(words: &[String]) -> bool {
-    let mut words = words.iter().map(String::as_str);
-    let (first, second) = (words.next(), words.next());
-    let file = words.any(|word| word.starts_with("--recovery-key-file"));
-    match (first, second) {
-        (Some("devices"), Some("link")) | (Some("link" | "recover"), _) => true,
-        (Some("recovery"), Some("new")) => !file,
-        _ => false,
-    }
+/// Commands that begin or end a profile, or have it for themselves. Those that only ask a person
+/// something have forms on the screen.
+fn needs_the_profile(words: &[String]) -> bool {
+    let first = words.first().map(String::as_str);
+    matches!(
+        first,
+        Some("register" | "login" | "logout" | "link" | "recover" | "daemon" | "tui")
+    )
 }
 
 /// A command's name, without what it is about.
@@ -195,11 +276,9 @@ mod tests {
         assert_eq!(is_transfer(&words("send bob x --file y")), Transfer::Yes);
         assert_eq!(is_transfer(&words("users")), Transfer::No);
         assert_eq!(label(&words("group new team")), "group");
-        assert!(asks_at_the_terminal(&words("devices link")));
-        assert!(asks_at_the_terminal(&words("recovery new")));
-        assert!(!asks_at_the_terminal(&words(
-            "recovery new --recovery-key-file x"
-        )));
-        assert!(!asks_at_the_terminal(&words("devices revoke 0123")));
+        assert!(needs_the_profile(&words("link alice")));
+        assert!(needs_the_profile(&words("logout --wipe")));
+        assert!(!needs_the_profile(&words("devices link")));
+        assert!(!needs_the_profile(&words("devices revoke 0123")));
     }
 }

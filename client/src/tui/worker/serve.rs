@@ -1,16 +1,19 @@
 //! Answers to what the drawing side asks: from the store at once, or by a command to the engine
 //! whose answer comes as an event.
 
+use sotto_crypto::recovery::RecoveryKey;
 use sotto_protocol::{ClientMessageId, Username};
+use zeroize::Zeroizing;
 
 use super::hear::Awaited;
+use super::run::Errand;
 use super::{Going, Worker, late};
 use crate::engine::Verification;
-use crate::engine::api::{Command, GroupCommand, MessageCommand};
+use crate::engine::api::{Command, DeviceCommand, GroupCommand, MessageCommand};
 use crate::exit::Failure;
 use crate::profile::{Profile, ProfileError};
 use crate::talk::Talk;
-use crate::tui::ask::{Ask, Chats, Enrol, More, News, Page, Place, Verdict};
+use crate::tui::ask::{Ask, Chats, Enrol, More, News, Page, Place, Stage, Verdict};
 use crate::tui::complete::paths;
 use crate::tui::model::pane::{PAGE, WINDOW_MAX};
 
@@ -22,7 +25,7 @@ impl Worker {
     pub(super) async fn take(&mut self, ask: Ask) -> Result<Going, Failure> {
         match ask {
             Ask::Quit => return Ok(Going::Over),
-            Ask::Run { words } => return self.run_command(words).await,
+            Ask::Run { words } => return self.run_errand(Errand::Words(words)).await,
             Ask::Look(look) => self.look(*look)?,
             Ask::Fetch { which } => return self.fetch(which).await,
             Ask::StopRun => {}
@@ -38,7 +41,21 @@ impl Worker {
                     }
                 }));
             }
+            Ask::Enrol(Enrol::MakeRecovery) => self.make_recovery()?,
+            Ask::Enrol(Enrol::KeepRecovery) => self.keep_recovery()?,
+            Ask::Enrol(Enrol::SkipRecovery) => self.key = None,
             Ask::Enrol(answer) => tracing::debug!("{} is over", late(&answer)),
+            Ask::LookAtCode { code } => return self.run_errand(Errand::Look(code)).await,
+            Ask::LetIn => match self.offered.take() {
+                Some(offered) => return self.run_errand(Errand::LetIn(offered)).await,
+                None => tracing::debug!("nobody was looked at"),
+            },
+            Ask::Passwd { current, new } => {
+                let id = self
+                    .session()?
+                    .command(Command::ChangePassword { current, new })?;
+                self.ears.await_answer(id, Awaited::Password);
+            }
             Ask::Chats => self.chats()?,
             Ask::Page { talk, place } => self.page(talk, place)?,
             Ask::Overview { talk } => {
@@ -67,6 +84,29 @@ impl Worker {
         }
         self.tell_identities()?;
         Ok(Going::On)
+    }
+
+    /// Shows the words of a new recovery key; nothing is kept under it yet.
+    fn make_recovery(&mut self) -> Result<(), Failure> {
+        let key = RecoveryKey::generate()?;
+        let words = Zeroizing::new(key.to_words().to_string());
+        self.key = Some(key);
+        self.mouth.say(News::Enrol(Stage::Words(words)));
+        Ok(())
+    }
+
+    /// The words are written down: the backup is kept under them.
+    fn keep_recovery(&mut self) -> Result<(), Failure> {
+        let Some(key) = self.key.take() else {
+            return Ok(());
+        };
+        let key = key.backup_key();
+        let command = Command::Device(DeviceCommand::KeepBackup { key });
+        let id = self.session()?.command(command)?;
+        let words = "the account is backed up under these words";
+        self.ears
+            .await_answer(id, Awaited::Sentence(words.to_owned()));
+        Ok(())
     }
 
     /// Gives the engine a command.
