@@ -43,6 +43,11 @@ fn the_mouse_opens_selects_and_scrolls() {
     });
     let row = row_with(&screen, &format!("  {}", bob.name));
     click(&mut screen, 5, row);
+    // It begins with what was not seen before, which depends on what arrived first.
+    screen.shows("line number");
+    for _ in 0..30 {
+        screen.types("\u{1b}[<65;60;8M");
+    }
     screen.shows("line number 60");
     // The wheel over the messages.
     for _ in 0..30 {

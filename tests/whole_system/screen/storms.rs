@@ -59,6 +59,26 @@ fn a_hundred_sizes_while_messages_arrive() {
     );
 }
 
+/// A key and a change of the size that come at the same moment are both heard, without another
+/// key to wake the first.
+#[test]
+fn a_key_pressed_while_the_size_changes_is_heard() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    let mut screen = Screen::open(&bob, &["tui"], (80, 24));
+    screen.shows(&alice.name);
+    open_chat(&mut screen, &alice.name);
+    for round in 1..=40 {
+        let (columns, rows) = [(79, 24), (80, 23)][round % 2];
+        screen.resize(columns, rows);
+        screen.types("x");
+        screen.shows(&"x".repeat(round));
+    }
+    screen.types(QUIT);
+    assert_eq!(screen.ends(), 0);
+}
+
 #[test]
 fn twenty_columns_and_five_rows_are_enough_to_talk() {
     let deployment = Deployment::shared();
