@@ -69,8 +69,11 @@ pub(crate) struct Args {
     /// Messages of one sender on their way at the same time; several runs when given with commas.
     #[arg(long, value_delimiter = ',')]
     pub(crate) in_flight: Vec<u32>,
+    /// With `screen`: messages of the conversation that is looked at.
+    #[arg(long, default_value_t = 200_000)]
+    pub(crate) messages: u64,
     /// Messages a second over all senders, instead of as many as possible; latency counts from when
-    /// a message was due.
+    /// a message was due. With `screen` 1,000 when not said.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
     /// How messages at a rate are spread.
@@ -146,6 +149,9 @@ pub(crate) enum Scenario {
     /// Sealing and opening with local storing, as a client does it; needs no deployment.
     #[value(name = "sealing")]
     Sealing,
+    /// The full-screen client without a terminal: keys, frames and memory; needs no deployment.
+    #[value(name = "screen")]
+    Screen,
     /// The machine alone: an echo over the same TLS stack, and commits of Postgres.
     #[value(name = "machine")]
     Machine,
@@ -190,7 +196,7 @@ impl Scenario {
             Self::Path => 60,
             Self::Fanout100 => 100,
             Self::Fanout1000 => 1_000,
-            Self::Sealing => 2,
+            Self::Sealing | Self::Screen => 2,
         }
     }
 
@@ -207,6 +213,7 @@ impl Scenario {
             Self::Day => "mixed-day",
             Self::Path => "message-path",
             Self::Sealing => "sealing",
+            Self::Screen => "screen",
             Self::Machine => "machine",
             Self::Compare => "compare",
             Self::Balancers => "balancers",

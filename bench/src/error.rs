@@ -65,6 +65,9 @@ pub(crate) enum BenchError {
         /// The library's reason.
         reason: String,
     },
+    /// The screen, or its store, did not do what it should.
+    #[error("screen: {0}")]
+    Screen(String),
     /// The local store failed.
     #[error("local store: {0}")]
     Local(#[from] rusqlite::Error),

@@ -10,6 +10,7 @@ mod machine;
 mod offline;
 mod one_to_one;
 mod path;
+mod screen;
 mod sealing;
 mod storm;
 
@@ -45,7 +46,10 @@ impl Context<'_> {
 
 /// Whether the scenario needs a deployment.
 pub(crate) fn needs_deployment(scenario: Scenario) -> bool {
-    !matches!(scenario, Scenario::Sealing | Scenario::Balancers)
+    !matches!(
+        scenario,
+        Scenario::Sealing | Scenario::Screen | Scenario::Balancers
+    )
 }
 
 /// Runs a scenario against a deployment.
@@ -66,7 +70,7 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
         Scenario::Attachment => attachment::run(context, report).await,
         Scenario::Day => day::run(context, report).await,
         Scenario::Path => path::run(context, report).await,
-        Scenario::Machine | Scenario::Sealing | Scenario::Balancers => Ok(()),
+        Scenario::Machine | Scenario::Sealing | Scenario::Screen | Scenario::Balancers => Ok(()),
     }
 }
 
@@ -77,6 +81,7 @@ pub(crate) async fn run(context: &Context<'_>, report: &mut Report) -> Result<()
 pub(crate) fn run_alone(args: &Args, report: &mut Report) -> Result<(), BenchError> {
     match args.scenario {
         Scenario::Balancers => balancers::run(args, report),
+        Scenario::Screen => screen::run(args, report),
         _ => sealing::run(args, report),
     }
 }
