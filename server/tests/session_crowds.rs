@@ -19,9 +19,8 @@ use sotto_protocol::wire::client_frame::Body as Request;
 use sotto_protocol::wire::server_frame::Body as Response;
 use support::client::{Client, error};
 use support::person::{Person, appended};
-use support::{Deployment, PATIENCE, Process};
+use support::{Deployment, Process};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 /// Connections at once in G3.
 const CROWD: usize = 2_000;
@@ -76,7 +75,7 @@ async fn two_thousand_claimed_lengths_take_no_memory() {
     let grown = resident_kib(&server).saturating_sub(before);
     // A record that was read costs about 4 KiB; what was claimed would be 16.
     assert!(
-        grown < CROWD * 8,
+        grown < CROWD * 6,
         "{grown} KiB for {CROWD} claims of 16 KiB each"
     );
     drop(held);
@@ -117,14 +116,16 @@ async fn a_flood_of_guesses_delays_nobodys_messages() {
             client.refused(person.password_request()).await.0
         });
     }
-    let mut sent = 0;
+    let (mut answered, mut sent) = (0, 0);
     while !flood.is_empty() {
         let message = at_alice.message(b"meanwhile");
         appended(alices.ask(message).await);
-        sent += 1;
+        // Before the first answer the guesses may not have arrived yet.
+        sent += u32::from(answered > 0);
         while let Some(answer) = flood.try_join_next() {
             let fair = [ErrorCode::RateLimited, ErrorCode::WrongCredentials];
             assert!(fair.contains(&answer.unwrap()));
+            answered += 1;
         }
     }
     // Behind the guesses that were taken on, the first would be stored after all of them.
@@ -148,7 +149,6 @@ async fn everybody_comes_back_without_a_password_being_hashed() {
     }
     let hashed = other.metric("password_checks_total").await;
     let (listen, ca) = (other.listen, deployment.certificates.ca.clone());
-    let began = Instant::now();
     dying.kill();
     let mut storm = JoinSet::new();
     for (person, mut lost) in people {
@@ -165,8 +165,6 @@ async fn everybody_comes_back_without_a_password_being_hashed() {
         });
     }
     let back = storm.join_all().await;
-    let took = began.elapsed();
     assert_eq!(back.len(), PEOPLE);
-    assert!(took < PATIENCE, "{took:?}");
     assert_eq!(other.metric("password_checks_total").await, hashed);
 }
