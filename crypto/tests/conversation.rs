@@ -88,17 +88,7 @@ fn a_refused_commit_is_discarded_and_a_stale_message_sealed_again() {
 fn another_device_is_added_by_its_owner_and_removed_again() {
     let mut it = pair(Suite::Classical);
     let phone = it.bob_account.device(2);
-    let add = it
-        .at_bob
-        .stage_add(
-            &it.bob.store(),
-            &it.bob.me,
-            &id(2),
-            &[phone.package()],
-            None,
-            now_ms(),
-        )
-        .unwrap();
+    let add = it.bob.stage_add(&mut it.at_bob, 2, phone.package());
     let applied = it.server.apply(2, &add).unwrap();
     assert_eq!(applied.added, vec![phone.me.certificate().clone()]);
     it.bob.merge(&mut it.at_bob, &add);
@@ -181,16 +171,7 @@ fn a_welcome_can_be_looked_at_many_times_and_accepted_once() {
     let policy = Policy::pair(name("alice"), name("bob")).unwrap();
     let mut at_alice = alice.create(&policy, Suite::Hybrid);
     let package = bob.key_package(Suite::Hybrid, KeyPackageUse::OneTime);
-    let commit = at_alice
-        .stage_add(
-            &alice.store(),
-            &alice.me,
-            &id(1),
-            &[package],
-            None,
-            now_ms(),
-        )
-        .unwrap();
+    let commit = alice.stage_add(&mut at_alice, 1, package);
     let welcome = commit.welcome.as_ref().unwrap();
     for _ in 0..2 {
         let summary = inspect_welcome(&bob.store(), &bob.me, welcome).unwrap();
@@ -233,16 +214,7 @@ fn a_last_resort_package_serves_twice_and_a_one_time_package_once() {
                 now_ms(),
             )
             .unwrap();
-            let commit = group
-                .stage_add(
-                    &alice.store(),
-                    &alice.me,
-                    &id(1),
-                    std::slice::from_ref(&package),
-                    None,
-                    now_ms(),
-                )
-                .unwrap();
+            let commit = alice.stage_add(&mut group, 1, package.clone());
             let welcome = commit.welcome.unwrap();
             joined.push(Group::join(&bob.store(), &bob.me, address, &welcome).is_ok());
         }

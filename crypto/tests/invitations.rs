@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{Account, Device, id, name, now_ms};
+use common::{Account, Device, name};
 use sotto_crypto::{
     About, Group, KeyPackageUse, LocalDevice, PendingCommit, Suite, WithTree, inspect_invitation,
 };
@@ -28,16 +28,7 @@ fn inviting(suite: Suite) -> (Device, Device, Group, PendingCommit) {
     let policy = Policy::pair(name("alice"), name("bob")).unwrap();
     let mut group = alice.create(&policy, suite);
     let package = bob.key_package(suite, KeyPackageUse::OneTime);
-    let pending = group
-        .stage_add(
-            &alice.store(),
-            &alice.me,
-            &id(1),
-            &[package],
-            None,
-            now_ms(),
-        )
-        .unwrap();
+    let pending = alice.stage_add(&mut group, 1, package);
     (alice, bob, group, pending)
 }
 

@@ -61,6 +61,20 @@ pub struct Device {
 }
 
 impl Device {
+    /// The commit of this number that takes a device in.
+    pub fn stage_add(&self, group: &mut Group, number: u8, package: Vec<u8>) -> PendingCommit {
+        group
+            .stage_add(
+                &self.store(),
+                &self.me,
+                &id(number),
+                &[package],
+                None,
+                now_ms(),
+            )
+            .unwrap()
+    }
+
     pub fn over(account: &Account, number: u8, mut connection: Connection) -> Self {
         migrate_key_store(&mut connection).unwrap();
         let key = DeviceKey::generate().unwrap();
@@ -223,16 +237,7 @@ pub fn pair_of(
     let mut at_alice = alice.create(&policy, suite);
     let mut server = Server::new(&at_alice.group_info(&alice.store(), &alice.me).unwrap());
     let package = bob.key_package(suite, KeyPackageUse::OneTime);
-    let commit = at_alice
-        .stage_add(
-            &alice.store(),
-            &alice.me,
-            &id(1),
-            &[package],
-            None,
-            now_ms(),
-        )
-        .unwrap();
+    let commit = alice.stage_add(&mut at_alice, 1, package);
     server.apply(1, &commit).unwrap();
     alice.merge(&mut at_alice, &commit);
     let at_bob = bob.join(commit.welcome.as_ref().unwrap());

@@ -6,16 +6,22 @@ use std::thread;
 
 use super::story::open_chat;
 use super::{ENTER, ESC, QUIT, Screen};
-use crate::support::{Deployment, said, wait_for, with_input};
+use crate::support::{Deployment, Person, said, wait_for, with_input};
 
-#[test]
-fn a_hundred_sizes_while_messages_arrive() {
+/// Two people, and the conversation with alice on bob's screen.
+fn bobs_chat() -> (Person, Person, Screen) {
     let deployment = Deployment::shared();
     let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
     alice.befriend(&bob);
     let mut screen = Screen::open(&bob, &["tui"], (80, 24));
     screen.shows(&alice.name);
     open_chat(&mut screen, &alice.name);
+    (alice, bob, screen)
+}
+
+#[test]
+fn a_hundred_sizes_while_messages_arrive() {
+    let (alice, bob, mut screen) = bobs_chat();
     screen.types("half a sentence");
     screen.shows("half a sentence");
     let lines: String = (0..60)
@@ -63,12 +69,7 @@ fn a_hundred_sizes_while_messages_arrive() {
 /// key to wake the first.
 #[test]
 fn a_key_pressed_while_the_size_changes_is_heard() {
-    let deployment = Deployment::shared();
-    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
-    alice.befriend(&bob);
-    let mut screen = Screen::open(&bob, &["tui"], (80, 24));
-    screen.shows(&alice.name);
-    open_chat(&mut screen, &alice.name);
+    let (_alice, _bob, mut screen) = bobs_chat();
     for round in 1..=40 {
         let (columns, rows) = [(79, 24), (80, 23)][round % 2];
         screen.resize(columns, rows);
