@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bus::BusAddress;
+
 pub use cidr::Cidr;
 pub use origin::{Origin, Setting};
 
@@ -30,6 +32,16 @@ pub struct Config {
     /// The Postgres address, as libpq reads it. May hold a password: never logged.
     #[serde(serialize_with = "origin::without_password")]
     pub database_url: String,
+    /// What carries hints between servers: `postgres`, or addresses of NATS. May hold a password:
+    /// never logged.
+    #[serde(
+        default = "default_bus",
+        serialize_with = "origin::bus_without_password"
+    )]
+    pub bus: String,
+    /// The authority that certificates of NATS must come from, in PEM; without it, the machine's.
+    #[serde(default)]
+    pub bus_ca: Option<PathBuf>,
     /// The certificate chain in PEM.
     pub tls_cert: PathBuf,
     /// The private key in PEM.
@@ -201,6 +213,7 @@ impl Config {
         if self.database_url.parse::<tokio_postgres::Config>().is_err() {
             return wrong("database_url is not a Postgres address");
         }
+        self.bus_address().map_err(ConfigError::Value)?;
         if !(4..=16).contains(&self.bcrypt_cost) {
             return wrong("bcrypt_cost must be 4 to 16");
         }
@@ -237,6 +250,14 @@ impl Config {
         Ok(())
     }
 
+    /// What carries hints between servers.
+    ///
+    /// # Errors
+    /// A sentence when `bus` and `bus_ca` name none; a configuration that was read has one.
+    pub fn bus_address(&self) -> Result<BusAddress, &'static str> {
+        BusAddress::read(&self.bus, self.bus_ca.clone())
+    }
+
     /// How long a stopping server waits for its clients to leave.
     #[must_use]
     pub fn drain(&self) -> Duration {
@@ -268,6 +289,10 @@ fn is_loopback(address: IpAddr) -> bool {
 
 fn default_name() -> String {
     "server".to_owned()
+}
+
+fn default_bus() -> String {
+    "postgres".to_owned()
 }
 
 fn default_connections_max() -> usize {
@@ -343,6 +368,8 @@ mod tests {
             "blob_days = 0",
             "s3_access_key_id = \"alone\"",
             "database_url = \"mysql://x\"",
+            "bus = \"nats\"",
+            "bus_ca = \"ca.pem\"",
         ] {
             let key = line.split(' ').next().unwrap();
             let others: String = SMALLEST

@@ -37,6 +37,10 @@ struct Status {
     connections: i64,
     draining: bool,
     ready: bool,
+    /// What carries hints between servers.
+    bus: &'static str,
+    /// Whether it does so now; if not, messages come by polling, within seconds.
+    bus_connected: bool,
 }
 
 /// Serves the private port until dropped.
@@ -94,7 +98,9 @@ async fn ready(State(admin): State<Admin>) -> Response {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match admin.server.metrics.encode() {
+    let metrics = &admin.server.metrics;
+    metrics.show_bus(admin.server.store.bus());
+    match metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, FORMAT)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -109,6 +115,8 @@ async fn status(State(admin): State<Admin>) -> Response {
         connections: server.metrics.connections.get(),
         draining: server.is_draining(),
         ready: admin.unready().is_none(),
+        bus: server.store.bus().kind(),
+        bus_connected: server.store.bus().is_connected(),
     };
     match serde_json::to_string(&status) {
         Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),

@@ -28,6 +28,7 @@ mod service;
 mod session;
 pub mod store;
 mod tls;
+mod trust;
 
 /// What the command line of a server says.
 #[derive(Debug, Clone, clap::Args)]
@@ -199,10 +200,11 @@ fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Logs to standard error, at INFO unless `RUST_LOG` says otherwise.
+/// Logs to standard error, at INFO unless `RUST_LOG` says otherwise. What the library of NATS does
+/// is said by `bus`.
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,async_nats=off"));
     // A program that set up its own logging before keeps it.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,6 +1,8 @@
 //! What is counted, with units, declared once. Labels come from closed enums:
 //! no metric ever names a person, an address or a conversation.
 
+use std::sync::atomic::Ordering;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -10,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use sotto_protocol::ErrorCode;
 
+use crate::bus::Bus;
 use crate::store::timings::{self, Timings};
 
 /// Which refusals are counted together.
@@ -17,6 +20,13 @@ use crate::store::timings::{self, Timings};
 pub(crate) struct Refused {
     /// The error code's name.
     code: String,
+}
+
+/// Which bus is meant.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Carried {
+    /// `postgres` or `nats`.
+    bus: String,
 }
 
 /// All counters of a process.
@@ -38,6 +48,15 @@ pub(crate) struct Metrics {
     pub(crate) blob_bytes_served: Counter,
     pub(crate) delivery: Histogram,
     refused: Family<Refused, Counter>,
+    bus: BusMetrics,
+}
+
+/// How hints fare.
+struct BusMetrics {
+    connected: Family<Carried, Gauge>,
+    interruptions: Counter,
+    said: Counter,
+    heard: Counter,
 }
 
 impl Metrics {
@@ -97,6 +116,7 @@ impl Metrics {
                 "Bytes of sealed files handed out",
             ),
             delivery: delivery(&mut registry),
+            bus: BusMetrics::new(&mut registry),
             refused: refusals(&mut registry),
             registry: Registry::default(),
         };
@@ -110,6 +130,11 @@ impl Metrics {
     pub(crate) fn count_refused(&self, code: ErrorCode) {
         let code = code.name().to_owned();
         self.refused.get_or_create(&Refused { code }).inc();
+    }
+
+    /// Takes in how the bus is now.
+    pub(crate) fn show_bus(&self, bus: &Bus) {
+        self.bus.show(bus);
     }
 
     /// Everything in the format that Prometheus reads.
@@ -133,6 +158,48 @@ fn refusals(registry: &mut Registry) -> Family<Refused, Counter> {
         refused.get_or_create(&Refused { code }).inc_by(0);
     }
     refused
+}
+
+impl BusMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        let connected: Family<Carried, Gauge> = Family::default();
+        registry.register(
+            "bus_connected",
+            "1 while hints reach other servers; otherwise messages come by polling",
+            connected.clone(),
+        );
+        Self {
+            connected,
+            interruptions: counter(
+                registry,
+                "bus_interruptions",
+                "Times that the connection which carries hints was lost",
+            ),
+            said: counter(
+                registry,
+                "bus_messages_said",
+                "Messages with hints that left for other servers",
+            ),
+            heard: counter(
+                registry,
+                "bus_messages_heard",
+                "Messages with hints that came; over Postgres a server hears its own too",
+            ),
+        }
+    }
+
+    fn show(&self, bus: &Bus) {
+        let kind = bus.kind().to_owned();
+        let connected = self.connected.get_or_create(&Carried { bus: kind });
+        connected.set(i64::from(bus.is_connected()));
+        for (counter, count) in [
+            (&self.interruptions, bus.interruptions()),
+            (&self.said, bus.said()),
+            (&self.heard, bus.heard()),
+        ] {
+            counter.inner().store(count, Ordering::Relaxed);
+        }
+    }
 }
 
 fn delivery(registry: &mut Registry) -> Histogram {

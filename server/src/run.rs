@@ -47,6 +47,9 @@ pub(crate) enum RunError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The bus is none.
+    #[error("{0}")]
+    Bus(&'static str),
     /// The database did not answer in time.
     #[error("the database does not answer ({0}); check database_url and that Postgres runs")]
     DatabaseAway(String),
@@ -76,7 +79,7 @@ impl RunError {
     /// The exit code that stands for it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Tls(_) | Self::Listen { .. } | Self::Objects(_) => 2,
+            Self::Tls(_) | Self::Bus(_) | Self::Listen { .. } | Self::Objects(_) => 2,
             Self::DatabaseAway(_) => 69,
             Self::Schema(_) => 70,
             Self::Database(_) | Self::Password(_) | Self::System { .. } => 1,
@@ -206,6 +209,7 @@ async fn open_store(config: &Config) -> Result<Store, RunError> {
             pool_connections: POOL_CONNECTIONS,
             retention: Duration::from_secs(u64::from(config.retention_days) * 24 * 3600),
             linger: LINGER,
+            bus: config.bus_address().map_err(RunError::Bus)?,
         })
         .await;
         match opened {

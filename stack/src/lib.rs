@@ -10,6 +10,7 @@ pub mod cli;
 pub mod demo;
 pub mod deployment;
 mod files;
+pub mod packages;
 pub mod postgres;
 pub mod process;
 pub mod sql;

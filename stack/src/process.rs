@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 
 /// How long a condition is left alone between two looks at it.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(10);

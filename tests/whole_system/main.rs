@@ -10,8 +10,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../server/tests/nats_support/mod.rs"]
+mod nats_support;
+
 mod accounts;
 mod attacks;
+mod bus;
 mod conversations;
 mod daemon;
 mod devices;

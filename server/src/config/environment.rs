@@ -17,6 +17,8 @@ const KEYS: &[(&str, Kind)] = &[
     ("admin", Kind::Text),
     ("admin_public", Kind::Text),
     ("database_url", Kind::Text),
+    ("bus", Kind::Text),
+    ("bus_ca", Kind::Text),
     ("tls_cert", Kind::Text),
     ("tls_key", Kind::Text),
     ("trusted_proxies", Kind::List),

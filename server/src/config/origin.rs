@@ -118,6 +118,14 @@ pub(super) fn without_password<S: Serializer>(url: &str, serializer: S) -> Resul
     serializer.serialize_str(&shown.join(" "))
 }
 
+/// Addresses of a bus without their passwords.
+pub(super) fn bus_without_password<S: Serializer>(
+    bus: &str,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&crate::bus::shown(bus))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +134,7 @@ mod tests {
         listen = "127.0.0.1:0"
         admin = "127.0.0.1:0"
         database_url = "postgresql://u:c4n4ry@h/d"
+        bus = "nats://u:c4n4ry@h"
         tls_cert = "server.pem"
         tls_key = "server.key"
         trusted_proxies = ["10.0.0.0/8"]
@@ -152,6 +161,7 @@ mod tests {
         assert_eq!(of("retention_days").value.as_deref(), Some("14"));
         assert_eq!(of("retention_days").origin, Origin::Default);
         assert_eq!(of("password_workers").value, None);
+        assert_eq!(of("bus").value.as_deref(), Some("\"nats://(not shown)@h\""));
         assert_eq!(
             of("trusted_proxies").value.as_deref(),
             Some("[\"10.0.0.0/8\"]")

@@ -61,8 +61,20 @@ impl Profile {
     }
 }
 
+/// Where the database is and how it is reached.
+pub(crate) struct Database {
+    config: Config,
+}
+
+impl Database {
+    /// What the pool wants to know.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
 /// Reads a Postgres URL and sets what every connection needs.
-pub(crate) fn parse(url: &str) -> Result<Config, StoreError> {
+pub(crate) fn parse(url: &str) -> Result<Database, StoreError> {
     let mut config: Config = url
         .parse()
         .map_err(|_| StoreError::Unavailable("database_url is not a Postgres URL".into()))?;
@@ -74,7 +86,7 @@ pub(crate) fn parse(url: &str) -> Result<Config, StoreError> {
         .keepalives_interval(Duration::from_secs(5))
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_secs(20));
-    Ok(config)
+    Ok(Database { config })
 }
 
 /// One dedicated connection.
@@ -124,9 +136,9 @@ impl Link {
 }
 
 /// Opens a connection.
-pub(crate) async fn open(config: &Config, profile: Profile) -> Result<Link, StoreError> {
+pub(crate) async fn open(database: &Database, profile: Profile) -> Result<Link, StoreError> {
     let warnings = Arc::new(AtomicU64::new(0));
-    let (client, driver) = bounded(connect(config, profile, Arc::clone(&warnings), None)).await?;
+    let (client, driver) = bounded(connect(database, profile, Arc::clone(&warnings), None)).await?;
     Ok(Link {
         client,
         prepared: HashMap::new(),
@@ -137,13 +149,13 @@ pub(crate) async fn open(config: &Config, profile: Profile) -> Result<Link, Stor
 
 /// Opens a connection whose notifications go to `notifications`, which closes when it ends.
 pub(crate) async fn open_listener(
-    config: &Config,
+    database: &Database,
     notifications: mpsc::Sender<String>,
 ) -> Result<Link, StoreError> {
     let warnings = Arc::new(AtomicU64::new(0));
     let sink = Some(notifications);
     let (client, driver) = bounded(connect(
-        config,
+        database,
         Profile::Buffered,
         Arc::clone(&warnings),
         sink,
@@ -159,12 +171,12 @@ pub(crate) async fn open_listener(
 
 /// Connects, spawns the driver and applies the settings.
 pub(crate) async fn connect(
-    config: &Config,
+    database: &Database,
     profile: Profile,
     warnings: Arc<AtomicU64>,
     notifications: Option<mpsc::Sender<String>>,
 ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
+    let (client, connection) = database.config.connect(NoTls).await?;
     let driver = tokio::spawn(drive(connection, warnings, notifications));
     // The driver ends by itself when the client is dropped, so also when this is cancelled.
     client.batch_execute(profile.settings()).await?;
@@ -251,16 +263,16 @@ impl Backoff {
 
 /// A dedicated connection that is opened again when it was lost.
 pub(crate) struct Keeper {
-    config: Arc<Config>,
+    database: Arc<Database>,
     profile: Profile,
     link: Option<Link>,
     backoff: Backoff,
 }
 
 impl Keeper {
-    pub(crate) fn new(config: Arc<Config>, profile: Profile) -> Self {
+    pub(crate) fn new(database: Arc<Database>, profile: Profile) -> Self {
         Self {
-            config,
+            database,
             profile,
             link: None,
             backoff: Backoff::new(),
@@ -274,7 +286,7 @@ impl Keeper {
             self.link = None;
         }
         if self.link.is_none() && self.backoff.is_due() {
-            match open(&self.config, self.profile).await {
+            match open(&self.database, self.profile).await {
                 Ok(link) => {
                     self.backoff.succeeded();
                     self.link = Some(link);

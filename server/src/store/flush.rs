@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
-use tokio_postgres::Config;
 
-use super::connect::{Keeper, Profile, Task, WORK_LIMIT};
+use super::connect::{Database, Keeper, Profile, Task, WORK_LIMIT};
 use super::cursors::Cursors;
 use super::error::StoreError;
 use super::presence::Presence;
@@ -29,14 +28,14 @@ pub(super) struct Flusher {
 
 impl Flusher {
     pub(super) fn start(
-        config: &Arc<Config>,
+        database: &Arc<Database>,
         cursors: &Arc<Cursors>,
         presence: &Arc<Presence>,
     ) -> Self {
         let (close, closing) = mpsc::channel(1);
         let nudge = Arc::new(Notify::new());
         let work = Work {
-            keeper: Keeper::new(Arc::clone(config), Profile::Buffered),
+            keeper: Keeper::new(Arc::clone(database), Profile::Buffered),
             cursors: Arc::clone(cursors),
             presence: Arc::clone(presence),
         };

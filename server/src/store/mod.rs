@@ -48,9 +48,9 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, BusAddress};
 use crate::migrate;
-use connect::{Profile, Task};
+use connect::{Database, Profile, Task};
 use cursors::Cursors;
 use presence::Presence;
 use timings::Timings;
@@ -87,6 +87,8 @@ pub struct StoreConfig {
     /// How long a delivered envelope is kept, so that a late copy of its append is recognised;
     /// see [`LINGER`].
     pub linger: Duration,
+    /// What carries hints to other servers.
+    pub bus: BusAddress,
 }
 
 /// The usual [`StoreConfig::linger`]: longer than any copy of an append can be under way.
@@ -103,6 +105,7 @@ impl StoreConfig {
             pool_connections: 8,
             retention: Duration::from_secs(14 * 24 * 3600),
             linger: LINGER,
+            bus: BusAddress::Postgres,
         }
     }
 }
@@ -136,8 +139,8 @@ impl Store {
     /// `Unavailable` when the database does not answer now (call again for a bounded wait at
     /// start), `SchemaVersion` when it was not migrated to this server's version.
     pub async fn open(config: StoreConfig) -> Result<Self, StoreError> {
-        let pg_config = Arc::new(connect::parse(&config.database_url)?);
-        let link = connect::open(&pg_config, Profile::Log).await?;
+        let database = Arc::new(connect::parse(&config.database_url)?);
+        let link = connect::open(&database, Profile::Log).await?;
         let found = migrate::version(link.client()).await?;
         if found != migrate::SCHEMA_VERSION {
             return Err(StoreError::SchemaVersion {
@@ -149,16 +152,16 @@ impl Store {
         drop(link);
         let pool_warnings = Arc::new(AtomicU64::new(0));
         let pool = pool(
-            &pg_config,
+            &database,
             config.pool_connections,
             Arc::clone(&pool_warnings),
         )?;
-        let bus = Bus::start(Arc::clone(&pg_config));
+        let bus = Bus::start(Arc::clone(&database), config.bus.clone(), deployment);
         let recent = Arc::new(recent::Recent::default());
         let timings = Timings::new();
         let cursors = Arc::new(Cursors::new(config.linger));
         let presence = Arc::new(Presence::new(&config));
-        let flusher = flush::Flusher::start(&pg_config, &cursors, &presence);
+        let flusher = flush::Flusher::start(&database, &cursors, &presence);
         presence.wake_with(flusher.nudge());
         cursors.wake_with(flusher.nudge());
         let sweeper = sweep::start(
@@ -168,8 +171,8 @@ impl Store {
         );
         Ok(Self {
             inner: Arc::new(Inner {
-                writers: writer::Writers::start(&pg_config, &bus, (&recent, &timings)),
-                readers: read::Readers::start(&pg_config),
+                writers: writer::Writers::start(&database, &bus, (&recent, &timings)),
+                readers: read::Readers::start(&database),
                 pool,
                 pool_warnings,
                 bus,
@@ -303,13 +306,16 @@ async fn deployment(client: &tokio_postgres::Client) -> Result<DeploymentId, Sto
 }
 
 fn pool(
-    config: &tokio_postgres::Config,
+    database: &Arc<Database>,
     connections: usize,
     warnings: Arc<AtomicU64>,
 ) -> Result<Pool, StoreError> {
     let manager = Manager::from_connect(
-        config.clone(),
-        PoolConnect { warnings },
+        database.config().clone(),
+        PoolConnect {
+            database: Arc::clone(database),
+            warnings,
+        },
         ManagerConfig::default(),
     );
     Pool::builder(manager)
@@ -326,6 +332,7 @@ fn pool(
 
 /// Connections of the pool, set up and watched like all others.
 struct PoolConnect {
+    database: Arc<Database>,
     warnings: Arc<AtomicU64>,
 }
 
@@ -334,11 +341,14 @@ type Connected = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres
 impl deadpool_postgres::Connect for PoolConnect {
     fn connect(
         &self,
-        config: &tokio_postgres::Config,
+        _config: &tokio_postgres::Config,
     ) -> std::pin::Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
-        let config = config.clone();
-        Box::pin(async move {
-            connect::connect(&config, Profile::Pool, Arc::clone(&self.warnings), None).await
-        })
+        let warnings = Arc::clone(&self.warnings);
+        Box::pin(connect::connect(
+            &self.database,
+            Profile::Pool,
+            warnings,
+            None,
+        ))
     }
 }

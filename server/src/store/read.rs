@@ -13,9 +13,9 @@ use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_postgres::{Config, Row};
+use tokio_postgres::Row;
 
-use super::connect::{Keeper, Link, Profile, Task, WORK_LIMIT};
+use super::connect::{Database, Keeper, Link, Profile, Task, WORK_LIMIT};
 use super::error::StoreError;
 use super::timings;
 use super::types::StoredEnvelope;
@@ -128,11 +128,11 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(config: &Arc<Config>) -> Self {
+    pub(super) fn start(database: &Arc<Database>) -> Self {
         let (queues, tasks) = (0..READERS)
             .map(|_| {
                 let (sender, questions) = mpsc::channel(QUEUE_MAX);
-                let keeper = Keeper::new(Arc::clone(config), Profile::Log);
+                let keeper = Keeper::new(Arc::clone(database), Profile::Log);
                 (sender, Task::spawn(run(questions, keeper)))
             })
             .unzip();

@@ -15,10 +15,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_postgres::Config;
 
 use super::commit::{self, CommitWork};
-use super::connect::{Keeper, Profile, Task, WORK_LIMIT};
+use super::connect::{Database, Keeper, Profile, Task, WORK_LIMIT};
 use super::error::{AppendError, CommitError};
 use super::log::{self, Doubt, Verdict};
 use super::recent::Recent;
@@ -86,11 +85,11 @@ pub(super) struct Writers {
 
 impl Writers {
     pub(super) fn start(
-        config: &Arc<Config>,
+        database: &Arc<Database>,
         bus: &Bus,
         (recent, timings): (&Arc<Recent>, &Timings),
     ) -> Self {
-        let keeper = || Keeper::new(Arc::clone(config), Profile::Log);
+        let keeper = || Keeper::new(Arc::clone(database), Profile::Log);
         let (messages, queue) = mpsc::channel(QUEUE_MAX);
         let writer = Writer {
             queue,

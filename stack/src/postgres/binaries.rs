@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::PostgresError;
+use crate::packages::Apt;
 use crate::process::{find_in_path, is_executable};
 
 /// The oldest major version that the schema works on.
@@ -153,46 +154,12 @@ fn parse_major(text: &str) -> Option<u32> {
 
 /// Installs the distribution's Postgres as root with apt, saying each command before it runs.
 fn install_with_apt(tried: &mut Vec<String>) {
-    if !rustix::process::geteuid().is_root() {
-        tried.push("installing with apt: needs root".to_owned());
-        return;
-    }
-    let Some(apt) = find_in_path("apt-get") else {
-        tried.push("installing with apt: no apt-get on this machine".to_owned());
-        return;
-    };
+    let Some(apt) = Apt::find(tried) else { return };
     eprintln!("No Postgres on this machine: installing the distribution's package with apt.");
-    let steps: [&[&str]; 3] = [
-        &["update", "-q"],
-        &[
-            "install",
-            "-q",
-            "-y",
-            "--no-install-recommends",
-            "postgresql-common",
-        ],
-        &[
-            "install",
-            "-q",
-            "-y",
-            "--no-install-recommends",
-            "postgresql",
-        ],
-    ];
-    for arguments in steps {
-        eprintln!("  apt-get {}", arguments.join(" "));
-        let status = Command::new(&apt)
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        match status {
-            Ok(status) if status.success() => refuse_system_cluster(),
-            Ok(status) => tried.push(format!("apt-get {}: {status}", arguments.join(" "))),
-            Err(error) => tried.push(format!("apt-get {}: {error}", arguments.join(" "))),
-        }
-    }
+    apt.update(tried);
+    apt.install("postgresql-common", tried);
+    refuse_system_cluster();
+    apt.install("postgresql", tried);
 }
 
 /// Debian's package creates and starts a cluster of the system's own on port 5432, which nobody
