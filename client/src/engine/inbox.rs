@@ -116,6 +116,10 @@ impl Engine {
         }
         match row.state {
             ConversationState::Active if entry.generation <= row.generation => {}
+            // Invited anew: neither passed nor answered before there is consent.
+            ConversationState::Ended if self.store().invitation(&row.id)?.is_some() => {
+                return Ok(());
+            }
             // Out of it: nothing there is for this account.
             ConversationState::Ended => return self.pass(row, entry),
             // A newer generation's welcome is in the mailbox; the rest cannot be opened.

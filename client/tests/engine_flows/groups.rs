@@ -326,3 +326,33 @@ fn two_admins_at_once_both_get_an_answer() {
     let sentence = "carol is not a member".to_owned();
     assert_eq!(world.last_failure(second), ("not_a_member", sentence));
 }
+
+/// What is said between a second invitation and the consent to it waits at the server.
+#[test]
+fn who_is_invited_again_reads_what_was_said_since() {
+    let (mut world, group) = World::group(3);
+    let names = world.one("carol");
+    world.group_command(
+        0,
+        GroupCommand::Remove {
+            group,
+            names: names.clone(),
+        },
+    );
+    world.settle();
+    world.group_command(0, GroupCommand::Add { group, names });
+    world.settle();
+    let new = world.people[2].events.len();
+    world.say(0, group, "welcome back");
+    world.settle();
+    world.group_command(2, GroupCommand::Join { group });
+    world.settle();
+    world.say(1, group, "hello");
+    world.settle();
+    assert_eq!(world.said(2, group), ["welcome back", "hello"]);
+    let troubles = world.people[2].events[new..].iter();
+    let troubles: Vec<_> = troubles
+        .filter(|event| matches!(event, Event::Security(_)))
+        .collect();
+    assert!(troubles.is_empty(), "{troubles:?}");
+}
