@@ -22,7 +22,7 @@ pub use leave::{LeaveError, LeaveFields, LeaveStatement};
 pub use login::{login_signing_input, verify_login};
 pub use public_group::{
     Applied, CommitError, KeyPackageError, KeyPackageInfo, PublicConversation,
-    TREE_INSIDE_LEAVES_MAX, holds_tree, inspect_key_package,
+    TREE_INSIDE_LEAVES_MAX, holds_tree, inspect_key_package, policy_shown,
 };
 pub use roles::{Access, GroupRules, Policy, PolicyError, Role, Rules};
 pub use state::{LeafIndex, Roster};

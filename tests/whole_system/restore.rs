@@ -69,7 +69,8 @@ fn members(person: &Person, group: &str) -> Vec<String> {
     listed.iter().filter_map(name).collect()
 }
 
-/// What the backup does not have: a conversation, messages, read and unread, who was removed.
+/// What the backup does not have: a conversation, messages, read and unread, who was removed, and
+/// who came in.
 fn live_on([alice, bob, carol, dave]: &[Person; 4], crew: &str) {
     alice.befriend(dave);
     alice.ok(&["send", &bob.name, "since the backup"]);
@@ -77,11 +78,38 @@ fn live_on([alice, bob, carol, dave]: &[Person; 4], crew: &str) {
     bob.ok(&["send", &alice.name, "answered"]);
     alice.ok(&["listen", "--for", "2s"]);
     alice.ok(&["group", "remove", crew, &carol.name]);
+    alice.ok(&["group", "add", crew, &dave.name]);
+    dave.ok(&["join", crew]);
     alice.ok(&["send", crew, "without carol"]);
-    for person in [bob, carol] {
+    for person in [bob, carol, dave] {
         person.ok(&["listen", "--for", "2s"]);
     }
     alice.ok(&["send", &bob.name, "read by nobody"]);
+}
+
+/// Whom the database did not know as a member is brought in again; who noticed being out is asked.
+fn come_in_again(person: &Person, group: &str) {
+    let mut listening = person.listen();
+    let is_invited = |events: &[Value]| events.iter().any(|it| it["event"] == "invitation");
+    listening.until("the way back", |events| {
+        is_invited(events) || is_repaired(events, group)
+    });
+    let asked = is_invited(&listening.events);
+    listening.kill();
+    if asked {
+        person.ok(&["join", group]);
+    }
+}
+
+fn everybody_but_carol_is_in([alice, bob, carol, dave]: &[Person; 4], crew: &str) {
+    for person in [alice, bob, dave] {
+        let names = members(person, crew);
+        assert!(!names.contains(&carol.name), "{names:?}");
+        assert_eq!(names.len(), 3);
+    }
+    let heard = carol.ok(&["listen", "--for", "3s"]).texts();
+    assert!(heard.is_empty(), "{heard:?}");
+    carol.fails(&["send", crew, "am I in again?"], 5);
 }
 
 #[test]
@@ -125,6 +153,7 @@ fn an_older_database_is_noticed_and_talks_go_on() {
     at_bob.until("bob to be told", |events| has(events, "rollback"));
     at_alice.until("the group's repair", |events| is_repaired(events, &crew));
     at_bob.until("the group's repair", |events| is_repaired(events, &crew));
+    come_in_again(dave, &crew);
     at_alice.kill();
     at_bob.kill();
 
@@ -132,9 +161,12 @@ fn an_older_database_is_noticed_and_talks_go_on() {
     alice.ok(&["send", &bob.name, "it goes on"]);
     until_text(&mut at_bob, "it goes on");
     assert!(has(&at_bob.events, "gap"), "{:?}", at_bob.events);
-    alice.ok(&["send", &crew, "the two of us"]);
-    until_text(&mut at_bob, "the two of us");
+    alice.ok(&["send", &crew, "the three of us"]);
+    until_text(&mut at_bob, "the three of us");
     at_bob.kill();
+    let mut at_dave = dave.listen();
+    until_text(&mut at_dave, "the three of us");
+    at_dave.kill();
     let mut at_alice = alice.listen();
     bob.ok(&["send", &alice.name, "for me too"]);
     until_text(&mut at_alice, "for me too");
@@ -149,14 +181,7 @@ fn an_older_database_is_noticed_and_talks_go_on() {
         ["hello", "are you still there?"]
     );
 
-    for person in [alice, bob] {
-        let names = members(person, &crew);
-        assert!(!names.contains(&carol.name), "{names:?}");
-        assert_eq!(names.len(), 2);
-    }
-    let heard = carol.ok(&["listen", "--for", "3s"]).texts();
-    assert!(heard.is_empty(), "{heard:?}");
-    carol.fails(&["send", &crew, "am I in again?"], 5);
+    everybody_but_carol_is_in(&people, &crew);
     let history = bob.ok(&["history", &alice.name, "--last", "4"]).texts();
     let expected = ["since the backup", "answered", "it goes on", "for me too"];
     assert_eq!(history, expected);

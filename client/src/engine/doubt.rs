@@ -114,7 +114,7 @@ impl Engine {
         if self.is_older(&row, info.generation, info.epoch)? {
             let person = talk.person();
             self.security(SecurityKind::Fork, Some(row.id), person, OLDER_HISTORY);
-            return self.make_anew(row, info.generation);
+            return self.make_anew(row);
         }
         if info.generation == row.generation && standing == Standing::Other {
             let person = talk.person();
@@ -134,7 +134,7 @@ impl Engine {
         self.security(SecurityKind::Fork, Some(row.id), person.person(), SHORTER);
         if self.is_older(&row, remote.generation, remote.epoch)? {
             self.read_from(&mut row, remote.head)?;
-            return self.make_anew(row, remote.generation);
+            return self.make_anew(row);
         }
         self.go_over(row, remote.head)
     }

@@ -6,14 +6,14 @@ use sotto_crypto::{Address, Group, Rejoin, WithTree};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ErrorCode, wire};
-use sotto_roster::DeviceCertificate;
+use sotto_roster::{DeviceCertificate, Policy, policy_shown};
 
 use super::api::{Event, MembershipChange, SecurityEvent, SecurityKind};
 use super::error::group_failure;
 use super::flight::Purpose;
 use super::people::Mismatch;
 use super::restored::Leap;
-use super::work::Step;
+use super::work::{Rebuild, Step};
 use super::{Engine, EngineError};
 use crate::history::{Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind};
 use crate::talk::Talk;
@@ -69,13 +69,13 @@ impl Engine {
 
     /// The next step for a conversation without usable keys.
     pub(super) fn drive_broken(&mut self, row: &ConversationRow) -> Result<(), EngineError> {
-        if let Some(generation) = self.work_of(&row.talk).rebuild {
+        if let Some(rebuild) = self.work_of(&row.talk).rebuild.clone() {
             return match &row.talk {
                 Talk::Person(peer) => {
-                    self.claim(peer, generation);
+                    self.claim(peer, rebuild.generation);
                     Ok(())
                 }
-                Talk::Group(_) => self.drive_rebuild(row, generation),
+                Talk::Group(_) => self.drive_rebuild(row, rebuild),
             };
         }
         self.set_step(&row.talk, Step::Busy);
@@ -102,7 +102,9 @@ impl Engine {
             Answer::GroupInfo(info) if self.is_older(&row, info.generation, info.epoch)? => {
                 // Whoever was removed since is in that one.
                 let generation = row.generation.max(info.generation) + 1;
-                self.rebuild(&row, generation);
+                let shown = policy_shown(&info.group_info);
+                let record = shown.as_ref().and_then(Policy::group_rules).cloned();
+                self.rebuild_beside(&row, Rebuild { generation, record });
                 Ok(())
             }
             Answer::GroupInfo(info) => self.rejoin(row, &info),
@@ -138,9 +140,14 @@ impl Engine {
     }
 
     fn rebuild(&mut self, row: &ConversationRow, generation: u32) {
+        let record = None;
+        self.rebuild_beside(row, Rebuild { generation, record });
+    }
+
+    fn rebuild_beside(&mut self, row: &ConversationRow, rebuild: Rebuild) {
         self.rest(&row.talk, 0);
         let work = self.work_of(&row.talk);
-        work.rebuild = Some(generation);
+        work.rebuild = Some(rebuild);
         if work.failures <= 1 {
             work.step = Step::Idle;
         }

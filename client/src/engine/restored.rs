@@ -70,21 +70,13 @@ impl Engine {
                  with the members whom it has here",
             );
         }
-        self.make_anew(row, remote.generation)
+        self.make_anew(row)
     }
 
-    /// A conversation goes on as a new generation with the members whom it has here; `theirs` is the
-    /// server's.
-    pub(super) fn make_anew(
-        &mut self,
-        row: ConversationRow,
-        theirs: u32,
-    ) -> Result<(), EngineError> {
-        let generation = row.generation.max(theirs) + 1;
-        let talk = row.talk.clone();
-        self.break_conversation(row, "the server has an older state of it")?;
-        self.work_of(&talk).rebuild = Some(generation);
-        Ok(())
+    /// A conversation goes on as a new generation with the members whom it has here, once the
+    /// server has told what it has of it.
+    pub(super) fn make_anew(&mut self, row: ConversationRow) -> Result<(), EngineError> {
+        self.break_conversation(row, "the server has an older state of it")
     }
 
     /// Whether a state of a group is older than the newest that is stored here. That one stays until

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use sotto_protocol::Username;
+use sotto_roster::GroupRules;
 
 use super::api::{Event, Failure};
 use super::flight::Room;
@@ -51,7 +52,7 @@ pub(super) struct TalkWork {
     /// A conversation exists that this device is not in; its welcome may still come.
     pub(super) welcome_awaited: Asked,
     /// Recovery by external commit did not work: build a new generation.
-    pub(super) rebuild: Option<u32>,
+    pub(super) rebuild: Option<Rebuild>,
     /// External commits tried since the last success.
     pub(super) rejoins: u32,
     /// The epoch that the server named when it refused one as stale.
@@ -62,6 +63,14 @@ pub(super) struct TalkWork {
     pub(super) chores: Chores,
     /// The generation and epoch whose keys could not open what stood there.
     pub(super) doubted: Option<(u32, u64)>,
+}
+
+/// A new generation of a conversation that is to be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rebuild {
+    pub(super) generation: u32,
+    /// What the server has of the group, where that is older than what is known here.
+    pub(super) record: Option<GroupRules>,
 }
 
 /// When a client is to do what needs nobody's word (monotonic milliseconds).

@@ -46,6 +46,8 @@ pub(crate) struct Log {
     pub(crate) group_seq: u64,
     pub(crate) generation: u32,
     pub(crate) entries: Vec<Stored>,
+    /// Numbers that were given before and are not given again.
+    pub(crate) leapt: u64,
     pub(crate) members: BTreeMap<DeviceId, u64>,
     /// Devices that are out, and the last entry that they read.
     pub(crate) left: BTreeMap<DeviceId, u64>,
@@ -62,8 +64,8 @@ impl Log {
         let roster = self.group.as_ref().map(PublicConversation::roster);
         roster.is_some_and(|roster| roster.accounts().iter().any(|own| own.as_str() == name))
     }
-    fn head(&self) -> u64 {
-        self.entries.len() as u64
+    pub(crate) fn head(&self) -> u64 {
+        self.leapt + self.entries.len() as u64
     }
 }
 

@@ -132,7 +132,7 @@ impl Relay {
             .values()
             .map(|leaf| *leaf.device_id())
             .collect();
-        let head = log.entries.len() as u64 + 1;
+        let head = log.head() + 1;
         for gone in &applied.removed {
             if !after.contains(gone.device_id()) && log.members.contains_key(gone.device_id()) {
                 log.left.insert(*gone.device_id(), head);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
+use sotto_protocol::limits::RESTORED_LEAP;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::wire::{self, EnvelopeKind, client_frame::Body as Ask};
 use sotto_protocol::{ConversationId, ErrorCode};
@@ -30,6 +31,7 @@ impl Log {
             group_seq: self.group_seq,
             generation: self.generation,
             entries: self.entries.clone(),
+            leapt: self.leapt,
             members: self.members.clone(),
             left: self.left.clone(),
             pair: self.pair.clone(),
@@ -111,6 +113,15 @@ impl Relay {
         relay.packages = self.packages.clone();
         relay.logs = logs.collect();
         relay
+    }
+
+    /// Does what an operator does to a database that was put back: numbers go on beyond all that
+    /// were ever given out, and no key package is offered that may have been used.
+    pub(crate) fn leap(&mut self) {
+        self.packages.clear();
+        for log in self.logs.values_mut() {
+            log.leapt += RESTORED_LEAP;
+        }
     }
 
     /// Puts an entry of another log into one.

@@ -1,6 +1,6 @@
 //! How a conversation begins, is entered, and is rebuilt.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sotto_protocol::Username;
 
@@ -58,8 +58,8 @@ pub fn authorize_join(
 ///
 /// # Errors
 /// When somebody would come in who was not in, would gain a role, would be left
-/// out whom `by` may not remove, access would change, bans or who was put out
-/// for anybody who is not left out, or `by` may not rebuild.
+/// out whom `by` may not remove, access would change, anybody's ban would end or
+/// their having been put out, or `by` may not rebuild.
 pub fn authorize_rebuild(
     old: &Roster,
     new: &Roster,
@@ -89,18 +89,14 @@ pub fn authorize_rebuild(
     }
 }
 
-/// Access stays, and so do bans and who was put out, but for those who are left out: what the
-/// new state is judged by may be older than what its maker knows (a server's record that was
-/// restored). Nobody gains a role; whoever rebuilds may leave out only those whom they could
-/// also remove (their devices may all be gone).
+/// Access stays, and so does whoever is banned or was put out. More may be, who are not in: what
+/// the new state is judged by may be older than what its maker knows (a server's record that was
+/// restored), and an admin may ban anybody who is out. Nobody gains a role; whoever rebuilds may
+/// leave out only those whom they could also remove (their devices may all be gone).
 fn rebuilt_group(before: &GroupRules, after: &GroupRules, by: Role) -> Result<(), Denied> {
-    let left_out =
-        |name: &Username| before.roles.contains_key(name) && !after.roles.contains_key(name);
-    let stays = |before: &BTreeSet<Username>, after: &BTreeSet<Username>| {
-        before.is_subset(after) && after.difference(before).all(left_out)
-    };
-    let outside_stays =
-        stays(&before.banned, &after.banned) && stays(&before.put_out, &after.put_out);
+    // That none of them has a role is a rule of every policy.
+    let out = |name: &Username| after.put_out.contains(name) || after.banned.contains(name);
+    let outside_stays = before.banned.is_subset(&after.banned) && before.put_out.iter().all(out);
     if before.access != after.access || !outside_stays {
         return Err(Denied::PolicyChange);
     }

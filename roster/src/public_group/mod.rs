@@ -28,6 +28,7 @@ pub use reading::ReadError;
 
 use crate::authorize::{Authorized, Committer, Denied, Freshness, authorize, authorize_new};
 use crate::certificate::DeviceCertificate;
+use crate::roles::Policy;
 use crate::state::{LeafIndex, Roster};
 use snapshot::Snapshot;
 
@@ -350,6 +351,14 @@ impl PublicConversation {
         let payload_matches = info.unsigned_payload().ok()? == expected;
         Some(only_known && tree_matches && payload_matches && extensions.external_pub().is_some())
     }
+}
+
+/// The policy that a group info states; `None` where it is none, or states no policy. Nothing is
+/// verified: it tells what whoever shows it would have one believe.
+#[must_use]
+pub fn policy_shown(group_info: &[u8]) -> Option<Policy> {
+    let info = parse_group_info(group_info).ok()?;
+    profile::policy_of(info.group_context().extensions())
 }
 
 /// Whether a group info holds the ratchet tree; also where it is no group info at all.

@@ -112,7 +112,7 @@ impl Engine {
             Change::Create { .. }
             | Change::Found { .. }
             | Change::Enter { .. }
-            | Change::Rebuild { .. } => Next::Over(Ok(())),
+            | Change::Rebuild(_) => Next::Over(Ok(())),
             Change::Ban(names) => at.ban(names, job),
             Change::Unban(names) => at.unban(names, job),
             Change::Add(names) => at.add(names, job),
@@ -223,9 +223,14 @@ impl Engine {
                     self.ask_later(command, ServerCommand::SetRoom(listing));
                 }
             }
-            (Change::Rebuild { .. }, PendingKind::Create) => {
+            (Change::Rebuild(_), PendingKind::Create) => {
                 job.progress = Progress::Some;
                 job.change = Change::Add(Vec::new());
+                let later = std::mem::take(&mut job.later);
+                let jobs = self.jobs.entry(row.talk.clone()).or_default();
+                for (place, change) in later.into_iter().enumerate() {
+                    jobs.insert(1 + place, Job::new(None, change));
+                }
             }
             _ if job.progress == Progress::Nothing => job.progress = Progress::Some,
             _ => {}

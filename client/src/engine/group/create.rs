@@ -15,8 +15,9 @@ use super::super::error::group_failure;
 use super::super::flight::Purpose;
 use super::super::people::Trust;
 use super::super::session::failure;
-use super::super::work::{Step, people_changed};
+use super::super::work::{Rebuild, Step, people_changed};
 use super::super::{Engine, EngineError};
+use super::refound::refound;
 use super::welcomes::{batch, invitation_note, welcomes};
 use super::{Change, Job};
 use crate::history::{
@@ -207,12 +208,16 @@ impl Engine {
     pub(in crate::engine) fn drive_rebuild(
         &mut self,
         row: &ConversationRow,
-        generation: u32,
+        rebuild: Rebuild,
     ) -> Result<(), EngineError> {
         let me = self.my_name().clone();
         let members = self.store().members(&row.id)?;
-        let role = members.iter().find(|member| member.name == me);
-        if role.is_none_or(|member| member.role < Role::Admin) {
+        let members = members.into_iter().filter(|member| !member.leaving);
+        let members: BTreeMap<_, _> = members.map(|member| (member.name, member.role)).collect();
+        let generation = rebuild.generation;
+        let kept = self.rules_kept(&row.id)?;
+        let begin = refound(&me, &members, kept, rebuild.record.as_ref());
+        if begin.roles.get(&me).is_none_or(|role| *role < Role::Admin) {
             let until = self.now.monotonic_ms + REPAIR_MS;
             let work = self.work_of(&row.talk);
             work.rebuild = None;
@@ -220,38 +225,38 @@ impl Engine {
             work.step = Step::Until(until);
             return Ok(());
         }
-        let change = Change::Rebuild { generation };
+        let change = Change::Rebuild(rebuild);
         let begun = self.job(&row.talk).is_some_and(|job| job.change == change);
         if !begun {
             let jobs = self.jobs.entry(row.talk.clone()).or_default();
             jobs.push_front(Job::new(None, change));
         }
-        let rules = self.rules_kept(&row.id)?;
-        let suite = match rules.access {
+        let suite = match begin.rules.access {
             Access::Closed => Suite::for_leaves(members.len()),
             Access::Public => Suite::Classical,
         };
-        let mut others: Vec<_> = members
+        let mut others: Vec<_> = begin
+            .roles
             .iter()
-            .filter(|member| member.name != me && !member.leaving)
+            .filter(|(name, _)| **name != me)
             .collect();
         // Whoever has a role comes in first: nobody may be given one later.
-        others.sort_by_key(|member| std::cmp::Reverse(member.role));
+        others.sort_by_key(|(_, role)| std::cmp::Reverse(**role));
         let Some(job) = self.job(&row.talk) else {
             return Ok(());
         };
         let unasked = others
             .iter()
-            .find(|member| !job.claimed.contains_key(&member.name));
-        if let Some(member) = unasked {
-            let name = member.name.clone();
+            .find(|(name, _)| !job.claimed.contains_key(*name));
+        if let Some((name, _)) = unasked {
+            let name = (*name).clone();
             self.claim_for_group(&row.talk, &name, suite);
             return Ok(());
         }
         let reachable = |name: &Username| job.claimed.get(name).is_some_and(|all| !all.is_empty());
         let reached: Vec<_> = others
             .iter()
-            .map(|member| &member.name)
+            .map(|(name, _)| *name)
             .filter(|name| reachable(name))
             .collect();
         let names = batch(&reached, &job.claimed, 1);
@@ -260,26 +265,15 @@ impl Engine {
             .filter(|name| !names.contains(**name))
             .map(|name| (*name).clone())
             .collect::<Vec<_>>();
-        let named = |role: Role| rules.access == Access::Closed || role > Role::Member;
-        let roles = members
-            .iter()
-            .filter(|member| member.name == me || names.contains(&member.name))
-            .filter(|member| named(member.role))
-            .map(|member| (member.name.clone(), member.role))
-            .collect();
         let founding = Founding {
             generation,
-            rules: GroupRules { roles, ..rules },
+            rules: begin.rules_for(&me, &names),
             names,
             suite,
         };
-        self.found(row.clone(), &founding)?;
-        if !later.is_empty()
-            && let Some(jobs) = self.jobs.get_mut(&row.talk)
-        {
-            jobs.insert(1, Job::new(None, Change::Add(later)));
-        }
-        Ok(())
+        let more = (!later.is_empty()).then_some(Change::Add(later));
+        job.later = more.into_iter().chain(begin.later).collect();
+        self.found(row.clone(), &founding)
     }
 
     /// Who may come in alone and who may not be in, as the last commit here
@@ -399,7 +393,7 @@ impl Engine {
     pub(in crate::engine) fn group_refused(&mut self, talk: &Talk, error: &wire::Error) {
         let repairing = self
             .job(talk)
-            .is_some_and(|job| matches!(job.change, Change::Rebuild { .. }));
+            .is_some_and(|job| matches!(job.change, Change::Rebuild(_)));
         if repairing {
             // Its key packages may be what was wrong.
             self.end_job(talk, Ok(()));

@@ -27,6 +27,7 @@ mod invite;
 mod leave;
 mod link;
 mod record;
+mod refound;
 mod room;
 mod welcomes;
 
@@ -41,6 +42,7 @@ use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username};
 
 use super::api::{CommandId, Event, Failure, GroupCommand};
 use super::commands::{ServerCommand, refusal};
+use super::work::Rebuild;
 use super::{Engine, EngineError};
 use crate::history::ConversationState;
 use crate::talk::Talk;
@@ -60,6 +62,8 @@ pub(super) struct Job {
     /// The sealed words about it; it is over when they are with the server.
     message: Option<ClientMessageId>,
     progress: Progress,
+    /// What is to be done after it, once the log has it.
+    later: Vec<Change>,
 }
 
 /// What a job is to do.
@@ -76,9 +80,7 @@ pub(super) enum Change {
     Enter {
         title: String,
     },
-    Rebuild {
-        generation: u32,
-    },
+    Rebuild(Rebuild),
     Add(Vec<Username>),
     Remove(Vec<Username>),
     /// Puts the devices of people out that are in under another identity than this.
@@ -128,6 +130,7 @@ impl Job {
             claimed: BTreeMap::new(),
             message: None,
             progress: Progress::Nothing,
+            later: Vec::new(),
         }
     }
 }
@@ -339,7 +342,7 @@ fn wrong_words(change: &Change) -> Option<Failure> {
         | Change::Roles(names, _) => (Some(names), None, None),
         Change::Info(InfoChange::Title(title)) => (None, Some(title), None),
         Change::Info(InfoChange::Description(text)) => (None, None, Some(text)),
-        Change::Rebuild { .. }
+        Change::Rebuild(_)
         | Change::Found { .. }
         | Change::Enter { .. }
         | Change::Evict(_)
