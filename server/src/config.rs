@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::BusAddress;
+use crate::store::DatabaseAddress;
 
 pub use cidr::Cidr;
 pub use origin::{Origin, Setting};
@@ -32,6 +33,10 @@ pub struct Config {
     /// The Postgres address, as libpq reads it. May hold a password: never logged.
     #[serde(serialize_with = "origin::without_password")]
     pub database_url: String,
+    /// The authority that the certificate of Postgres must come from, in PEM; with it the
+    /// connection is encrypted and verified.
+    #[serde(default)]
+    pub database_ca: Option<PathBuf>,
     /// What carries hints between servers: `postgres`, or addresses of NATS. May hold a password:
     /// never logged.
     #[serde(
@@ -210,9 +215,7 @@ impl Config {
         if !is_loopback(self.admin.ip()) && self.admin_public == AdminPublic::Refuse {
             return wrong("admin must be a loopback address, unless admin_public = \"allow\"");
         }
-        if self.database_url.parse::<tokio_postgres::Config>().is_err() {
-            return wrong("database_url is not a Postgres address");
-        }
+        self.database().encryption().map_err(ConfigError::Value)?;
         self.bus_address().map_err(ConfigError::Value)?;
         if !(4..=16).contains(&self.bcrypt_cost) {
             return wrong("bcrypt_cost must be 4 to 16");
@@ -248,6 +251,15 @@ impl Config {
             return wrong("name must have 1 to 64 bytes");
         }
         Ok(())
+    }
+
+    /// Where the database is.
+    #[must_use]
+    pub fn database(&self) -> DatabaseAddress {
+        DatabaseAddress {
+            url: self.database_url.clone(),
+            authority: self.database_ca.clone(),
+        }
     }
 
     /// What carries hints between servers.
@@ -368,6 +380,8 @@ mod tests {
             "blob_days = 0",
             "s3_access_key_id = \"alone\"",
             "database_url = \"mysql://x\"",
+            "database_url = \"postgresql://h/d?sslmode=prefer\"",
+            "database_ca = \"ca.pem\"", // by a socket
             "bus = \"nats\"",
             "bus_ca = \"ca.pem\"",
         ] {

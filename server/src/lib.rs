@@ -181,7 +181,7 @@ fn administer(mut args: AdminArgs, file: Option<PathBuf>) -> ExitCode {
 }
 
 async fn migrate_schema(config: &config::Config) -> ExitCode {
-    match migrate::migrate(&config.database_url).await {
+    match migrate::migrate(config.database()).await {
         Ok(found) => {
             println!(
                 "The schema is at version {}; it was at {found}.",
@@ -190,6 +190,7 @@ async fn migrate_schema(config: &config::Config) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error @ store::StoreError::Unavailable(_)) => fail(69, &error),
+        Err(error @ store::StoreError::Tls(_)) => fail(2, &error),
         Err(error @ store::StoreError::SchemaVersion { .. }) => fail(70, &error),
         Err(error) => fail(1, &error),
     }

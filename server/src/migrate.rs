@@ -3,8 +3,8 @@
 
 use tokio_postgres::Client;
 
-use crate::store::StoreError;
-use crate::store::connect::{self, Profile};
+use crate::store::connect::{self, Database, Profile};
+use crate::store::{DatabaseAddress, StoreError};
 
 /// The schema version that this server was built for: the last migration's.
 pub const SCHEMA_VERSION: i32 = 5;
@@ -26,9 +26,9 @@ const LOCK: i64 = 0x736f_7474_6f01;
 ///
 /// # Errors
 /// When the database does not answer, refuses a statement or is of a newer version.
-pub async fn migrate(database_url: &str) -> Result<i32, StoreError> {
-    let config = connect::parse(database_url)?;
-    let link = connect::open(&config, Profile::Migration).await?;
+pub async fn migrate(database: impl Into<DatabaseAddress>) -> Result<i32, StoreError> {
+    let database = Database::new(&database.into())?;
+    let link = connect::open(&database, Profile::Migration).await?;
     let client = link.client();
     // A session lock: a migration may hold several transactions. It ends with the connection.
     client

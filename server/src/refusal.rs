@@ -158,7 +158,7 @@ const fn sentence(code: ErrorCode) -> &'static str {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::Unknown => {
+            StoreError::Unavailable(_) | StoreError::Tls(_) | StoreError::Unknown => {
                 tracing::debug!(%error, "store");
                 Self::unavailable()
             }

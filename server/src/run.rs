@@ -53,6 +53,9 @@ pub(crate) enum RunError {
     /// The database did not answer in time.
     #[error("the database does not answer ({0}); check database_url and that Postgres runs")]
     DatabaseAway(String),
+    /// The database is not the one that the configuration describes.
+    #[error("{0}")]
+    DatabaseTls(String),
     /// The database has another schema.
     #[error("{0}: run `sotto-server migrate`")]
     Schema(String),
@@ -79,7 +82,11 @@ impl RunError {
     /// The exit code that stands for it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Tls(_) | Self::Bus(_) | Self::Listen { .. } | Self::Objects(_) => 2,
+            Self::Tls(_)
+            | Self::Bus(_)
+            | Self::DatabaseTls(_)
+            | Self::Listen { .. }
+            | Self::Objects(_) => 2,
             Self::DatabaseAway(_) => 69,
             Self::Schema(_) => 70,
             Self::Database(_) | Self::Password(_) | Self::System { .. } => 1,
@@ -201,9 +208,12 @@ async fn reload_on_hangup(tls: Arc<Tls>) -> io::Result<()> {
 /// Opens the database, waiting for it to answer.
 async fn open_store(config: &Config) -> Result<Store, RunError> {
     let began = Instant::now();
+    if config.database().is_exposed() {
+        tracing::warn!("the connection to Postgres is not encrypted; database_ca makes it so");
+    }
     loop {
         let opened = Store::open(StoreConfig {
-            database_url: config.database_url.clone(),
+            database: config.database(),
             node_name: config.name.clone(),
             node_address: config.listen.to_string(),
             pool_connections: POOL_CONNECTIONS,
@@ -218,6 +228,7 @@ async fn open_store(config: &Config) -> Result<Store, RunError> {
                 return Err(RunError::DatabaseAway(reason));
             }
             Err(StoreError::Unavailable(_) | StoreError::Unknown) => sleep(DATABASE_RETRY).await,
+            Err(StoreError::Tls(reason)) => return Err(RunError::DatabaseTls(reason)),
             Err(error @ StoreError::SchemaVersion { .. }) => {
                 return Err(RunError::Schema(error.to_string()));
             }

@@ -100,6 +100,18 @@ impl TestCluster {
     /// # Errors
     /// Fails when there is no Postgres on this machine or it does not start.
     pub fn launch(durability: Durability) -> Result<Self, TestingError> {
+        Self::launch_with(durability, None)
+    }
+
+    /// The same, with a port on 127.0.0.1 and 127.0.0.2 beside its socket.
+    ///
+    /// # Errors
+    /// As [`TestCluster::launch`]; also when somebody takes the port meanwhile.
+    pub fn launch_on_port(durability: Durability, port: u16) -> Result<Self, TestingError> {
+        Self::launch_with(durability, Some(port))
+    }
+
+    fn launch_with(durability: Durability, port: Option<u16>) -> Result<Self, TestingError> {
         let run_as = postgres::choose_user()?;
         let binaries = Binaries::find_or_install(Install::Allowed)?;
         let root = common_folder(&run_as)?;
@@ -114,6 +126,7 @@ impl TestCluster {
         run_as.own(&home)?;
         copy_data(&template, &home.join("data"), &run_as)?;
         let config = ClusterConfig {
+            port,
             socket_dir: home.join("s"),
             home: home.clone(),
             durability,
@@ -355,6 +368,7 @@ fn template_data(
 ) -> Result<PathBuf, TestingError> {
     let home = root.join(format!("template-{}", binaries.major()));
     let config = ClusterConfig {
+        port: None,
         socket_dir: home.join("s"),
         home: home.clone(),
         durability: Durability::Fast,

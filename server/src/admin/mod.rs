@@ -45,6 +45,7 @@ impl Failure {
             Self::Admin(AdminError::Ambiguous(_)) => ("ambiguous", 5),
             Self::Admin(AdminError::Refused(_)) => ("refused", 5),
             Self::Admin(AdminError::Store(StoreFailure::Away(_))) => ("unavailable", 69),
+            Self::Admin(AdminError::Store(StoreFailure::Tls(_))) => ("configuration", 2),
             Self::Admin(AdminError::Store(StoreFailure::Schema(_))) => ("schema", 70),
             Self::Admin(AdminError::Store(StoreFailure::Broken(_)))
             | Self::Internal(_)
@@ -84,7 +85,7 @@ async fn carry_out(args: AdminArgs, config: Config, audience: Audience) -> Resul
     } else {
         Intent::Change
     };
-    let store = AdminStore::open(&config.database_url, operator::name()).await?;
+    let store = AdminStore::open(&config.database(), operator::name()).await?;
     let mut admin = Admin {
         config,
         store,

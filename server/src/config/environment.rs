@@ -17,6 +17,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("admin", Kind::Text),
     ("admin_public", Kind::Text),
     ("database_url", Kind::Text),
+    ("database_ca", Kind::Text),
     ("bus", Kind::Text),
     ("bus_ca", Kind::Text),
     ("tls_cert", Kind::Text),

@@ -96,9 +96,8 @@ pub(super) fn not_shown<S: Serializer>(
 
 /// A Postgres address without its password.
 pub(super) fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    let config: tokio_postgres::Config = url
-        .parse()
-        .map_err(|_| S::Error::custom("not a Postgres address"))?;
+    let config =
+        crate::store::read_url(url).ok_or_else(|| S::Error::custom("not a Postgres address"))?;
     let part = |name: &str, value: Option<&str>| value.map(|value| format!("{name}={value}"));
     let hosts: Vec<String> = config
         .get_hosts()
@@ -112,10 +111,15 @@ pub(super) fn without_password<S: Serializer>(url: &str, serializer: S) -> Resul
         part("host", Some(&hosts.join(","))),
         part("dbname", config.get_dbname()),
         part("user", config.get_user()),
+        part("sslmode", wants_tls(&config)),
         part("password", config.get_password().map(|_| NOT_SHOWN)),
     ];
     let shown: Vec<String> = parts.into_iter().flatten().collect();
     serializer.serialize_str(&shown.join(" "))
+}
+
+fn wants_tls(config: &tokio_postgres::Config) -> Option<&'static str> {
+    (config.get_ssl_mode() == tokio_postgres::config::SslMode::Require).then_some("require")
 }
 
 /// Addresses of a bus without their passwords.

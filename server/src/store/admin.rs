@@ -14,7 +14,8 @@ use sotto_protocol::{DeploymentId, DeviceId};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Transaction};
 
-use super::connect::{self, Profile};
+use super::connect::{self, Database, Profile};
+use super::database::DatabaseAddress;
 use super::error::StoreError;
 use super::{column, fixed};
 use crate::migrate;
@@ -94,6 +95,9 @@ pub enum StoreFailure {
     /// The database does not answer, or the outcome is not known.
     #[error("{0}; nothing that is not shown as done can be relied on")]
     Away(String),
+    /// The database is not reached as the configuration demands.
+    #[error("{0}")]
+    Tls(String),
     /// The database is of another schema.
     #[error("{0}: run `sotto-server migrate`")]
     Schema(String),
@@ -107,6 +111,7 @@ impl From<StoreError> for AdminError {
         let text = error.to_string();
         Self::Store(match error {
             StoreError::Unavailable(_) | StoreError::Unknown => StoreFailure::Away(text),
+            StoreError::Tls(_) => StoreFailure::Tls(text),
             StoreError::SchemaVersion { .. } => StoreFailure::Schema(text),
             StoreError::Corrupt(_) => StoreFailure::Broken(text),
         })
@@ -125,10 +130,10 @@ impl AdminStore {
     ///
     /// # Errors
     /// When the database does not answer or is of another version.
-    pub async fn open(database_url: &str, operator: String) -> Result<Self, AdminError> {
-        let config = connect::parse(database_url)?;
+    pub async fn open(address: &DatabaseAddress, operator: String) -> Result<Self, AdminError> {
+        let database = Database::new(address)?;
         let warnings = Arc::new(AtomicU64::new(0));
-        let connecting = connect::connect(&config, Profile::Pool, Arc::clone(&warnings), None);
+        let connecting = connect::connect(&database, Profile::Pool, Arc::clone(&warnings), None);
         // The driver ends with the client.
         let (client, _driver) = connecting.await.map_err(StoreError::from_db)?;
         let found = migrate::version(&client).await?;

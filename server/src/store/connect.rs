@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket, Statement};
+use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Socket, Statement};
 
+pub(crate) use super::database::Database;
 use super::error::StoreError;
 
 /// How long connecting may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a batch of a writer, reader or flusher may take before its connection is given up.
 pub(crate) const WORK_LIMIT: Duration = Duration::from_secs(15);
@@ -59,34 +60,6 @@ impl Profile {
             Self::Migration => "SET lock_timeout = '60s'",
         }
     }
-}
-
-/// Where the database is and how it is reached.
-pub(crate) struct Database {
-    config: Config,
-}
-
-impl Database {
-    /// What the pool wants to know.
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
-    }
-}
-
-/// Reads a Postgres URL and sets what every connection needs.
-pub(crate) fn parse(url: &str) -> Result<Database, StoreError> {
-    let mut config: Config = url
-        .parse()
-        .map_err(|_| StoreError::Unavailable("database_url is not a Postgres URL".into()))?;
-    config
-        .application_name("sotto-server")
-        .connect_timeout(CONNECT_LIMIT)
-        .keepalives(true)
-        .keepalives_idle(Duration::from_secs(10))
-        .keepalives_interval(Duration::from_secs(5))
-        .keepalives_retries(3)
-        .tcp_user_timeout(Duration::from_secs(20));
-    Ok(Database { config })
 }
 
 /// One dedicated connection.
@@ -176,8 +149,16 @@ pub(crate) async fn connect(
     warnings: Arc<AtomicU64>,
     notifications: Option<mpsc::Sender<String>>,
 ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-    let (client, connection) = database.config.connect(NoTls).await?;
-    let driver = tokio::spawn(drive(connection, warnings, notifications));
+    let config = &database.config;
+    let (client, driver) = if let Some(tls) = &database.tls {
+        let (client, connection) = config.connect(tls.clone()).await?;
+        let driving = drive(connection, warnings, notifications);
+        (client, tokio::spawn(driving))
+    } else {
+        let (client, connection) = config.connect(NoTls).await?;
+        let driving = drive(connection, warnings, notifications);
+        (client, tokio::spawn(driving))
+    };
     // The driver ends by itself when the client is dropped, so also when this is cancelled.
     client.batch_execute(profile.settings()).await?;
     Ok((client, driver))
@@ -192,8 +173,8 @@ async fn bounded<T>(
     }
 }
 
-async fn drive(
-    mut connection: Connection<Socket, NoTlsStream>,
+async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<Socket, S>,
     warnings: Arc<AtomicU64>,
     notifications: Option<mpsc::Sender<String>>,
 ) {

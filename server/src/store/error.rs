@@ -10,6 +10,10 @@ pub enum StoreError {
     /// The database cannot be used now and nothing was changed; try again.
     #[error("database unavailable: {0}")]
     Unavailable(String),
+    /// The database is not reached as the configuration demands: it has no TLS, or shows a
+    /// certificate that is not to be believed. Nothing was said to it.
+    #[error("{0}")]
+    Tls(String),
     /// Whether the change was made is not known: it must not be acknowledged, and asking again is safe.
     #[error("outcome of the commit unknown")]
     Unknown,
@@ -124,7 +128,7 @@ pub enum AppendError {
 impl From<StoreError> for AppendError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => Self::Unavailable,
+            StoreError::Unavailable(_) | StoreError::Tls(_) => Self::Unavailable,
             StoreError::Unknown => Self::OutcomeUnknown,
             StoreError::Corrupt(_) | StoreError::SchemaVersion { .. } => {
                 tracing::error!(%error, "entry not appended");
@@ -162,6 +166,9 @@ impl StoreError {
     /// transaction is thereby rolled back.
     pub(crate) fn from_db(error: tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
+            if let Some(refused) = tls_refusal(&error) {
+                return Self::Tls(refused);
+            }
             let io = std::error::Error::source(&error)
                 .is_some_and(|source| source.downcast_ref::<std::io::Error>().is_some());
             if error.is_closed() || io {
@@ -198,6 +205,36 @@ impl StoreError {
             _ => Self::Unknown,
         }
     }
+}
+
+/// What stood against TLS, if that did: a sentence for the operator. A connection that merely
+/// broke in the middle of the handshake is none.
+fn tls_refusal(error: &tokio_postgres::Error) -> Option<String> {
+    if error.to_string() != "error performing TLS handshake" {
+        return None;
+    }
+    let source = std::error::Error::source(error)?;
+    let Some(io) = source.downcast_ref::<std::io::Error>() else {
+        return Some(format!(
+            "Postgres is to be reached by TLS, and that is not possible ({source}): set ssl = on \
+             there, or leave out database_ca and sslmode"
+        ));
+    };
+    let reason = io.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(wrong) = reason else {
+        return Some(format!("TLS to Postgres failed: {reason}"));
+    };
+    Some(match wrong {
+        // Two authorities may go by one name: then it is the signature that tells.
+        rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature => {
+            "the certificate of Postgres does not come from an authority that is trusted (database_ca)".to_owned()
+        }
+        rustls::CertificateError::NotValidForName
+        | rustls::CertificateError::NotValidForNameContext { .. } => {
+            "the certificate of Postgres is not for the host in database_url".to_owned()
+        }
+        other => format!("the certificate of Postgres is not accepted: {other}"),
+    })
 }
 
 /// Whether an error of the server says that the transaction is undone. FATAL and PANIC say only

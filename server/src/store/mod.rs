@@ -15,6 +15,7 @@ pub(crate) mod blob;
 mod commit;
 pub(crate) mod connect;
 mod cursors;
+mod database;
 mod error;
 mod flush;
 mod join_link;
@@ -56,6 +57,8 @@ use presence::Presence;
 use timings::Timings;
 
 pub use backup::{BackupError, StoredBackup};
+pub(crate) use database::read_url;
+pub use database::{DatabaseAddress, Encryption};
 pub use error::{AccountError, AppendError, BlobError, ClaimError, CommitError, StoreError};
 pub use join_link::{JoinError, NewJoinLink, StoredJoinLink};
 pub use leave::LeaveError;
@@ -74,8 +77,8 @@ const PING_LIMIT: Duration = Duration::from_secs(2);
 /// How a store is opened.
 #[derive(Clone)]
 pub struct StoreConfig {
-    /// A Postgres URL.
-    pub database_url: String,
+    /// Where the database is.
+    pub database: DatabaseAddress,
     /// The server's name in the table of nodes.
     pub node_name: String,
     /// Where clients or balancers reach this server; for the table of nodes.
@@ -97,9 +100,9 @@ pub const LINGER: Duration = Duration::from_secs(120);
 impl StoreConfig {
     /// Usual values for a database.
     #[must_use]
-    pub fn new(database_url: impl Into<String>) -> Self {
+    pub fn new(database: impl Into<DatabaseAddress>) -> Self {
         Self {
-            database_url: database_url.into(),
+            database: database.into(),
             node_name: "sotto".into(),
             node_address: String::new(),
             pool_connections: 8,
@@ -139,7 +142,7 @@ impl Store {
     /// `Unavailable` when the database does not answer now (call again for a bounded wait at
     /// start), `SchemaVersion` when it was not migrated to this server's version.
     pub async fn open(config: StoreConfig) -> Result<Self, StoreError> {
-        let database = Arc::new(connect::parse(&config.database_url)?);
+        let database = Arc::new(Database::new(&config.database)?);
         let link = connect::open(&database, Profile::Log).await?;
         let found = migrate::version(link.client()).await?;
         if found != migrate::SCHEMA_VERSION {
@@ -311,7 +314,7 @@ fn pool(
     warnings: Arc<AtomicU64>,
 ) -> Result<Pool, StoreError> {
     let manager = Manager::from_connect(
-        database.config().clone(),
+        database.config.clone(),
         PoolConnect {
             database: Arc::clone(database),
             warnings,

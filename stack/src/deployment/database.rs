@@ -118,6 +118,7 @@ fn start_private(
     };
     settings.postgres_home = Some(home.clone());
     let config = ClusterConfig {
+        port: None,
         socket_dir: socket_dir(&home),
         home,
         durability,

@@ -124,6 +124,8 @@ pub struct ClusterConfig {
     pub death_signal: DeathSignal,
     /// Connections that it accepts.
     pub connections_max: u32,
+    /// A port on loopback beside the socket, where somebody wants one.
+    pub port: Option<u16>,
 }
 
 /// A private cluster; stopped when dropped.
@@ -192,7 +194,9 @@ impl Cluster {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let socket_dir = self.config.socket_dir.display();
-        format!("postgresql:///{database}?host={socket_dir}&user={SUPERUSER}")
+        let port = self.config.port.map(|port| format!("&port={port}"));
+        let port = port.unwrap_or_default();
+        format!("postgresql:///{database}?host={socket_dir}&user={SUPERUSER}{port}")
     }
 
     fn init(&self) -> Result<(), PostgresError> {
@@ -300,7 +304,6 @@ impl Cluster {
 
     fn settings(&self) -> Vec<String> {
         let mut settings = vec![
-            "listen_addresses=".to_owned(),
             format!(
                 "unix_socket_directories={}",
                 self.config.socket_dir.display()
@@ -313,6 +316,14 @@ impl Cluster {
             "timezone=UTC".to_owned(),
             "dynamic_shared_memory_type=mmap".to_owned(),
         ];
+        settings.extend(match self.config.port {
+            None => vec!["listen_addresses=".to_owned()],
+            // The second has a name that no certificate has.
+            Some(port) => vec![
+                "listen_addresses=127.0.0.1,127.0.0.2".to_owned(),
+                format!("port={port}"),
+            ],
+        });
         if self.config.durability == Durability::Fast {
             let fast = [
                 "fsync=off",
@@ -440,6 +451,7 @@ mod tests {
             durability: Durability::Fast,
             death_signal: DeathSignal::Quit,
             connections_max: 10,
+            port: None,
         };
         let home = config.home.clone();
         let error = Cluster::open(binaries, RunAs::Myself, config).unwrap_err();
