@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -242,6 +243,28 @@ fn two_chats_go_through_one_daemon() {
     let nobody = alice.fails(&["chat", "#no such group"], 4);
     assert_eq!(nobody.error_code(), "not_found");
     drop(daemon);
+}
+
+/// The connection has caught up long before a command comes: nothing says so once more.
+#[test]
+fn a_command_through_a_daemon_waits_for_nothing_that_has_happened() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    let daemon = Daemon::start(&bob);
+    let mut bot = Program::connect(&daemon);
+    assert_eq!(bot.ask("subscribe", &[])["result"], true);
+    alice.ok(&["send", &bob.name, "hello"]);
+    alice.ok(&["group", "new", "team", &bob.name]);
+    bot.hears("the invitation", |event| event["event"] == "invitation");
+    let began = Instant::now();
+    let done = |answer: Value| assert!(answer["error"].is_null(), "{answer}");
+    done(bot.ask("requests", &[]));
+    done(bot.ask("accept", &[&alice.name]));
+    done(bot.ask("invites", &[]));
+    done(bot.ask("join", &["#team"]));
+    done(bot.ask("typing", &[&alice.name]));
+    // Each of them would wait for ten seconds or more.
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 /// Set for the program that the next test starts as another user.

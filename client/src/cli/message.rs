@@ -280,11 +280,15 @@ async fn typing(app: &mut App, to: &str) -> Result<(), Failure> {
     let engine = app.offline().await?;
     let to = names::talk(&engine, to)?;
     let mut session = app.online(engine)?;
-    let mut outcome = until(app, &mut session, WAIT, |app, event| match event {
-        Event::CaughtUp => Ok(Some(())),
-        other => render::aside(app, &other).map(|()| None),
-    })
-    .await;
+    let mut outcome = Ok(());
+    // A connection that a daemon or chat lends may have caught up before.
+    if !session.engine().is_caught_up() {
+        outcome = until(app, &mut session, WAIT, |app, event| match event {
+            Event::CaughtUp => Ok(Some(())),
+            other => render::aside(app, &other).map(|()| None),
+        })
+        .await;
+    }
     if outcome.is_ok() {
         let id = session.command(Command::Message(MessageCommand::Typing { to }))?;
         outcome = until(app, &mut session, WAIT, |_, event| {

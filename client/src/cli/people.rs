@@ -23,6 +23,8 @@ const PREVIEW_CELLS: usize = 60;
 const SAFETY_DIGITS: usize = 60;
 /// How long a command that is done already waits for what else there is.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long what a command brought about is shown on a connection that is up already.
+const LENT_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(crate) async fn users(
     app: &mut App,
@@ -211,7 +213,14 @@ pub(super) async fn catch_up(
     session: &mut Session,
     shown: Shown,
 ) -> Result<(), Failure> {
-    until(app, session, CATCH_UP_PATIENCE, |app, event| {
+    // A connection that a daemon or chat lends has caught up before, and does not say so again.
+    let lent = session.engine().is_caught_up();
+    let patience = match (lent, shown) {
+        (false, _) => CATCH_UP_PATIENCE,
+        (true, Shown::Everything) => LENT_PATIENCE,
+        (true, Shown::Aside) => return Ok(()),
+    };
+    let outcome = until(app, session, patience, |app, event| {
         if event == Event::CaughtUp {
             return Ok(Some(()));
         }
@@ -221,7 +230,12 @@ pub(super) async fn catch_up(
         }
         .map(|()| None)
     })
-    .await
+    .await;
+    match outcome {
+        // What comes later is for whoever listens.
+        Err(failure) if lent && failure.code == "timed_out" => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// The command itself is done: that no server was reached is only worth a remark.

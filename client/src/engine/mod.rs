@@ -235,6 +235,13 @@ impl Engine {
         })
     }
 
+    /// Whether everything that waited at the server has been read on this connection, and what is
+    /// new comes by itself: [`Event::CaughtUp`] has been said and is not said again.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.session == Session::Live
+    }
+
     /// The next frame to send.
     pub fn poll_frame(&mut self) -> Option<wire::ClientFrame> {
         self.ready.frames.pop_front()
