@@ -1,6 +1,6 @@
 //! Groups: made, entered, changed and left, by several people at once.
 
-use sotto_client::engine::api::{Command, Event, GroupCommand, MembershipChange};
+use sotto_client::engine::api::{Command, Event, GroupCommand, MembershipChange, SecurityKind};
 use sotto_client::talk::Talk;
 use sotto_protocol::{ClientMessageId, ConversationId};
 use sotto_roster::Role;
@@ -355,4 +355,46 @@ fn who_is_invited_again_reads_what_was_said_since() {
         .filter(|event| matches!(event, Event::Security(_)))
         .collect();
     assert!(troubles.is_empty(), "{troubles:?}");
+}
+
+/// Who was in before and is invited and put out again before answering is not in by a late answer.
+#[test]
+fn an_invitation_that_was_taken_back_leads_nowhere() {
+    let (mut world, group) = World::group(3);
+    for _ in 0..2 {
+        let names = world.one("bob");
+        world.group_command(0, GroupCommand::Remove { group, names });
+        world.settle();
+        let names = world.one("bob");
+        world.group_command(0, GroupCommand::Add { group, names });
+        world.settle();
+    }
+    let names = world.one("bob");
+    world.group_command(0, GroupCommand::Remove { group, names });
+    world.settle();
+    world.say(0, group, "without bob");
+    world.group_command(1, GroupCommand::Join { group });
+    world.settle();
+    world.say(1, group, "hello?");
+    assert_eq!(world.last_failure(1).0, "not_a_member");
+    assert_eq!(world.said(1, group), Vec::<String>::new());
+    // Nothing of it is in the way of a new one.
+    let names = world.one("bob");
+    world.group_command(0, GroupCommand::Add { group, names });
+    world.group_command(1, GroupCommand::Join { group });
+    world.say(1, group, "thanks");
+    world.settle();
+    assert_eq!(world.said(1, group), ["thanks"]);
+    assert_eq!(alarms(&world, 1), []);
+}
+
+fn alarms(world: &World, person: usize) -> Vec<SecurityKind> {
+    let events = world.people[person].events.iter();
+    let kinds = events.filter_map(|event| match event {
+        Event::Security(security) => Some(security.kind),
+        _ => None,
+    });
+    kinds
+        .filter(|kind| *kind != SecurityKind::DeviceAdded)
+        .collect()
 }
