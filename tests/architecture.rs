@@ -65,6 +65,7 @@ fn imports_run_one_way() {
             &["sotto-protocol", "sotto-roster", "sotto-crypto"][..],
         ),
         ("sotto-stack", &[][..]),
+        ("sotto-faults", &["sotto-stack"][..]),
     ]);
     for (name, imports) in own_imports(&metadata()) {
         if let Some(allowed) = allowed.get(name.as_str()) {
@@ -204,7 +205,7 @@ fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open: Vec<PathBuf> = [
         "src", "tests", "protocol", "roster", "crypto", "server", "balancer", "client", "stack",
-        "bench",
+        "bench", "faults",
     ]
     .iter()
     .map(|name| root().join(name))
@@ -269,6 +270,7 @@ fn sql_lives_in_the_two_stores_only() {
         "client/src/history/",
         "stack/",
         "bench/",
+        "faults/",
         "src/",
     ];
     let statements = [

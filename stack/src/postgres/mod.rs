@@ -397,11 +397,12 @@ fn socket_file(folder: &Path) -> PathBuf {
     folder.join(".s.PGSQL.5432.lock")
 }
 
-/// Whether `postmaster.pid` says that the process `pid` accepts connections.
+/// Whether `postmaster.pid` says that the process `pid` accepts connections, as a standby does too.
 fn is_ready(text: &str, pid: u32) -> bool {
     let mut lines = text.lines();
     let owner = lines.next().and_then(|line| line.trim().parse().ok());
-    owner == Some(pid) && lines.nth(6).is_some_and(|line| line.trim() == "ready")
+    let serves = |line: &str| matches!(line.trim(), "ready" | "standby");
+    owner == Some(pid) && lines.nth(6).is_some_and(serves)
 }
 
 fn run(program: &'static str, mut command: Command) -> Result<(), PostgresError> {
@@ -434,6 +435,7 @@ mod tests {
         let text = "42\n/data\n1700000000\n5432\n/tmp/x\n\n  1234   5678\nready   \n";
         assert!(is_ready(text, 42));
         assert!(!is_ready(text, 43));
+        assert!(is_ready(&text.replace("ready  ", "standby"), 42));
         assert!(!is_ready(&text.replace("ready", "starting"), 42));
         assert!(!is_ready("42\n", 42));
         assert!(!is_ready("", 42));
