@@ -154,6 +154,9 @@ impl Model {
         self.running = None;
         self.chats_again();
         self.overview_again();
+        if label.split(' ').next() == Some("block") {
+            self.forget_pictures();
+        }
         if let Some(pane) = &mut self.pane {
             pane.outdated();
         }

@@ -183,6 +183,30 @@ mod tests {
     }
 
     #[test]
+    fn the_pictures_of_whoever_is_blocked_go_at_once() {
+        let mut sim = at_the_picture(Images::Kitty);
+        let name = selected(&sim).sender;
+        for way in ["key", "command"] {
+            assert_eq!(sim.pictures().len(), 1);
+            sim.model.take_effects();
+            sim.asked.clear();
+            match way {
+                "key" => sim.model.ask(Ask::Block { name: name.clone() }),
+                _ => sim.hear(News::Ran {
+                    label: "block".to_owned(),
+                    said: Vec::new(),
+                }),
+            }
+            sim.settle();
+            let effects = sim.model.take_effects();
+            let forgets = |effect: &Effect| matches!(effect, Effect::Forget(_));
+            assert!(effects.iter().any(forgets), "{way}: {effects:?}");
+            // Whoever still may be looked at is looked at again.
+            assert!(sim.asked.contains(&"look"), "{way}: {:?}", sim.asked);
+        }
+    }
+
+    #[test]
     fn a_file_with_nothing_small_is_fetched_after_a_question() {
         let mut sim = at_the_picture(Images::Blocks);
         let mut message = selected(&sim);

@@ -248,6 +248,10 @@ impl Model {
         if let Ask::Run { words } = &ask {
             self.paused.retain(|paused| !paused.goes_on_with(words));
         }
+        if let Ask::Block { .. } = &ask {
+            // What is shown of that person goes, too; the others' pictures come again.
+            self.forget_pictures();
+        }
         let repeated = matches!(
             ask,
             Ask::Chats | Ask::Page { .. } | Ask::Overview { .. } | Ask::Typing { .. }
