@@ -10,12 +10,14 @@ use sotto_faults::{Fault, Options, run};
 use crate::support::SOTTO;
 
 /// What breaks: each once, in the seed's order, and nothing that asks for more than this test has.
-const BREAKS: [Fault; 5] = [
+const BREAKS: [Fault; 7] = [
     Fault::ServerKilled,
+    Fault::ServerStopped,
     Fault::DatabaseKilled,
     Fault::StandbyPromoted,
     Fault::NoticesEnded,
     Fault::ClientKilled,
+    Fault::ClientsRefused,
 ];
 /// Never reached: the number of faults ends the run.
 const LENGTH_MAX: Duration = Duration::from_secs(600);

@@ -82,7 +82,7 @@ impl Engine {
     /// A log that this device has no conversation for: one that waits for
     /// consent is kept sealed, any other was turned away.
     fn entry_of_stranger(&mut self, entry: &Entry, envelope: &[u8]) -> Result<(), EngineError> {
-        if self.store().invitation(&entry.conversation)?.is_some() {
+        if self.is_invited(&entry.conversation)? {
             // Neither passed nor answered before there is consent.
             return Ok(());
         }
@@ -117,9 +117,7 @@ impl Engine {
         match row.state {
             ConversationState::Active if entry.generation <= row.generation => {}
             // Invited anew: neither passed nor answered before there is consent.
-            ConversationState::Ended if self.store().invitation(&row.id)?.is_some() => {
-                return Ok(());
-            }
+            ConversationState::Ended if self.is_invited(&row.id)? => return Ok(()),
             // Out of it: nothing there is for this account.
             ConversationState::Ended => return self.pass(row, entry),
             // A newer generation's welcome is in the mailbox; the rest cannot be opened.

@@ -88,7 +88,12 @@ impl Engine {
             },
             Err(error) => {
                 let error = welcome_failure(error)?;
-                self.welcome_unusable(&request, person.relation, &error)
+                let again =
+                    matches!(error, WelcomeError::AlreadyIn) && self.end_earlier_stay(&request)?;
+                match again {
+                    true => self.consider_welcome(request, epoch),
+                    false => self.welcome_unusable(&request, person.relation, &error),
+                }
             }
         }
     }

@@ -48,7 +48,7 @@ pub mod screen;
 mod session;
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -97,6 +97,8 @@ pub struct Engine {
     acknowledge: BTreeMap<ConversationId, u64>,
     /// Entries of this session that nobody decided about yet.
     held: usize,
+    /// Groups of which the server has more acknowledged than the store, until all is read.
+    ahead: BTreeSet<ConversationId>,
     receipts: receipts::Due,
     signals: messages::Signals,
     housekeeping_at: u64,
@@ -161,6 +163,7 @@ impl Engine {
             shown: Vec::new(),
             acknowledge: BTreeMap::new(),
             held: 0,
+            ahead: BTreeSet::new(),
             receipts: receipts::Due::default(),
             signals: messages::Signals::default(),
             housekeeping_at: now.monotonic_ms,

@@ -146,6 +146,7 @@ impl Engine {
         self.work.clear();
         self.acknowledge.clear();
         self.held = 0;
+        self.ahead.clear();
         self.outbox_reported_empty = Reported::No;
         // Frames for the old connection mean nothing on the next one.
         self.ready.frames.clear();
@@ -345,8 +346,10 @@ impl Engine {
         self.session = Session::CatchingUp;
         let cursors = self.compare_notes(&states)?;
         let invitations = self.store().invitations()?;
-        let held = invitations.iter().map(|row| row.conversation.to_vec());
-        let held = held.collect();
+        let treeless = self.store().treeless()?;
+        let held = invitations.iter().map(|row| &row.conversation);
+        let held = held.chain(treeless.iter().map(|(row, _)| &row.conversation));
+        let held = held.chain(&self.ahead).map(|id| id.to_vec()).collect();
         self.request(Purpose::Resume, Ask::Resume(wire::Resume { cursors, held }));
         Ok(())
     }
@@ -379,6 +382,10 @@ impl Engine {
                 Some(remote) if remote.cursor > row.cursor && settled(&row) => {
                     match self.is_leap(&row, remote.cursor - row.cursor) {
                         Leap::Yes => self.break_conversation(row, "it was made anew")?,
+                        // Perhaps put out and invited again meanwhile: the mailbox says so.
+                        Leap::No if row.talk.group().is_some() => {
+                            self.ahead.insert(row.id);
+                        }
                         Leap::No => self.rolled_back(row)?,
                     }
                 }
@@ -402,6 +409,7 @@ impl Engine {
     fn caught_up(&mut self) -> Result<(), EngineError> {
         if self.session == Session::CatchingUp {
             self.session = Session::Live;
+            self.settle_ahead()?;
             self.emit(Event::CaughtUp);
             self.housekeeping_at = self.now.monotonic_ms;
             self.receipts_of_before()?;

@@ -388,6 +388,37 @@ fn an_invitation_that_was_taken_back_leads_nowhere() {
     assert_eq!(alarms(&world, 1), []);
 }
 
+/// Nothing of the store is old then, and nobody comes in again without wanting to.
+#[test]
+fn who_was_put_out_and_invited_again_while_away_is_asked() {
+    let (mut world, group) = World::group(3);
+    world.say(0, group, "with bob");
+    world.settle();
+    world.disconnect(1);
+    let names = world.one("bob");
+    world.group_command(0, GroupCommand::Remove { group, names });
+    world.say(0, group, "without bob");
+    let names = world.one("bob");
+    world.group_command(0, GroupCommand::Add { group, names });
+    world.say(0, group, "welcome back");
+    world.connect(1);
+    world.settle();
+    let removed = ("bob".to_owned(), MembershipChange::Removed);
+    assert!(
+        world.changes(1).contains(&removed),
+        "{:?}",
+        world.people[1].events
+    );
+    assert_eq!(world.said(1, group), ["with bob"]);
+    world.group_command(1, GroupCommand::Join { group });
+    world.settle();
+    world.say(1, group, "thanks");
+    world.settle();
+    assert_eq!(world.said(1, group), ["with bob", "welcome back", "thanks"]);
+    assert_eq!(alarms(&world, 1), []);
+    assert_eq!(alarms(&world, 0), []);
+}
+
 fn alarms(world: &World, person: usize) -> Vec<SecurityKind> {
     let events = world.people[person].events.iter();
     let kinds = events.filter_map(|event| match event {

@@ -72,6 +72,56 @@ impl Engine {
         Ok(())
     }
 
+    /// A welcome to a group that this account is in still, as far as is known here: nobody is let in
+    /// who is in, so that what put it out was not read, and perhaps never will be. Whether it did.
+    pub(in crate::engine) fn end_earlier_stay(
+        &mut self,
+        request: &RequestRow,
+    ) -> Result<bool, EngineError> {
+        let row = self.store().conversation(&request.conversation)?;
+        let is_later = |row: &ConversationRow| {
+            row.talk.group().is_some()
+                && row.state == ConversationState::Active
+                && row.generation == request.generation
+                && row.cursor < request.seq
+        };
+        let Some(mut row) = row.filter(is_later) else {
+            return Ok(false);
+        };
+        let me = self.my_name().clone();
+        self.membership(&row, MembershipChange::Removed, me.clone(), me, 0);
+        self.end_group(&mut row)?;
+        Ok(true)
+    }
+
+    /// Groups of which the server has more acknowledged than the store, and to which no invitation
+    /// came meanwhile: the store is old.
+    pub(in crate::engine) fn settle_ahead(&mut self) -> Result<(), EngineError> {
+        for id in std::mem::take(&mut self.ahead) {
+            let row = self.store().conversation(&id)?;
+            if let Some(row) = row.filter(|row| row.state == ConversationState::Active) {
+                let cursor = row.cursor;
+                self.rolled_back(row)?;
+                self.resume(&id, cursor);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an invitation to a conversation waits for its tree or for an answer: until then
+    /// nothing of the log is passed.
+    pub(in crate::engine) fn is_invited(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<bool, EngineError> {
+        if self.store().invitation(conversation)?.is_some() {
+            return Ok(true);
+        }
+        let waiting = self.store().treeless()?;
+        let mut waiting = waiting.iter();
+        Ok(waiting.any(|(request, _)| request.conversation == *conversation))
+    }
+
     /// Whether an admin lets this account in where it asked to be: there is consent.
     fn is_answer_to_wish(
         &self,
