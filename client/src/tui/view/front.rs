@@ -4,12 +4,13 @@
 use ratatui::layout::{Position, Rect};
 
 use super::canvas::Canvas;
-use super::over::boxed;
+use super::over::{boxed, inside_most};
 use crate::safe_text::SafeText;
 use crate::tui::keys::{Action, Mode};
 use crate::tui::model::Model;
 use crate::tui::model::form::{FirstRun, Form, Purpose};
 use crate::tui::model::piece::{Row, Tone, padded};
+use crate::tui::text::{self, Layout};
 
 /// The locked screen.
 pub(super) fn locked(
@@ -72,7 +73,7 @@ pub(super) fn first_run(
                 ),
                 Row::of(
                     Tone::Text,
-                    "every device is lost. Nobody can make one for you later.",
+                    "every device is lost. It can be made later, too, but not then.",
                 ),
                 Row::default(),
                 Row::of(Tone::Key, way(Action::Yes))
@@ -107,6 +108,40 @@ fn sheet(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, &[Row])) {
     }
 }
 
+/// Over the words of a recovery key.
+const WRITE_DOWN: &str = "Write these words down, in their order; they are shown once:";
+/// In their place where they have no room.
+const TOO_SMALL: &str = "Make the window larger to see all the words.";
+/// Cells of a word with its number.
+const WORD_CELLS: u16 = 14;
+
+/// All words with their numbers, as many in a row as have room there.
+fn numbered_rows(words: &str, width: u16) -> Vec<Row> {
+    let each = usize::from((width / WORD_CELLS).clamp(1, 4));
+    let words: Vec<&str> = words.split(' ').collect();
+    let mut rows = Vec::new();
+    for (line, chunk) in words.chunks(each).enumerate() {
+        let mut row = Row::default();
+        for (place, word) in chunk.iter().enumerate() {
+            row = row
+                .with(Tone::Dim, format!("{:>3} ", line * each + place + 1))
+                .with(Tone::Key, padded(word, 10));
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+/// Words in as many rows as they take.
+fn wrapped(tone: Tone, words: &str, width: u16) -> Vec<Row> {
+    let layout = Layout {
+        width: usize::from(width).max(1),
+        ..Layout::default()
+    };
+    let rows = text::wrap(words, layout).into_iter();
+    rows.map(|row| Row::of(tone, row.text())).collect()
+}
+
 fn words(model: &Model, words: &str, canvas: &mut Canvas<'_>, area: Rect) {
     let way = |action| {
         model
@@ -115,26 +150,20 @@ fn words(model: &Model, words: &str, canvas: &mut Canvas<'_>, area: Rect) {
             .way(Mode::Ask, action)
             .unwrap_or_default()
     };
-    let words: Vec<&str> = words.split(' ').collect();
-    let mut rows = vec![Row::of(
-        Tone::Text,
-        "Write these words down, in their order; they are shown once:",
-    )];
-    for (four, chunk) in words.chunks(4).enumerate() {
-        let mut row = Row::default();
-        for (place, word) in chunk.iter().enumerate() {
-            row = row
-                .with(Tone::Dim, format!("{:>3} ", four * 4 + place + 1))
-                .with(Tone::Key, padded(word, 10));
-        }
-        rows.push(row);
+    let answers = Row::of(Tone::Key, way(Action::Yes))
+        .with(Tone::Text, " written down   ")
+        .with(Tone::Key, way(Action::No))
+        .with(Tone::Text, " without one for now");
+    let room = inside_most(area);
+    let mut rows = wrapped(Tone::Text, WRITE_DOWN, room.width);
+    let numbered = numbered_rows(words, room.width);
+    if rows.len() + numbered.len() + 1 > usize::from(room.height) {
+        // Cut, some would be missing, and nobody would see that.
+        rows = wrapped(Tone::Warning, TOO_SMALL, room.width);
+    } else {
+        rows.extend(numbered);
+        rows.push(answers);
     }
-    rows.push(
-        Row::of(Tone::Key, way(Action::Yes))
-            .with(Tone::Text, " written down   ")
-            .with(Tone::Key, way(Action::No))
-            .with(Tone::Text, " without one for now"),
-    );
     sheet(canvas, area, ("Recovery key", &rows));
 }
 
@@ -260,7 +289,9 @@ pub(super) fn fields(
         line += 2;
     }
     if let Some((tone, words)) = &form.remark {
-        canvas.row(area, line, &Row::of(*tone, words));
+        for (row, line) in wrapped(*tone, words, area.width).iter().zip(line..) {
+            canvas.row(area, line, row);
+        }
     }
     cursor
 }

@@ -100,6 +100,11 @@ fn inside(outer: Rect) -> Rect {
     }
 }
 
+/// The inside of a box that is as high as it may be.
+pub(super) fn inside_most(area: Rect) -> Rect {
+    inside(outside(area, u16::MAX))
+}
+
 /// A box in the middle with words on its top edge; what is inside.
 pub(super) fn boxed(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, u16)) -> Rect {
     let outer = outside(area, rows);

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use ratatui::buffer::Buffer;
 
 use crate::attachment::picture::Images;
+use crate::tui::model::form::FirstRun;
 use crate::tui::model::mouse::Touch;
 use crate::tui::sim::{Sim, pictures};
 
@@ -186,4 +187,32 @@ fn the_pages_show_the_screen_as_it_is() {
     let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/screen.md");
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains(words), "{words}");
+}
+
+/// A recovery key is shown whole or not at all: what is cut off nobody would miss.
+#[test]
+fn words_of_a_recovery_key_are_shown_all_or_none() {
+    let words: Vec<String> = ('a'..='l')
+        .map(|letter| letter.to_string().repeat(8))
+        .collect();
+    for size in [
+        (120, 40),
+        (80, 24),
+        (60, 12),
+        (50, 12),
+        (40, 8),
+        (30, 20),
+        (20, 5),
+    ] {
+        let mut sim = Sim::new(size);
+        sim.model.first_run = Some(FirstRun::Words(words.join(" ").into()));
+        let shown = sim.words();
+        let count = words.iter().filter(|word| shown.contains(*word)).count();
+        match count {
+            12 => assert!(shown.contains("written down"), "{size:?}: {shown}"),
+            _ => assert_eq!(count, 0, "{size:?}: {shown}"),
+        }
+        let fits = !matches!(size, (40, 8) | (20, 5));
+        assert_eq!(count == 12, fits, "{size:?}: {shown}");
+    }
 }
