@@ -58,6 +58,8 @@ const GENERAL: Table = &[
     (In(Form), FocusPrevious, "shift-tab | up"),
     (In(Ask), Yes, "y"),
     (In(Ask), No, "n"),
+    (In(Ask), Accept, "alt-y"),
+    (In(Ask), Block, "alt-!"),
     (In(Ask), Up, "up"),
     (In(Ask), Down, "down"),
 ];

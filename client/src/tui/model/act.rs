@@ -308,13 +308,14 @@ impl Model {
         }
     }
 
-    /// A changed identity keeps anything from being sent until it is answered.
+    /// A changed identity keeps anything from being sent until it is answered, and by no key that
+    /// somebody may press who only goes on writing.
     fn act_blocked(&mut self, action: Action) {
         let Some(name) = self.blocked_by().cloned() else {
             return;
         };
         match action {
-            Action::Yes | Action::Accept => {
+            Action::Accept => {
                 let words = vec![
                     format!("Accept {name}'s new identity without comparing the safety number?"),
                     "Whoever has it reads everything that you send from now on.".to_owned(),
@@ -325,7 +326,6 @@ impl Model {
                 }));
             }
             Action::Block => self.ask_to_block(name),
-            Action::No | Action::Decline => self.focus = Focus::Chats,
             Action::Confirm | Action::Send => self.show_safety(),
             Action::PageUp | Action::PageDown => self.act_on_messages(action),
             _ => {}

@@ -76,18 +76,21 @@ fn a_changed_identity_blocks_what_is_written() {
         overview: Box::new(overview),
     });
     assert_eq!(sim.model.mode(), Mode::Ask);
-    sim.types("secret");
+    // Whoever goes on writing answers nothing by it.
+    sim.types("yay, yes: no secret, n, y");
+    assert!(!sim.words().contains("without comparing"));
+    assert_eq!(sim.model.mode(), Mode::Ask);
     sim.press("enter");
     assert!(!sim.asked.contains(&"write"));
     assert!(sim.model.composer.is_empty());
     sim.press("esc");
     sim.model.focus = Focus::Composer;
     assert!(sim.words().contains("another identity than before"));
-    sim.press("y");
+    sim.press("alt-y");
     assert!(sim.words().contains("without comparing"));
     sim.press("n");
     assert!(!sim.asked.contains(&"accept"));
-    sim.press("y");
+    sim.press("alt-y");
     sim.press("y");
     assert!(sim.asked.contains(&"accept"));
 }

@@ -216,7 +216,7 @@ pub(super) fn banner_rows(model: &Model, width: u16) -> Vec<Row> {
          middle. Nothing is sent until you answer. {}: compare the safety number. {}: accept it \
          unseen.",
         way(Action::Verify),
-        way(Action::Yes)
+        way(Action::Accept)
     );
     wrapped(&words, width, 0)
 }
