@@ -104,12 +104,7 @@ pub(crate) async fn run_within(app: &mut App, args: Vec<String>, place: Option<&
             "profile_in_use",
             "this command needs the profile alone; end the daemon or chat that has it first",
         )),
-        Err(error) => {
-            let text = error.render().to_string();
-            let first = text.lines().next().unwrap_or_default();
-            let sentence = first.strip_prefix("error: ").unwrap_or(first);
-            Err(Failure::named("usage", sentence))
-        }
+        Err(error) => usage(app, &error),
     };
     match outcome {
         Ok(()) => Exit::Done,
@@ -120,6 +115,19 @@ pub(crate) async fn run_within(app: &mut App, args: Vec<String>, place: Option<&
             failure.exit
         }
     }
+}
+
+/// A help is what was asked for; anything else is a sentence and how the command is written.
+fn usage(app: &mut App, error: &clap::Error) -> Result<(), Failure> {
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    if error.kind() == clap::error::ErrorKind::DisplayHelp {
+        return text.lines().try_for_each(|line| app.printer.say(line));
+    }
+    let told: Vec<&str> = lines.filter(|line| !line.starts_with("For more")).collect();
+    let sentence = told.join(" ");
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+    Err(Failure::named("usage", sentence))
 }
 
 /// With whom a command line that came to a daemon chats.

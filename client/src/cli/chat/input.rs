@@ -107,6 +107,9 @@ fn fill_in(words: &mut Vec<String>, talk: &str) {
         return;
     };
     let command = command.as_str();
+    if command == "group" {
+        return fill_in_group(words, talk);
+    }
     if ABOUT_MESSAGE.contains(&command)
         && let Some(message) = words.get_mut(1)
     {
@@ -123,6 +126,17 @@ fn fill_in(words: &mut Vec<String>, talk: &str) {
     };
     if left_out {
         words.insert(1, talk.to_owned());
+    }
+}
+
+/// In a group, what is done with a group is done with this one where none is named.
+fn fill_in_group(words: &mut Vec<String>, talk: &str) {
+    let about_one = words.get(1).is_some_and(|action| {
+        !action.starts_with('-') && !["new", "join", "help"].contains(&action.as_str())
+    });
+    let named = words.get(2).is_some_and(|word| word.starts_with('#'));
+    if talk.starts_with('#') && about_one && !named {
+        words.insert(2, talk.to_owned());
     }
 }
 
@@ -183,6 +197,27 @@ mod tests {
                 "{unclear}"
             );
         }
+    }
+
+    #[test]
+    fn a_groups_commands_are_about_the_open_group() {
+        let group = |line: &str| match read(line, "#walk") {
+            Input::Run(words) => words.join(" "),
+            other => panic!("{other:?}"),
+        };
+        for (line, words) in [
+            ("/group promote bob", "group promote #walk bob"),
+            ("/group members", "group members #walk"),
+            ("/group link --uses 5", "group link #walk --uses 5"),
+            ("/group add #crew bob", "group add #crew bob"),
+            ("/group new hike bob", "group new hike bob"),
+            ("/group join sotto:join/x", "group join sotto:join/x"),
+            ("/group --help", "group --help"),
+            ("/group", "group"),
+        ] {
+            assert_eq!(group(line), words);
+        }
+        assert_eq!(run("/group members"), ["group", "members"]);
     }
 
     #[test]

@@ -87,15 +87,15 @@ impl Model {
         });
         let mut items: Vec<Item> = actions.collect();
         for command in crate::cli::command().get_subcommands() {
-            let words = format!("/{} ", command.get_name());
-            let about = command.get_about().map(ToString::to_string);
-            let about = about.unwrap_or_default();
-            items.push(Item::new(
-                &words,
-                &about,
-                Tone::Key,
-                Value::Words(words.clone()),
-            ));
+            let name = command.get_name();
+            let parts = command.get_subcommands().filter(|_| name != "help");
+            let parts = parts.map(|part| (format!("/{name} {} ", part.get_name()), part));
+            for (words, command) in std::iter::once((format!("/{name} "), command)).chain(parts) {
+                let about = command.get_about().map(ToString::to_string);
+                let about = about.unwrap_or_default();
+                let item = Item::new(&words, &about, Tone::Key, Value::Words(words.clone()));
+                items.push(item);
+            }
         }
         self.show(Picker::new(Kind::Commands, items));
     }
@@ -450,6 +450,10 @@ impl Model {
         rows.push(Row::of(
             Tone::Dim,
             "A line that begins with / is a command, as on the command line; //text sends /text.",
+        ));
+        rows.push(Row::of(
+            Tone::Dim,
+            "/group new TITLE NAME… makes a group, /rooms lists public ones, /group --help says more.",
         ));
         self.overlay = Some(Overlay::Sheet(Sheet::new("Keys that work here", rows)));
     }
