@@ -52,6 +52,13 @@ pub(crate) enum Way {
     Forward,
 }
 
+/// Whether all of what was pasted had room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pasted {
+    Whole,
+    Cut,
+}
+
 /// A text being written.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Composer {
@@ -117,9 +124,14 @@ impl Composer {
     }
 
     /// Puts a text in at the cursor, as pasted: line breaks stay, nothing is sent.
-    pub(crate) fn paste(&mut self, text: &str) {
+    pub(crate) fn paste(&mut self, text: &str) -> Pasted {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let before = self.text.len();
         self.insert(&text, Change::Other);
+        match self.text.len() - before == text.len() {
+            true => Pasted::Whole,
+            false => Pasted::Cut,
+        }
     }
 
     /// Puts a text in the place of what stands from `from` to the cursor.
@@ -499,8 +511,10 @@ mod tests {
 
     #[test]
     fn a_text_has_an_end() {
-        let composer = written(&"ä".repeat(TEXT_BYTES_MAX));
+        let mut composer = written(&"ä".repeat(TEXT_BYTES_MAX));
         assert_eq!(composer.text().len(), TEXT_BYTES_MAX);
+        assert_eq!(composer.paste("more"), Pasted::Cut);
+        assert_eq!(Composer::default().paste("more\r\n"), Pasted::Whole);
     }
 
     proptest! {

@@ -42,7 +42,7 @@ use super::theme::Theme;
 use crate::cli::inside::Zone;
 use crate::engine::api::{Event, Message, Now, Target, WhoAmI};
 use crate::talk::Talk;
-use composer::Composer;
+use composer::{Composer, Pasted};
 use form::{FirstRun, Form, Purpose};
 use gallery::Gallery;
 use list::List;
@@ -357,7 +357,11 @@ impl Model {
             None if self.first_run.is_none() && self.pane.is_some() => {
                 self.focus = Focus::Composer;
                 if self.blocked_by().is_none() {
-                    self.composer.paste(text);
+                    if self.composer.paste(text) == Pasted::Cut {
+                        let words = "that is more than one message holds; the rest was left out, \
+                                     and can go as a file";
+                        self.say(Tone::Warning, words);
+                    }
                     self.wrote();
                 }
             }

@@ -115,7 +115,11 @@ impl Model {
         match input::read(self.composer.text(), &here) {
             Input::Nothing => {}
             Input::Help => self.show_help(),
-            Input::Quit => self.quit(),
+            Input::Quit => {
+                self.composer.take();
+                self.keep_draft();
+                self.quit();
+            }
             Input::Unclear(sentence) => self.say(Tone::Warning, sentence),
             Input::Run(words) => {
                 if self.opens(&words) {
@@ -199,6 +203,8 @@ impl Model {
             options,
             client_id,
         });
+        // How much is queued.
+        self.chats_again();
         self.keep_draft();
     }
 
