@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sotto_protocol::ConversationId;
@@ -94,6 +94,27 @@ pub(crate) struct Plan {
     pub(crate) pace: Option<Pace>,
     /// What is sent; a sealed message as far as a server can tell.
     pub(crate) payload: Bytes,
+}
+
+impl Plan {
+    /// As fast as possible from `start` on: so long to warm up, so long to measure, and so long to
+    /// wait for what is on its way then.
+    pub(crate) fn from(
+        start: Instant,
+        [warm_up, length, patience]: [Duration; 3],
+        (in_flight, payload): (u64, Bytes),
+    ) -> Self {
+        let measure_from = start + warm_up;
+        let stop_at = measure_from + length;
+        Self {
+            measure_from,
+            stop_at,
+            give_up_at: stop_at + patience,
+            in_flight,
+            pace: None,
+            payload,
+        }
+    }
 }
 
 /// What a run over a lane found.
@@ -423,7 +444,6 @@ pub(crate) async fn set_up(target: &Target, count: u32) -> Result<Vec<Lane>, Ben
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
     use crate::pace::Arrivals;

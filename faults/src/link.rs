@@ -275,6 +275,12 @@ mod tests {
         (link, stream)
     }
 
+    /// Says something and hears it again.
+    async fn echoed(stream: &mut TcpStream, said: &[u8]) {
+        stream.write_all(said).await.unwrap();
+        heard(stream, said).await.unwrap();
+    }
+
     async fn heard(stream: &mut TcpStream, said: &[u8]) -> io::Result<()> {
         let mut answer = vec![0; said.len()];
         stream.read_exact(&mut answer).await?;
@@ -285,8 +291,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_waits_on_a_silent_link_arrives_when_it_is_fair_again() {
         let (link, mut stream) = echo().await;
-        stream.write_all(b"one").await.unwrap();
-        heard(&mut stream, b"one").await.unwrap();
+        echoed(&mut stream, b"one").await;
         link.set(Weather::Silent);
         stream.write_all(b"two").await.unwrap();
         let waiting = tokio::time::timeout(Duration::from_millis(100), heard(&mut stream, b"two"));
@@ -298,8 +303,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_closed_link_breaks_what_stands_and_what_comes() {
         let (link, mut stream) = echo().await;
-        stream.write_all(b"one").await.unwrap();
-        heard(&mut stream, b"one").await.unwrap();
+        echoed(&mut stream, b"one").await;
         link.set(Weather::Closed);
         let mut rest = Vec::new();
         let ended = stream.read_to_end(&mut rest).await;
@@ -309,23 +313,20 @@ mod tests {
         assert!(ended.is_err() || rest.is_empty());
         link.set(Weather::Fair);
         let mut again = TcpStream::connect(link.address.unwrap()).await.unwrap();
-        again.write_all(b"three").await.unwrap();
-        heard(&mut again, b"three").await.unwrap();
+        echoed(&mut again, b"three").await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn only_the_connection_with_notices_goes_silent() {
         let (link, mut notices) = echo().await;
-        notices.write_all(b"LISTEN changes").await.unwrap();
-        heard(&mut notices, b"LISTEN changes").await.unwrap();
+        echoed(&mut notices, b"LISTEN changes").await;
         link.set(Weather::NoNotices);
         notices.write_all(b"more").await.unwrap();
         let waiting =
             tokio::time::timeout(Duration::from_millis(100), heard(&mut notices, b"more"));
         assert!(waiting.await.is_err(), "it is silent");
         let mut other = TcpStream::connect(link.address.unwrap()).await.unwrap();
-        other.write_all(b"query").await.unwrap();
-        heard(&mut other, b"query").await.unwrap();
+        echoed(&mut other, b"query").await;
     }
 
     #[test]

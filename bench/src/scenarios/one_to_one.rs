@@ -53,16 +53,8 @@ pub(crate) async fn over<L: Driven>(
         wanted.push((1, Some(CALM_PER_S)));
     }
     for (in_flight, rate) in wanted {
-        let start = now();
-        let stop_at = start + WARM_UP + args.length();
-        let plan = Plan {
-            measure_from: start + WARM_UP,
-            stop_at,
-            give_up_at: stop_at + PATIENCE,
-            in_flight,
-            pace: None,
-            payload: payload.clone(),
-        };
+        let times = [WARM_UP, args.length(), PATIENCE];
+        let plan = Plan::from(now(), times, (in_flight, payload.clone()));
         let (outcome, run);
         let rhythm = rate.map(|rate| (rate, args.arrivals, args.seed));
         (lanes, outcome, run) = measure(meter(), lanes, &plan, rhythm).await?;

@@ -1,7 +1,6 @@
 //! What a bus is made of whatever carries its hints: who waits, what waits to be said, and whether
 //! the line is up.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -30,15 +29,10 @@ pub(super) struct Hub {
 
 impl Hub {
     pub(super) fn new() -> Self {
-        let mut name = String::with_capacity(payload::NAME_CHARACTERS);
-        for byte in rand::random::<[u8; 8]>() {
-            // Writing to a string cannot fail.
-            let _ = write!(name, "{byte:02x}");
-        }
         Self {
             subscriptions: std::sync::Arc::new(Subscriptions::new()),
             outbox: Outbox::new(),
-            name,
+            name: format!("{:016x}", rand::random::<u64>()),
             connected: AtomicBool::new(false),
             interruptions: AtomicU64::new(0),
             said: AtomicU64::new(0),

@@ -91,12 +91,7 @@ impl News {
 
 impl Nats {
     pub(super) fn new(address: NatsAddress, deployment: DeploymentId) -> Self {
-        let mut subject = String::from("sotto.hints.");
-        for byte in deployment.as_bytes() {
-            use std::fmt::Write as _;
-            // Writing to a string cannot fail.
-            let _ = write!(subject, "{byte:02x}");
-        }
+        let subject = format!("sotto.hints.{deployment}");
         Self { address, subject }
     }
 

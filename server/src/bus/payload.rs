@@ -16,8 +16,6 @@ use sotto_protocol::{ConversationId, DeviceId};
 use super::outbox::Waiting;
 use super::subscriptions::{Signal, Subscriptions};
 
-/// A server's name: 8 bytes in hexadecimal.
-pub(super) const NAME_CHARACTERS: usize = 16;
 /// Hints of one payload; Postgres takes less than 8000 bytes.
 const HINTS_MAX: usize = 200;
 /// 24 bytes in base64.

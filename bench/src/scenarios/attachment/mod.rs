@@ -181,16 +181,8 @@ async fn beside_texts(
     for name in ["texts alone", "texts while files move"] {
         let stop = Arc::new(AtomicBool::new(name == "texts alone"));
         let moving = tokio::spawn(move_files(Arc::clone(&work), Arc::clone(&stop)));
-        let start = now();
-        let stop_at = start + WARM_UP + context.args.length();
-        let plan = Plan {
-            measure_from: start + WARM_UP,
-            stop_at,
-            give_up_at: stop_at + PATIENCE,
-            in_flight: 1,
-            pace: None,
-            payload: payload.clone(),
-        };
+        let times = [WARM_UP, context.args.length(), PATIENCE];
+        let plan = Plan::from(now(), times, (1, payload.clone()));
         let rate = context.args.rate.unwrap_or(TEXTS_PER_S).max(1);
         let rhythm = (rate, context.args.arrivals, context.args.seed);
         let meter = CpuMeter::start(context.deployment);

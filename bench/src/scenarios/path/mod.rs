@@ -139,15 +139,8 @@ async fn stretch(
     let steps = server_metrics::Steps::now(context.deployment);
     let before = cpu::look(context.deployment, postgres).await?;
     let start = now();
-    let stop_at = start + WARM_UP + context.args.length();
-    let plan = Plan {
-        measure_from: start + WARM_UP,
-        stop_at,
-        give_up_at: stop_at + PATIENCE,
-        in_flight: BUSY_IN_FLIGHT,
-        pace: None,
-        payload,
-    };
+    let times = [WARM_UP, context.args.length(), PATIENCE];
+    let plan = Plan::from(start, times, (BUSY_IN_FLIGHT, payload));
     let rhythm = match speed {
         Speed::Calm(rate) => Some((rate, context.args.arrivals, context.args.seed)),
         Speed::Busy => None,
