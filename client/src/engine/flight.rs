@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Publish,
     Sync,
     Resume,
+    /// A log is read again from an earlier place.
+    Reread(ConversationId),
     Account(Username),
     OwnDevices,
     Backup,
@@ -103,6 +105,13 @@ impl Flight {
             .into_values()
             .map(|(purpose, _)| purpose)
             .collect()
+    }
+
+    /// Whether a log is still to be set back to an earlier place: what comes of it meanwhile may be
+    /// from further on.
+    pub(super) fn is_rereading(&self, conversation: &ConversationId) -> bool {
+        let mut purposes = self.waiting.values();
+        purposes.any(|(purpose, _)| matches!(purpose, Purpose::Reread(id) if id == conversation))
     }
 
     /// The first deadline.

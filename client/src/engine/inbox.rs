@@ -111,6 +111,10 @@ impl Engine {
     /// Deals with an entry of somebody known. What cannot be dealt with now is
     /// neither passed nor acknowledged: it stays at the server.
     fn entry(&mut self, mut row: ConversationRow, entry: &Entry) -> Result<(), EngineError> {
+        if entry.seq > row.cursor + 1 && self.flight.is_rereading(&row.id) {
+            // It left the server before that went back to what comes first.
+            return Ok(());
+        }
         if self.is_own(entry) {
             return self.own_entry(row, entry);
         }

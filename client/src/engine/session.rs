@@ -185,7 +185,12 @@ impl Engine {
             (Purpose::Login(step), Answer::LoggedIn(answer)) => self.logged_in(step, &answer),
             (Purpose::Login(step), Answer::Error(error)) => self.login_refused(step, &error),
             (Purpose::Sync, Answer::Sync(sync)) => self.synced(sync),
-            (Purpose::Publish | Purpose::Resume, _) => Ok(()),
+            (Purpose::Resume | Purpose::Reread(_), Answer::Error(error)) => {
+                // Logs would not be read as this device needs them.
+                self.lose_session(ErrorCode::from_number(error.code), error.retry_after_ms);
+                Ok(())
+            }
+            (Purpose::Publish | Purpose::Resume | Purpose::Reread(_), _) => Ok(()),
             (Purpose::Account(peer), answer) => self.account_answered(&peer, answer),
             (Purpose::OwnDevices, answer) => self.own_devices_shown(&answer),
             (Purpose::Backup, answer) => self.backup_answered(&answer),
@@ -427,7 +432,7 @@ impl Engine {
         if matches!(self.session, Session::Live | Session::CatchingUp) {
             let cursors = vec![cursor(conversation, seq)];
             self.request(
-                Purpose::Resume,
+                Purpose::Reread(*conversation),
                 Ask::Resume(wire::Resume {
                     cursors,
                     held: Vec::new(),

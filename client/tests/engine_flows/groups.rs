@@ -128,6 +128,24 @@ fn a_group_is_made_entered_and_read_by_all_in_one_order() {
 }
 
 #[test]
+fn what_is_on_its_way_while_somebody_comes_in_waits_for_what_came_before() {
+    let mut world = World::people(3);
+    let members = vec![name("bob"), name("carol")];
+    let title = "team".to_owned();
+    world.group_command(0, GroupCommand::New { title, members });
+    let group = world.made(0).unwrap();
+    world.group_command(2, GroupCommand::Join { group });
+    world.say(0, group, "one");
+    world.say(2, group, "two");
+    // The server hears of the third before it hears that bob reads from the beginning.
+    world.command(1, Command::Group(GroupCommand::Join { group }));
+    world.say(0, group, "three");
+    world.settle();
+    assert_eq!(world.said(1, group), ["one", "two", "three"]);
+    assert_eq!(world.security(1, SecurityKind::Gap), 0);
+}
+
+#[test]
 fn nobody_is_in_a_group_without_wanting_to() {
     let mut world = World::people(3);
     let members = vec![name("bob"), name("carol")];
