@@ -185,6 +185,10 @@ impl Engine {
         generation: u32,
         claimed: &wire::ClaimedKeyPackages,
     ) -> Result<(), EngineError> {
+        if !self.is_still_to_make(peer, generation)? {
+            self.set_step(&peer.into(), Step::Idle);
+            return Ok(());
+        }
         let Ok(identity) = <[u8; 32]>::try_from(claimed.identity_key.as_slice()) else {
             self.rest(&peer.into(), 0);
             return Ok(());
@@ -209,6 +213,18 @@ impl Engine {
         }
         let person = self.person(peer)?;
         self.create(&person, generation, &packages)
+    }
+
+    /// Whether nobody else made the conversation, or this generation of it, while key packages were
+    /// asked for: a group in use is never replaced by one that the server will refuse.
+    fn is_still_to_make(&self, peer: &Username, generation: u32) -> Result<bool, EngineError> {
+        let row = self.store().conversation_with(&peer.into())?;
+        Ok(match row.map(|row| (row.state, row.generation)) {
+            None => generation == 0,
+            Some((ConversationState::Broken, _)) => generation > 0,
+            Some((ConversationState::Active, present)) => generation > present,
+            Some(_) => false,
+        })
     }
 
     /// The key packages that verify, are of that person and that identity, one

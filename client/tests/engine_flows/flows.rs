@@ -2,6 +2,7 @@
 
 use sotto_client::engine::Verification;
 use sotto_client::engine::api::{Command, Event, Keep, SecurityKind};
+use sotto_protocol::wire::server_frame::Body as Answer;
 
 use crate::world::{World, name};
 
@@ -226,4 +227,31 @@ fn receipts_reach_the_sender() {
             _ => None,
         });
     assert_eq!(receipts.max(), Some(sent));
+}
+
+#[test]
+fn a_conversation_that_the_other_made_meanwhile_is_not_made_again() {
+    let mut world = World::pair();
+    world.settle();
+    // Bob's key packages for a conversation of his own come after alice's invitation.
+    let mut late = None;
+    world.tap = Some(Box::new(move |person, frame| match &frame.body {
+        Some(Answer::ClaimedKeyPackages(_)) if person == 1 => {
+            late = Some(frame);
+            Vec::new()
+        }
+        Some(Answer::Deliver(_)) if person == 1 => {
+            std::iter::once(frame).chain(late.take()).collect()
+        }
+        _ => vec![frame],
+    }));
+    world.send(1, "alice", "from bob");
+    world.run();
+    world.send(0, "bob", "from alice");
+    world.run();
+    world.tap = None;
+    world.send(0, "bob", "and more");
+    world.settle();
+    assert_eq!(world.texts(0), ["from bob"]);
+    assert_eq!(world.texts(1), ["from alice", "and more"]);
 }
