@@ -221,7 +221,9 @@ impl Engine {
         client_id: &ClientMessageId,
         answer: Answer,
     ) -> Result<(), EngineError> {
-        let Some(row) = self.store().conversation_with(talk)? else {
+        let row = self.store().conversation_with(talk)?;
+        // Out of it meanwhile: whoever wrote was told, and nothing there is to be repaired.
+        let Some(row) = row.filter(|row| row.state != ConversationState::Ended) else {
             self.set_step(talk, Step::Idle);
             return Ok(());
         };

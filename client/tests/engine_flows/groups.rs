@@ -146,6 +146,25 @@ fn what_is_on_its_way_while_somebody_comes_in_waits_for_what_came_before() {
 }
 
 #[test]
+fn whoever_is_put_out_while_writing_repairs_nothing() {
+    let (mut world, group) = World::group(3);
+    let command = Command::Send {
+        to: Talk::Group(group),
+        text: "too late".to_owned(),
+        client_id: ClientMessageId::from_bytes([0x66; 16]),
+    };
+    world.command(1, command);
+    let names = world.one("bob");
+    world.group_command(0, GroupCommand::Remove { group, names });
+    world.settle();
+    assert_eq!(world.last_failure(1).0, "not_a_member");
+    assert_eq!(world.security(1, SecurityKind::RecoveryStarted), 0);
+    let me = |(who, _): &&(String, MembershipChange)| who == "bob";
+    assert_eq!(world.changes(1).iter().filter(me).count(), 2, "in and out");
+    assert!(world.said(0, group).is_empty());
+}
+
+#[test]
 fn nobody_is_in_a_group_without_wanting_to() {
     let mut world = World::people(3);
     let members = vec![name("bob"), name("carol")];
