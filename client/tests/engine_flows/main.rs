@@ -26,3 +26,4 @@ mod messages;
 mod receipts;
 mod repair;
 mod screen;
+mod simulation;

@@ -420,17 +420,12 @@ impl Relay {
     }
 
     /// An entry of a session's own at the next place needs no delivery to it.
-    pub(crate) fn position_own(&mut self, id: ConversationId, device: DeviceId, seq: u64) {
-        for session in self.sessions.values_mut() {
-            let own = session
-                .device
-                .as_ref()
-                .is_some_and(|(_, own)| *own == device);
-            if let (true, Some(positions)) = (own, session.positions.as_mut()) {
-                let position = positions.entry(id).or_insert(seq);
-                if *position + 1 == seq {
-                    *position = seq;
-                }
+    pub(crate) fn position_own(&mut self, client: usize, id: ConversationId, seq: u64) {
+        let session = self.sessions.get_mut(&client);
+        if let Some(positions) = session.and_then(|session| session.positions.as_mut()) {
+            let position = positions.entry(id).or_insert(seq);
+            if *position + 1 == seq {
+                *position = seq;
             }
         }
     }

@@ -50,6 +50,7 @@ impl Relay {
         log.members.retain(|device, _| members.contains(device));
         log.group = Some(group);
         Ok(self.commit_stored(
+            client,
             (id, name, device),
             (ask.client_id, ask.commit, ask.next_group_info, ask.welcomes),
             0,
@@ -139,6 +140,7 @@ impl Relay {
             }
         }
         Ok(self.commit_stored(
+            client,
             (id, name, device),
             (ask.client_id, ask.commit, ask.group_info, ask.welcomes),
             ask.epoch,
@@ -147,6 +149,7 @@ impl Relay {
 
     fn commit_stored(
         &mut self,
+        client: usize,
         (id, name, device): (ConversationId, String, DeviceId),
         (client_id, commit, group_info, welcomes): (Vec<u8>, Vec<u8>, Vec<u8>, Vec<wire::Welcome>),
         epoch: u64,
@@ -187,7 +190,7 @@ impl Relay {
                 payload,
             );
         }
-        self.position_own(id, device, seq);
+        self.position_own(client, id, seq);
         self.appended(id, seq)
     }
 
@@ -219,7 +222,7 @@ impl Relay {
             ask.client_id,
             payload,
         );
-        self.position_own(id, device, seq);
+        self.position_own(client, id, seq);
         Ok(self.appended(id, seq))
     }
 

@@ -100,7 +100,16 @@ fn system_ms() -> u64 {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let directory = Rc::new(tempfile::tempdir().unwrap());
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In a folder below another one.
+    pub(crate) fn new_in(folder: &Path) -> Self {
+        Self::within(tempfile::tempdir_in(folder).unwrap())
+    }
+
+    fn within(directory: tempfile::TempDir) -> Self {
+        let directory = Rc::new(directory);
         Self {
             relay: Relay::default(),
             people: Vec::new(),
