@@ -266,3 +266,26 @@ async fn a_conversation_is_rebuilt() {
         .unwrap();
     assert_eq!((commit.seq, commit.generation), (3, 1));
 }
+
+/// The only device that somebody has left may be one that was never in.
+#[tokio::test]
+async fn a_conversation_is_rebuilt_by_a_device_that_was_not_in_it_and_by_no_stranger() {
+    let deployment = Deployment::new();
+    let server = deployment.start("");
+    let mut scene = scene(&deployment, &server).await;
+    scene.alice.publish(&mut scene.alice_client, 2).await;
+    let (carol, mut carol_client) = Person::register("carol", &deployment, &server).await;
+    carol_client.resume().await;
+    let (conversation, alice) = (scene.conversation, &scene.alice.username);
+    let claimed = carol.claim(&mut carol_client, "alice").await;
+    let (request, _) = carol.creation_of(conversation, 1, alice, &claimed);
+    let refused = code(carol_client.ask(Request::CreateConversation(request)).await);
+    assert_eq!(refused, ErrorCode::NotAllowed);
+    let claimed = scene.phone.claim(&mut scene.phone_client, "alice").await;
+    let (request, _) = scene.phone.creation_of(conversation, 1, alice, &claimed);
+    let rebuilt = scene
+        .phone_client
+        .ask(Request::CreateConversation(request))
+        .await;
+    assert_eq!(appended(rebuilt).seq, 2);
+}

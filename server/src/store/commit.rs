@@ -33,14 +33,14 @@ const STORED: &str = "\
     SELECT seq, epoch, (extract(epoch FROM stored_at) * 1000)::bigint FROM envelope
     WHERE conversation_id = $1 AND sender_device = $2 AND client_id = $3";
 
-/// Whether the device is a member, or joins by itself: into a public group, or as one of an
-/// account that has a leaf. The commit was judged against this very epoch.
+/// Whether the device is a member, or comes in by itself: into a public group ($3), or as one of an
+/// account that has a leaf ($4). The commit was judged against this very epoch.
 const MAY_SEND: &str = "\
     SELECT EXISTS (SELECT FROM member WHERE conversation_id = $1 AND device_id = $2
                    AND left_at_seq IS NULL AND NOT gone)
-        OR ($3 AND (EXISTS (SELECT FROM conversation WHERE id = $1 AND public)
-                    OR EXISTS (SELECT FROM member m JOIN device d ON d.account_id = m.account_id
-                   WHERE m.conversation_id = $1 AND d.id = $2 AND m.left_at_seq IS NULL)))";
+        OR ($3 AND EXISTS (SELECT FROM conversation WHERE id = $1 AND public))
+        OR ($4 AND EXISTS (SELECT FROM member m JOIN device d ON d.account_id = m.account_id
+                   WHERE m.conversation_id = $1 AND d.id = $2 AND m.left_at_seq IS NULL))";
 
 const INSERT: &str = "\
     INSERT INTO conversation (id, kind, generation, epoch, head, pair_low, pair_high, public)
@@ -392,7 +392,7 @@ async fn judge(link: &mut Link, work: &CommitWork, log: &Locked) -> Result<(), F
         generation: log.generation,
         epoch: log.epoch,
     };
-    let joins = match work {
+    let (joins, is_of_account) = match work {
         // Epoch 0 is never seen from outside: it is the row that this transaction made.
         CommitWork::Begin(new) if new.before == Before::Nothing => {
             return if log.epoch == 0 {
@@ -404,14 +404,18 @@ async fn judge(link: &mut Link, work: &CommitWork, log: &Locked) -> Result<(), F
         CommitWork::Begin(new) if log.generation.checked_add(1) != Some(new.generation) => {
             return Err(stale.into());
         }
-        CommitWork::Begin(_) => false,
+        // Also by a device that was never in: perhaps the only one that its account has left.
+        CommitWork::Begin(_) => (false, true),
         CommitWork::Continue(commit) if commit.generation != log.generation => {
             return Err(stale.into());
         }
         CommitWork::Continue(commit) if commit.epoch != log.epoch => {
             return Err(AppendError::StaleEpoch { epoch: log.epoch }.into());
         }
-        CommitWork::Continue(commit) => commit.added.contains(&commit.payload.sender_device),
+        CommitWork::Continue(commit) => {
+            let joins = commit.added.contains(&commit.payload.sender_device);
+            (joins, joins)
+        }
     };
     let statement = link.prepare(MAY_SEND).await?;
     let sender = work.payload().sender_device;
@@ -423,6 +427,7 @@ async fn judge(link: &mut Link, work: &CommitWork, log: &Locked) -> Result<(), F
                 &log.id.as_bytes().as_slice(),
                 &sender.as_bytes().as_slice(),
                 &joins,
+                &is_of_account,
             ],
         )
         .await?;
