@@ -6,7 +6,7 @@ CREATE TABLE schema_version (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (1), (2), (3), (4), (5);
+INSERT INTO schema_version (version) VALUES (1), (2), (3), (4), (5), (6);
 
 -- Ids of devices, conversations and messages are 16 random bytes chosen by their owners.
 -- Times are the database's. What may be lost with a crash of Postgres is UNLOGGED.
@@ -121,6 +121,9 @@ CREATE TABLE member (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX member_device ON member (device_id, conversation_id);
+
+-- Finds the conversations that an account's ended devices are still in, when it gets another identity.
+CREATE INDEX member_gone ON member (account_id) WHERE gone;
 
 CREATE INDEX member_left ON member (conversation_id) WHERE left_at_seq IS NOT NULL;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use prost::Message as _;
 use sotto_protocol::wire::client_frame::Body as Request;
 use sotto_protocol::wire::server_frame::Body as Response;
-use sotto_protocol::wire::{self, EnvelopeKind};
+use sotto_protocol::wire::{self, EnvelopeKind, IdentityChange};
 use sotto_protocol::{ConversationId, ErrorCode};
 use support::client::{Client, error};
 use support::person::{Person, append, appended, code};
@@ -490,4 +490,38 @@ async fn a_reader_that_does_not_acknowledge_is_given_no_more_than_the_window() {
     assert!(!bob_client.has_pushes(), "more than the window");
     bob_client.acknowledge(&unacknowledged[500..]).await;
     assert_eq!(bob_client.deliveries(88).await.len(), 88);
+}
+
+/// Who talks with somebody whose identity changes is told in the log, at once.
+#[tokio::test]
+async fn a_new_identity_is_told_in_every_log_that_the_old_one_was_in() {
+    let deployment = Deployment::new();
+    let servers = [deployment.start(""), deployment.start("")];
+    let Pair {
+        bob,
+        mut alice_client,
+        mut bob_client,
+        conversation,
+        ..
+    } = pair(&deployment, &servers[0], &servers[1]).await;
+    // One device was logged out before: its leaf is in the group still.
+    let answer = bob_client.ask(Request::Logout(wire::Logout {})).await;
+    assert!(matches!(answer, Response::Done(_)), "{answer:?}");
+    let fresh = Person::new("bob", *bob.me.certificate().deployment());
+    let mut again = Client::connect(servers[1].listen, &deployment.certificates.ca).await;
+    again.hello().await;
+    let mut login = fresh.password_login();
+    login.identity_change = IdentityChange::Replace.into();
+    let answer = again.ask(Request::PasswordLogin(login)).await;
+    assert!(matches!(answer, Response::LoggedIn(_)), "{answer:?}");
+    let told = alice_client.deliveries(1).await.remove(0);
+    assert_eq!(told.conversation_id, conversation.to_vec());
+    assert_eq!((told.kind(), told.seq), (EnvelopeKind::IdentityChanged, 2));
+    let said = wire::IdentityChanged::decode(told.payload).unwrap();
+    assert_eq!(said.username, "bob");
+    // The log goes on behind it.
+    let next = alice_client
+        .ask(append(conversation, 1, id(1), b"on"))
+        .await;
+    assert_eq!(appended(next).seq, 3);
 }

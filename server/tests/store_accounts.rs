@@ -116,7 +116,7 @@ async fn devices_are_added_up_to_the_limit_and_ended_by_a_new_identity() {
         .unwrap();
     let fresh = device_id();
     let mut ended = store
-        .replace_identity(alice.account, [8; 32], new_device(fresh))
+        .replace_identity(alice.account, [8; 32], new_device(fresh), b"")
         .await
         .unwrap();
     ended.sort_unstable();

@@ -2,6 +2,8 @@
 
 use std::process::{Child, Stdio};
 
+use serde_json::Value;
+
 use crate::support::{Deployment, Person, Said, said, texts};
 
 /// What the last receipt says.
@@ -76,4 +78,36 @@ fn a_message_that_nobody_looked_at_is_not_read() {
     let sent = said(waiting.wait_with_output().unwrap());
     assert_eq!((sent.code, sent.error_code().as_str()), (6, "timed_out"));
     bob.ok(&["listen", "--for", "20s", "--count", "1"]);
+}
+
+#[test]
+fn a_lost_device_is_told_of_at_once_and_nothing_counts_as_delivered_to_the_next() {
+    let deployment = Deployment::shared();
+    let (alice, bob) = (deployment.registered("alice"), deployment.registered("bob"));
+    alice.befriend(&bob);
+    alice.ok(&["send", &bob.name, "into the void"]);
+    let mut at_alice = alice.listen();
+    let mut anew = deployment.person(&bob.name);
+    anew.password_file.clone_from(&bob.password_file);
+    anew.ok(&["login", &bob.name, "--new-identity", "--yes"]);
+    at_alice.until("word of the change", |events| {
+        let told = |event: &&Value| event["event"] == "security" && event["kind"] == "key_changed";
+        events.iter().any(|event| told(&event))
+    });
+    drop(at_alice);
+    let refused = alice.fails(&["send", &bob.name, "to whom?"], 5);
+    assert_eq!(refused.error_code(), "key_changed");
+    anew.ok(&["send", &alice.name, "it is me"]);
+    alice.ok(&["accept", &bob.name]);
+    let mut at_bob = anew.listen();
+    let wait = ["--wait", "read", "--timeout", "30s"];
+    alice.ok(&[&["send", &bob.name, "welcome back"][..], &wait].concat());
+    at_bob.until("the message", |events| texts(events) == ["welcome back"]);
+    let history = alice.ok(&["history", &bob.name]);
+    let reached = |text: &str| {
+        let message = history.events.iter().find(|event| event["text"] == text);
+        message.unwrap()["read_by"].as_u64()
+    };
+    assert_eq!(reached("welcome back"), Some(1), "{history:?}");
+    assert_eq!(reached("into the void"), Some(0), "{history:?}");
 }

@@ -138,7 +138,9 @@ impl Watch {
             Until::Read => receipt.read_up_to,
             Until::Acked | Until::Delivered => receipt.delivered_up_to.max(receipt.read_up_to),
         };
-        if receipt.conversation != *conversation || up_to < *seq {
+        // What a device cannot open it does not have, however far it is.
+        let covers = receipt.readable_from <= *seq && *seq <= up_to;
+        if receipt.conversation != *conversation || !covers {
             return Ok(None);
         }
         render::event(app, &Event::Receipt(receipt.clone()))?;

@@ -230,6 +230,9 @@ pub struct Receipt {
     pub delivered_up_to: u64,
     /// Every message up to this seq was shown.
     pub read_up_to: u64,
+    /// What lies before this seq, and was not told of before, this person's device cannot open;
+    /// 0 where there is nothing of the kind.
+    pub readable_from: u64,
 }
 
 /// A stranger wants to talk.

@@ -206,6 +206,9 @@ impl Engine {
             self.store().forget_sender_counters(&row.id)?;
             row.baseline = Baseline::FirstSeen;
         }
+        if entered {
+            self.entered_at(&row, seq)?;
+        }
         let was = row.state;
         row.state = ConversationState::Active;
         row.cursor = row.cursor.max(seq);

@@ -24,6 +24,8 @@ pub(super) enum Purpose {
     /// A log is read again from an earlier place.
     Reread(ConversationId),
     Account(Username),
+    /// Whether somebody's identity is the pinned one still, apart from what is to be sent.
+    Identity(Username),
     OwnDevices,
     Backup,
     Pair(Username),

@@ -134,6 +134,7 @@ impl Engine {
             self.entries_missing(&row, row.cursor + 1, entry.seq - row.cursor - 1)?;
         }
         if entry.generation < row.generation {
+            self.readable_from(&row, entry.seq + 1)?;
             return self.pass(row, entry);
         }
         let kind = match EnvelopeKind::try_from(entry.kind) {
@@ -142,6 +143,10 @@ impl Engine {
                 if row.talk.group().is_some() =>
             {
                 return self.clear_entry(row, entry, kind);
+            }
+            Ok(EnvelopeKind::IdentityChanged) => {
+                self.identity_notice(&row, entry)?;
+                return self.pass(row, entry);
             }
             // A kind that this version does not know.
             _ => return self.pass(row, entry),
@@ -333,6 +338,9 @@ impl Engine {
         if self.person(&sender)?.relation == Relation::Blocked {
             return Ok(());
         }
+        if row.talk.group().is_some() {
+            self.store().mark_seen(&row.id, &sender)?;
+        }
         self.message_accepted(row, entry, message)
     }
 
@@ -420,10 +428,12 @@ impl Engine {
                 "a change that the rules or the protocol do not allow was refused",
             ),
             OpenError::Unverified => {
+                self.store().set_readable_from(&row.id, entry.seq + 1)?;
                 self.doubt(&row)?;
                 self.reject(&row, MISFIT);
             }
             OpenError::PastEpoch => {
+                self.store().set_readable_from(&row.id, entry.seq + 1)?;
                 self.compare(&row.talk);
                 self.reject(&row, MISFIT);
             }

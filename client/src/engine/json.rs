@@ -116,6 +116,7 @@ impl Event {
                 "by": receipt.by.as_str(),
                 "delivered_up_to": receipt.delivered_up_to,
                 "read_up_to": receipt.read_up_to,
+                "readable_from": receipt.readable_from,
             }),
             Self::Request(request) => json!({
                 "event": "request",

@@ -369,6 +369,8 @@ impl Engine {
             self.entries_missing(&row, row.cursor + 1, request.seq - row.cursor - 1)?;
             self.store().forget_sender_counters(&row.id)?;
         }
+        self.store().put_conversation(&row)?;
+        self.entered_at(&row, request.seq)?;
         row.state = ConversationState::Active;
         row.cursor = row.cursor.max(request.seq);
         row.last_commit = Vec::new();

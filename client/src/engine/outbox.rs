@@ -362,12 +362,18 @@ impl Engine {
     }
 }
 
-/// A receipt is stored as two numbers, everything else as its encoded body.
+/// A receipt is stored as three numbers, the last of which earlier versions did not have;
+/// everything else as its encoded body.
 pub(super) fn read_body(message: &OutboxRow) -> Body {
-    match (message.kind, message.body.split_first_chunk::<8>()) {
-        (OutboxKind::Receipt, Some((delivered, read))) => Body::Receipt {
-            delivered_up_to: u64::from_be_bytes(*delivered),
-            read_up_to: read.try_into().map_or(0, u64::from_be_bytes),
+    let number = |place: usize| {
+        let bytes = message.body.get(8 * place..)?.first_chunk::<8>()?;
+        Some(u64::from_be_bytes(*bytes))
+    };
+    match (message.kind, number(0)) {
+        (OutboxKind::Receipt, Some(delivered_up_to)) => Body::Receipt {
+            delivered_up_to,
+            read_up_to: number(1).unwrap_or(0),
+            readable_from: number(2).unwrap_or(0),
         },
         (OutboxKind::Text, _) => Body::text(String::from_utf8_lossy(&message.body)),
         _ => Body::from_bytes(&message.body).unwrap_or(Body::Unknown(Vec::new())),

@@ -1,6 +1,7 @@
 //! Whose identity is whose: pinning on first use, noticing changes, and the
 //! person's consent to them. A changed identity is never taken by itself.
 
+use prost::Message as _;
 use sotto_crypto::safety_number;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
@@ -8,11 +9,12 @@ use sotto_protocol::{ErrorCode, Username, wire};
 use sotto_roster::{DeviceCertificate, Roster};
 
 use super::api::{Event, Failure, Now, Pin, SafetyNumber, SecurityKind};
-use super::flight::Purpose;
+use super::flight::{Purpose, Room};
+use super::inbox::Entry;
 use super::session::failure;
 use super::work::{Asked, Step};
 use super::{Engine, EngineError};
-use crate::history::{PeerRow, Relation};
+use crate::history::{ConversationRow, PeerRow, Relation};
 use crate::talk::Talk;
 
 /// What comparing a safety number came to.
@@ -88,6 +90,49 @@ impl Engine {
             }
             Answer::Error(error) => self.server_refused(&talk, &error),
             _ => self.rest(&talk, 0),
+        }
+        Ok(())
+    }
+
+    /// A server says that somebody has another identity: the account is asked for at once, and
+    /// again before anything is sealed for it. Not for people nothing is pinned of.
+    pub(super) fn identity_notice(
+        &mut self,
+        row: &ConversationRow,
+        entry: &Entry,
+    ) -> Result<(), EngineError> {
+        let said = wire::IdentityChanged::decode(entry.payload.clone()).ok();
+        let name = said.and_then(|said| Username::parse(&said.username).ok());
+        let Some(name) = name.filter(|name| name != self.my_name()) else {
+            return Ok(());
+        };
+        let concerned = match row.talk.person() {
+            Some(peer) => *peer == name,
+            None => self.store().member(&row.id, &name)?.is_some(),
+        };
+        let person = self.person(&name)?;
+        if !concerned || person.identity.is_none() {
+            return Ok(());
+        }
+        self.work_of(&Talk::from(&name)).identity = Asked::No;
+        self.forget_vetting();
+        if person.changed_identity.is_none() && self.room() == Room::Some {
+            let username = name.as_str().to_owned();
+            let purpose = Purpose::Identity(name);
+            self.request(purpose, Ask::GetAccount(wire::GetAccount { username }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn identity_answered(
+        &mut self,
+        peer: &Username,
+        answer: &Answer,
+    ) -> Result<(), EngineError> {
+        if let Answer::Account(account) = answer
+            && let Some(identity) = self.account_identity(peer, account)
+        {
+            self.identity_shown(peer, &identity)?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::messages::{OFF, RECEIPTS};
 use super::session::Session;
 use super::work::Step;
 use super::{Engine, EngineError};
-use crate::history::{ConversationState, Marks, OutboxKind, OutboxRow, Relation};
+use crate::history::{ConversationRow, ConversationState, Marks, OutboxKind, OutboxRow, Relation};
 use crate::talk::Talk;
 
 /// How long receipts are gathered, in milliseconds.
@@ -87,6 +87,16 @@ impl Due {
     pub(super) fn wait_for_session(&mut self) {
         self.waiting.clear();
     }
+}
+
+/// Whether receipts of a conversation leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    /// Nobody there is to hear any.
+    Nothing,
+    /// When the conversation works again.
+    Later,
+    Now,
 }
 
 impl Engine {
@@ -172,42 +182,86 @@ impl Engine {
         Ok(())
     }
 
+    /// What is in a log before a place cannot be opened here, or not all of it: no receipt
+    /// claims it. What is due is about what could be, and is queued before.
+    pub(super) fn readable_from(
+        &mut self,
+        row: &ConversationRow,
+        seq: u64,
+    ) -> Result<(), EngineError> {
+        if let Some(marks) = self.store().receipt_due(&row.id)?
+            && self.tells(row)? != Telling::Nothing
+        {
+            self.push_receipt(row, marks)?;
+        }
+        Ok(self.store().set_readable_from(&row.id, seq)?)
+    }
+
+    /// A log is entered at a place, the row being as it was before: unless everything before was
+    /// read, nothing is claimed of it.
+    pub(super) fn entered_at(
+        &mut self,
+        row: &ConversationRow,
+        seq: u64,
+    ) -> Result<(), EngineError> {
+        match seq > row.cursor + 1 {
+            true => self.readable_from(row, seq + 1),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether others in a conversation hear receipts now.
+    fn tells(&self, row: &ConversationRow) -> Result<Telling, EngineError> {
+        let mut must_wait = row.state != ConversationState::Active || self.is_held_back(row)?;
+        if let Talk::Person(peer) = &row.talk {
+            let person = self.person(peer)?;
+            if person.relation != Relation::Contact {
+                return Ok(Telling::Nothing);
+            }
+            must_wait |= person.changed_identity.is_some();
+        } else if self.store().members_len(&row.id)? > RECEIPTED_MEMBERS_MAX {
+            return Ok(Telling::Nothing);
+        }
+        Ok(match must_wait {
+            true => Telling::Later,
+            false => Telling::Now,
+        })
+    }
+
     fn queue_receipt(&mut self, conversation: &ConversationId) -> Result<(), EngineError> {
-        let (Some(row), Some(mut marks)) = (
+        let (Some(row), Some(marks)) = (
             self.store().conversation(conversation)?,
             self.store().receipt_due(conversation)?,
         ) else {
             return Ok(());
         };
-        let mut must_wait = row.state != ConversationState::Active || self.is_held_back(&row)?;
-        if let Talk::Person(peer) = &row.talk {
-            let person = self.person(peer)?;
-            if person.relation != Relation::Contact {
-                return Ok(self.store().remove_receipt_due(conversation)?);
-            }
-            must_wait |= person.changed_identity.is_some();
-        } else if self.store().members_len(conversation)? > RECEIPTED_MEMBERS_MAX {
-            return Ok(self.store().remove_receipt_due(conversation)?);
-        }
-        if must_wait {
+        match self.tells(&row)? {
+            Telling::Nothing => Ok(self.store().remove_receipt_due(conversation)?),
             // Due still, for a session in which the conversation works.
-            return Ok(());
+            Telling::Later => Ok(()),
+            Telling::Now => self.push_receipt(&row, marks),
         }
+    }
+
+    fn push_receipt(&mut self, row: &ConversationRow, due: Marks) -> Result<(), EngineError> {
+        let (conversation, mut marks) = (&row.id, due);
         if row.keep == Keep::Saved {
             // Also what was shown by programs that ended before they could tell.
             marks.read = self.store().shown_up_to(conversation)?;
         }
         marks.delivered = marks.delivered.max(marks.read);
+        let from = self.store().readable_from(conversation)?.to_be_bytes();
         self.store().remove_receipt_due(conversation)?;
-        self.store().remove_unsealed_receipts(&row.talk)?;
+        self.store().remove_unsealed_receipts(&row.talk, &from)?;
         if self.store().preference(RECEIPTS)?.as_deref() == Some(OFF) {
             return Ok(());
         }
-        let body = [marks.delivered.to_be_bytes(), marks.read.to_be_bytes()].concat();
+        let marks = [marks.delivered.to_be_bytes(), marks.read.to_be_bytes()];
+        let body = [marks[0], marks[1], from].concat();
         let client_id = ClientMessageId::from_bytes(self.random_id());
         self.store().push_outbox(&OutboxRow {
             client_id,
-            talk: row.talk,
+            talk: row.talk.clone(),
             kind: OutboxKind::Receipt,
             body,
             created_at_ms: self.now.unix_ms,

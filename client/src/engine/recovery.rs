@@ -320,6 +320,7 @@ impl Engine {
         first: u64,
         missing: u64,
     ) -> Result<(), EngineError> {
+        self.readable_from(row, first + missing)?;
         if self.is_leap(row, missing) == Leap::Yes {
             return Ok(());
         }

@@ -192,6 +192,7 @@ impl Engine {
             }
             (Purpose::Publish | Purpose::Resume | Purpose::Reread(_), _) => Ok(()),
             (Purpose::Account(peer), answer) => self.account_answered(&peer, answer),
+            (Purpose::Identity(peer), answer) => self.identity_answered(&peer, &answer),
             (Purpose::OwnDevices, answer) => self.own_devices_shown(&answer),
             (Purpose::Backup, answer) => self.backup_answered(&answer),
             (Purpose::Pair(peer), answer) => self.pair_answered(&peer, answer),

@@ -42,7 +42,7 @@ pub(crate) struct OutboxRow {
     pub(crate) talk: Talk,
     pub(crate) kind: OutboxKind,
     /// The encoded body without counters and padding; of a receipt its two
-    /// marks. Empty where it was in memory and the program ended since.
+    /// marks and from where on they speak. Empty where it was in memory and the program ended since.
     pub(crate) body: Vec<u8>,
     pub(crate) created_at_ms: u64,
     /// Given once, at the first sealing, and kept over repetitions.
@@ -196,11 +196,17 @@ impl History {
         Ok(())
     }
 
-    /// Takes out receipts of a talk that are not sealed yet: a newer one says more.
-    pub(crate) fn remove_unsealed_receipts(&self, talk: &Talk) -> Result<(), HistoryError> {
+    /// Takes out receipts of a talk that are not sealed yet, of those that speak from the same
+    /// place on: a newer one says more.
+    pub(crate) fn remove_unsealed_receipts(
+        &self,
+        talk: &Talk,
+        readable_from: &[u8; 8],
+    ) -> Result<(), HistoryError> {
         self.connection().execute(
-            "DELETE FROM outbox WHERE talk = ?1 AND kind = 1 AND counter IS NULL",
-            [talk.to_string()],
+            "DELETE FROM outbox WHERE talk = ?1 AND kind = 1 AND counter IS NULL
+                 AND substr(body, 17) = ?2",
+            (talk.to_string(), readable_from),
         )?;
         Ok(())
     }

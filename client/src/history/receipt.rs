@@ -3,7 +3,7 @@
 //! ends before a receipt can leave; the next one that connects makes good for it.
 
 use rusqlite::OptionalExtension as _;
-use sotto_protocol::{ConversationId, Username};
+use sotto_protocol::{ConversationId, DeviceId, Username};
 
 use super::shelf::on;
 use super::{History, HistoryError, codec};
@@ -16,6 +16,9 @@ pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS receipt_due (
     delivered INTEGER NOT NULL,
     read INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;";
+
+/// Holes kept of one device of somebody in one conversation.
+const HOLES_MAX: u32 = 64;
 
 /// Places in a log; both inclusive, 0 for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,25 +104,79 @@ impl History {
         rows.map(|row| row?).collect()
     }
 
-    /// Somebody told up to where messages arrived and were read; marks only move forward.
-    pub(crate) fn note_reader(
+    /// From where on this device can open a conversation's messages; 0 for all.
+    pub(crate) fn readable_from(&self, conversation: &ConversationId) -> Result<u64, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT seq FROM readable_from WHERE conversation = ?1")?;
+        let found = statement.query_row([conversation.as_bytes()], |row| row.get(0));
+        Ok(found.optional()?.unwrap_or(0))
+    }
+
+    /// What lies before a place in the log cannot be opened here, or not all of it.
+    pub(crate) fn set_readable_from(
         &self,
-        keep: Keep,
         conversation: &ConversationId,
-        account: &Username,
-        marks: Marks,
+        seq: u64,
     ) -> Result<(), HistoryError> {
-        let mut statement = self.connection().prepare_cached(&on(
-            keep,
-            "INSERT INTO @.reader (conversation, account, delivered, read) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET delivered = max(delivered, ?3), read = max(read, ?4)",
-        ))?;
-        let (delivered, read) = (bounded(marks.delivered), bounded(marks.read));
-        statement.execute((conversation.as_bytes(), account.as_str(), delivered, read))?;
+        let mut statement = self.connection().prepare_cached(
+            "INSERT INTO readable_from (conversation, seq)
+                 SELECT id, ?2 FROM conversation WHERE id = ?1
+             ON CONFLICT (conversation) DO UPDATE SET seq = max(seq, ?2)",
+        )?;
+        statement.execute((conversation.as_bytes(), bounded(seq)))?;
         Ok(())
     }
 
-    /// How many people a message has reached.
+    /// A device of somebody told what reached it. Marks only move forward, and what was told
+    /// once stays told: only what is new can have a hole in it.
+    pub(crate) fn note_reader(
+        &self,
+        keep: Keep,
+        reader: Reader<'_>,
+        marks: Marks,
+        readable_from: u64,
+    ) -> Result<(), HistoryError> {
+        let (conversation, account) = (reader.conversation.as_bytes(), reader.account.as_str());
+        let (device, delivered) = (reader.device.as_bytes(), bounded(marks.delivered));
+        let mut known = self.connection().prepare_cached(&on(
+            keep,
+            "SELECT max(delivered, read) FROM @.reader
+             WHERE conversation = ?1 AND account = ?2 AND device = ?3",
+        ))?;
+        let known: Option<i64> = known
+            .query_row((conversation, account, device), |row| row.get(0))
+            .optional()?;
+        let first = known.unwrap_or(0) + 1;
+        let last = bounded(readable_from)
+            .saturating_sub(1)
+            .min(delivered.max(bounded(marks.read)));
+        if first <= last {
+            // Beyond the bound the newest grow into one: nobody fills the store with them.
+            let mut hole = self.connection().prepare_cached(&on(
+                keep,
+                "INSERT INTO @.reader_hole (conversation, account, device, first, last)
+                 SELECT ?1, ?2, ?3, coalesce((
+                     SELECT first FROM @.reader_hole
+                     WHERE conversation = ?1 AND account = ?2 AND device = ?3
+                     ORDER BY first LIMIT 1 OFFSET ?6), ?4), ?5
+                 WHERE true
+                 ON CONFLICT DO UPDATE SET last = ?5",
+            ))?;
+            hole.execute((conversation, account, device, first, last, HOLES_MAX))?;
+        }
+        let mut statement = self.connection().prepare_cached(&on(
+            keep,
+            "INSERT INTO @.reader (conversation, account, device, delivered, read)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET delivered = max(delivered, ?4), read = max(read, ?5)",
+        ))?;
+        let read = bounded(marks.read);
+        statement.execute((conversation, account, device, delivered, read))?;
+        Ok(())
+    }
+
+    /// How many people a message has reached, on whatever device.
     pub(crate) fn reached(
         &self,
         keep: Keep,
@@ -128,8 +185,13 @@ impl History {
     ) -> Result<Reached, HistoryError> {
         let mut statement = self.connection().prepare_cached(&on(
             keep,
-            "SELECT coalesce(sum(max(delivered, read) >= ?2), 0), coalesce(sum(read >= ?2), 0)
-             FROM @.reader WHERE conversation = ?1",
+            "SELECT count(DISTINCT account),
+                    count(DISTINCT CASE WHEN read >= ?2 THEN account END)
+             FROM @.reader AS told
+             WHERE conversation = ?1 AND max(delivered, read) >= ?2 AND NOT EXISTS (
+                 SELECT 1 FROM @.reader_hole AS hole
+                 WHERE hole.conversation = ?1 AND hole.account = told.account
+                   AND hole.device = told.device AND ?2 BETWEEN hole.first AND hole.last)",
         ))?;
         Ok(
             statement.query_row((conversation.as_bytes(), bounded(seq)), |row| {
@@ -140,6 +202,14 @@ impl History {
             })?,
         )
     }
+}
+
+/// Whose word it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) conversation: &'a ConversationId,
+    pub(crate) account: &'a Username,
+    pub(crate) device: &'a DeviceId,
 }
 
 /// How many people a message has reached.

@@ -11,7 +11,15 @@ use crate::engine::api::Keep;
 
 /// The tables that both shelves have.
 const TABLES: &[&str] = &[
-    "message", "search", "change", "reaction", "pin", "timer", "reader", "draft",
+    "message",
+    "search",
+    "change",
+    "reaction",
+    "pin",
+    "timer",
+    "reader",
+    "reader_hole",
+    "draft",
 ];
 const NAME_IN_MEMORY: &str = "unsaved";
 /// What a table in memory does not have: its conversation lies on disk.

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use sotto_client::engine::Engine;
 use sotto_client::engine::api::{Command, Event, IdentityChange, Keep, Login, SecurityKind};
-use sotto_client::profile::{NewAccount, Profile, Unlock};
+use sotto_client::profile::{Profile, Unlock};
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::wire::{self, EnvelopeKind};
 
-use crate::relay::DEPLOYMENT;
 use crate::world::{PASSWORD, Tap, Template, World, copy_directory, name};
 
 /// Changes each delivered envelope of conversations, not of mailboxes.
@@ -339,23 +338,7 @@ fn a_changed_identity_gets_nothing_until_it_is_accepted() {
     for n in 0..5 {
         world.send(0, "bob", &format!("secret {n}"));
     }
-    // Bob loses everything and begins anew under the same name.
-    world.kill(1);
-    let location = world.location("bob-again");
-    let account = NewAccount {
-        username: name("bob"),
-        deployment: DEPLOYMENT,
-    };
-    let (profile, _) = Profile::create(&location, &account, PASSWORD, world.now).unwrap();
-    profile.keep_unlocked().unwrap();
-    let authentication_key = profile.authentication_key(PASSWORD).unwrap();
-    let login = Login::Password {
-        authentication_key,
-        identity: IdentityChange::Replace,
-    };
-    let again = world.add(location, profile, login);
-    world.connect(again);
-    world.run();
+    let again = world.begin_anew(1, "bob");
 
     world.connect(0);
     world.run();
@@ -501,4 +484,32 @@ fn a_thousand_invitations_are_one_request() {
     assert_eq!(world.requests(1), 1);
     assert_eq!(world.engine(1).requests().unwrap().len(), 1);
     assert!(world.texts(1).is_empty());
+}
+
+#[test]
+fn who_is_online_learns_of_another_identity_at_once() {
+    let mut world = World::contacts();
+    world.settle();
+    let again = world.begin_anew(1, "bob");
+    assert_eq!(world.security(0, SecurityKind::KeyChanged), 1);
+    world.send(0, "bob", "not for whoever this is");
+    world.run();
+    assert_eq!(world.failures(0)[0].code, "key_changed");
+    assert_eq!(world.engine(0).queued().unwrap(), 0);
+    world.send(again, "alice", "here I am");
+    world.run();
+    world.settle();
+    world.command(
+        0,
+        Command::Accept {
+            name: name("bob"),
+            keep: Keep::Saved,
+        },
+    );
+    world.run();
+    world.settle();
+    assert_eq!(world.texts(0), ["here I am"]);
+    world.send(0, "bob", "welcome back");
+    world.run();
+    assert_eq!(world.texts(again), ["welcome back"]);
 }

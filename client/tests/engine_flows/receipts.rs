@@ -1,9 +1,11 @@
 //! Receipts say what arrived and what was shown, to contacts only, seldom,
 //! and never cause others.
 
-use sotto_client::engine::api::{Command, Event, Keep};
+use sotto_client::engine::api::{Command, Event, Keep, SecurityKind};
+use sotto_protocol::wire::Envelope;
+use sotto_protocol::wire::server_frame::Body as Answer;
 
-use crate::world::{World, name};
+use crate::world::{World, name, text_of};
 
 /// The receipts that a person heard: delivered and read.
 fn heard(world: &World, person: usize) -> Vec<(u64, u64)> {
@@ -144,4 +146,91 @@ fn an_unsaved_conversation_tells_what_was_shown() {
     world.run();
     world.settle();
     assert_eq!(heard(&world, 0).last(), Some(&(sent, sent)));
+}
+
+/// Of what alice wrote to bob: the text, how many it was delivered to, how many read it.
+fn reached(world: &mut World) -> Vec<(String, u64, u64)> {
+    let said = world.engine(0).history(&name("bob").into(), 100).unwrap();
+    let own = said
+        .iter()
+        .filter(|message| message.sender == name("alice"));
+    own.map(|message| {
+        let details = &message.details;
+        (text_of(message), details.delivered_to, details.read_by)
+    })
+    .collect()
+}
+
+fn row(text: &str, delivered_to: u64, read_by: u64) -> (String, u64, u64) {
+    (text.to_owned(), delivered_to, read_by)
+}
+
+#[test]
+fn nothing_that_a_lost_device_was_to_get_counts_as_delivered_to_the_next() {
+    let mut world = World::contacts();
+    world.settle();
+    world.disconnect(1);
+    world.send(0, "bob", "into the void");
+    world.run();
+    let again = world.begin_anew(1, "bob");
+    world.send(again, "alice", "here I am");
+    world.run();
+    world.settle();
+    world.command(
+        0,
+        Command::Accept {
+            name: name("bob"),
+            keep: Keep::Saved,
+        },
+    );
+    world.run();
+    world.send(0, "bob", "welcome back");
+    world.run();
+    world.settle();
+    assert_eq!(world.texts(0), ["here I am"]);
+    assert_eq!(world.texts(again), ["welcome back"]);
+    assert_eq!(
+        reached(&mut world),
+        [
+            row("hello", 1, 1),
+            row("into the void", 0, 0),
+            row("welcome back", 1, 1)
+        ]
+    );
+}
+
+#[test]
+fn what_arrived_before_a_hole_is_told_and_the_hole_is_not() {
+    let mut world = World::contacts();
+    world.settle();
+    // Told to nobody yet, for the connection is gone before its time.
+    world.send(0, "bob", "arrives");
+    world.run();
+    world.disconnect(1);
+    world.send(0, "bob", "withheld");
+    world.run();
+    let withheld = last_seq(&mut world);
+    world.send(0, "bob", "arrives too");
+    world.run();
+    world.tap = Some(Box::new(move |_, mut frame| {
+        if let Some(Answer::Deliver(deliver)) = &mut frame.body {
+            let kept = |envelope: &Envelope| envelope.seq != withheld;
+            deliver.envelopes.retain(kept);
+        }
+        vec![frame]
+    }));
+    world.connect(1);
+    world.run();
+    world.settle();
+    assert_eq!(world.texts(1), ["hello", "arrives", "arrives too"]);
+    assert_eq!(world.security(1, SecurityKind::Gap), 2);
+    assert_eq!(
+        reached(&mut world),
+        [
+            row("hello", 1, 1),
+            row("arrives", 1, 1),
+            row("withheld", 0, 0),
+            row("arrives too", 1, 1)
+        ]
+    );
 }

@@ -317,11 +317,7 @@ impl Relay {
             if ask.identity_change != i32::from(wire::IdentityChange::Replace) {
                 return Err(refuse(ErrorCode::IdentityMismatch));
             }
-            account.identity = *certificate.identity_key();
-            let old: Vec<_> = account.certificates.keys().copied().collect();
-            for device in old {
-                self.remove_device(&ask.username, device);
-            }
+            self.replace_identity(&ask.username, *certificate.identity_key());
         }
         Ok(self.enter(client, &ask.username, &certificate))
     }

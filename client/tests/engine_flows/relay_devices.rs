@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message as _;
+use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{DeviceId, ErrorCode, wire};
@@ -20,6 +22,36 @@ pub(crate) struct Shelf {
 }
 
 impl Relay {
+    /// Every device of the old identity ends, and whoever talked with one is told.
+    pub(crate) fn replace_identity(&mut self, name: &str, identity: [u8; 32]) {
+        let account = self.accounts.get_mut(name).unwrap();
+        account.identity = identity;
+        let old: Vec<_> = account.certificates.keys().copied().collect();
+        let said = wire::IdentityChanged {
+            username: name.to_owned(),
+        };
+        let said = said.encode_to_vec();
+        let logs = self.logs.iter().filter(|(_, log)| log.group.is_some());
+        let there = |device: &&DeviceId| {
+            logs.clone()
+                .filter(|(_, log)| log.members.contains_key(device))
+                .map(|(id, log)| (*id, log.epoch()))
+                .collect::<Vec<_>>()
+        };
+        let told: BTreeMap<_, _> = old
+            .iter()
+            .flat_map(|device| there(&device).into_iter().map(|log| (log, *device)))
+            .collect();
+        for ((id, epoch), device) in told {
+            let kind = EnvelopeKind::IdentityChanged;
+            let client_id = vec![0xcc; 16];
+            self.store(id, device, kind, epoch, client_id, said.clone());
+        }
+        for device in old {
+            self.remove_device(name, device);
+        }
+    }
+
     pub(crate) fn answer_about_devices(&mut self, client: usize, body: Ask) -> Outcome {
         let done = Ok(Answer::Done(wire::Done {}));
         match body {

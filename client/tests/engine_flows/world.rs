@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use sotto_client::engine::Engine;
 use sotto_client::engine::api::{
-    Command, ConnectionInfo, Event, Failure, Keep, Login, Message, MessageBody, Now, SecurityKind,
+    Command, ConnectionInfo, Event, Failure, IdentityChange, Keep, Login, Message, MessageBody,
+    Now, SecurityKind,
 };
 use sotto_client::profile::{Location, NewAccount, Profile, Unlock};
 use sotto_protocol::wire;
@@ -191,6 +192,27 @@ impl World {
         self.connect(person);
         self.run();
         person
+    }
+
+    /// Somebody loses everything and begins anew under the same name, with another identity.
+    pub(crate) fn begin_anew(&mut self, person: usize, who: &str) -> usize {
+        self.kill(person);
+        let location = self.location(&format!("{who}-again"));
+        let account = NewAccount {
+            username: name(who),
+            deployment: DEPLOYMENT,
+        };
+        let (profile, _) = Profile::create(&location, &account, PASSWORD, self.now).unwrap();
+        profile.keep_unlocked().unwrap();
+        let authentication_key = profile.authentication_key(PASSWORD).unwrap();
+        let login = Login::Password {
+            authentication_key,
+            identity: IdentityChange::Replace,
+        };
+        let again = self.add(location, profile, login);
+        self.connect(again);
+        self.run();
+        again
     }
 
     pub(crate) fn add(&mut self, location: Location, profile: Profile, login: Login) -> usize {

@@ -19,6 +19,9 @@ pub enum Body {
         delivered_up_to: u64,
         /// Everything up to this seq was shown to the person.
         read_up_to: u64,
+        /// Of what was never told before, nothing is said of what lies before this seq; 0 where
+        /// there is nothing of the kind.
+        readable_from: u64,
     },
     /// An earlier message of the sender says this now.
     Edit(Edit),

@@ -94,6 +94,7 @@ fn bodies() -> Vec<Body> {
         Body::Receipt {
             delivered_up_to: 7,
             read_up_to: 6,
+            readable_from: 3,
         },
         Body::Edit(Edit {
             target: target(),

@@ -44,9 +44,11 @@ impl Body {
             Self::Receipt {
                 delivered_up_to,
                 read_up_to,
+                readable_from,
             } => Wire::Receipt(wire::ReceiptBody {
                 delivered_up_to: *delivered_up_to,
                 read_up_to: *read_up_to,
+                readable_from: *readable_from,
             }),
             Self::Edit(edit) => Wire::Edit(wire::EditBody {
                 target: Some(edit.target.to_wire()),
@@ -94,6 +96,7 @@ impl Body {
             Wire::Receipt(receipt) => Self::Receipt {
                 delivered_up_to: receipt.delivered_up_to,
                 read_up_to: receipt.read_up_to,
+                readable_from: receipt.readable_from,
             },
             Wire::Edit(edit) => Self::Edit(Edit {
                 target: target(edit.target)?,

@@ -511,6 +511,15 @@ pub struct MailboxWelcome {
     #[prost(bytes = "vec", tag = "7")]
     pub note: ::prost::alloc::vec::Vec<u8>,
 }
+/// The payload of an ENVELOPE_KIND_IDENTITY_CHANGED envelope. A server's word: whoever reads it
+/// asks for the account and judges what it is shown. What was sealed before it for the account may
+/// have reached no device of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IdentityChanged {
+    /// The account; at most 32 bytes.
+    #[prost(string, tag = "1")]
+    pub username: ::prost::alloc::string::String,
+}
 /// Makes a conversation, or a new generation of it, with its first commit, in one step.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateConversation {
@@ -812,6 +821,8 @@ pub enum EnvelopeKind {
     Leave = 4,
     /// A JoinRequest, in clear: somebody with an invite link asks to be added.
     JoinRequest = 5,
+    /// An IdentityChanged, in clear: somebody's account has another identity key from here on.
+    IdentityChanged = 6,
 }
 impl EnvelopeKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -826,6 +837,7 @@ impl EnvelopeKind {
             Self::Welcome => "ENVELOPE_KIND_WELCOME",
             Self::Leave => "ENVELOPE_KIND_LEAVE",
             Self::JoinRequest => "ENVELOPE_KIND_JOIN_REQUEST",
+            Self::IdentityChanged => "ENVELOPE_KIND_IDENTITY_CHANGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -837,6 +849,7 @@ impl EnvelopeKind {
             "ENVELOPE_KIND_WELCOME" => Some(Self::Welcome),
             "ENVELOPE_KIND_LEAVE" => Some(Self::Leave),
             "ENVELOPE_KIND_JOIN_REQUEST" => Some(Self::JoinRequest),
+            "ENVELOPE_KIND_IDENTITY_CHANGED" => Some(Self::IdentityChanged),
             _ => None,
         }
     }
@@ -1951,6 +1964,10 @@ pub struct ReceiptBody {
     /// Every message up to this sequence number was shown to the person.
     #[prost(uint64, tag = "2")]
     pub read_up_to: u64,
+    /// Of what this device told nothing before, it says nothing of messages before this sequence
+    /// number: it was not in yet, or could not open them. 0 where there are none.
+    #[prost(uint64, tag = "3")]
+    pub readable_from: u64,
 }
 /// Authenticated with an envelope, though not sealed in it (MLS authenticated data).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

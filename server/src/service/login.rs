@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use ed25519_dalek::{Signature, VerifyingKey};
+use prost::Message as _;
 use sotto_protocol::wire::server_frame::Body as Response;
 use sotto_protocol::wire::{self, IdentityChange};
 use sotto_protocol::{DeploymentId, DeviceId, ErrorCode, Username};
@@ -50,7 +51,7 @@ pub(super) async fn by_password(
     if credentials.identity_key == *certificate.identity_key() {
         enter_device(server, credentials.account, &certificate).await?;
     } else if request.identity_change == i32::from(IdentityChange::Replace) {
-        replace_identity(server, credentials.account, &certificate).await?;
+        replace_identity(server, credentials.account, &username, &certificate).await?;
     } else {
         return Err(Refusal::new(ErrorCode::IdentityMismatch));
     }
@@ -131,13 +132,18 @@ pub(super) async fn enter_device(
 async fn replace_identity(
     server: &Server,
     account: AccountId,
+    username: &Username,
     certificate: &DeviceCertificate,
 ) -> Result<(), Refusal> {
     let identity_key = *certificate.identity_key();
+    let notice = wire::IdentityChanged {
+        username: username.as_str().to_owned(),
+    };
+    let notice = notice.encode_to_vec();
     // The sessions of the devices that this ends look into their mailboxes, find none, and end.
     server
         .store
-        .replace_identity(account, identity_key, new_device(certificate))
+        .replace_identity(account, identity_key, new_device(certificate), &notice)
         .await?;
     Ok(())
 }

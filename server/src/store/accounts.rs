@@ -6,13 +6,14 @@ use bytes::Bytes;
 use deadpool_postgres::Transaction;
 use sha2::{Digest, Sha256};
 use sotto_protocol::limits::DEVICES_PER_ACCOUNT_MAX;
+use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::{DeviceId, Username};
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::error::{AccountError, StoreError};
 use super::types::{AccountId, Credentials, DeviceRow, NewDevice, Registration};
-use super::{Store, column, fixed};
+use super::{Store, column, fixed, notice};
 
 const USE_INVITE: &str = "\
     UPDATE invite SET uses_left = uses_left - 1
@@ -22,7 +23,8 @@ const NEW_ACCOUNT: &str = "\
     INSERT INTO account (username, skeleton, authentication_hash, identity_key)
     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING id";
 
-pub(super) const LOCK_ACCOUNT: &str = "SELECT identity_key FROM account WHERE id = $1 FOR UPDATE";
+pub(super) const LOCK_ACCOUNT: &str =
+    "SELECT identity_key FROM account WHERE id = $1 FOR NO KEY UPDATE";
 
 const DEVICES: &str = "SELECT id, device_key FROM device WHERE account_id = $1";
 
@@ -156,7 +158,8 @@ impl Store {
 
     /// Puts a new identity key in the account's place and ends every device of the old one:
     /// their rows, key packages and mailboxes go, their sessions are woken by a hint for their
-    /// mailboxes and find themselves unknown. Returns the ended devices.
+    /// mailboxes and find themselves unknown. Each conversation that they were in gets `notice`,
+    /// for those who are in it still. Returns the ended devices.
     ///
     /// # Errors
     /// `DeviceTaken`, `UnknownAccount`, or the store's.
@@ -165,6 +168,7 @@ impl Store {
         account: AccountId,
         identity_key: [u8; 32],
         device: NewDevice,
+        notice: &[u8],
     ) -> Result<Vec<DeviceId>, AccountError> {
         let mut client = self.pooled().await?;
         let transaction = client.transaction().await.map_err(StoreError::from_db)?;
@@ -180,9 +184,14 @@ impl Store {
         )
         .await?;
         insert_device(&transaction, account, &device).await?;
+        let kind = EnvelopeKind::IdentityChanged;
+        let told = notice::store_where_gone(&transaction, account, kind, notice).await?;
         self.commit(transaction).await?;
         for id in &ended {
             self.bus().publish(id.mailbox());
+        }
+        for (conversation, head) in told {
+            self.bus().publish_head(conversation, head);
         }
         Ok(ended)
     }

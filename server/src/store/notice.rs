@@ -9,8 +9,8 @@ use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
 
 use super::accounts::{execute, prepare};
 use super::error::StoreError;
-use super::types::Appended;
-use super::{column, signed, unsigned};
+use super::types::{AccountId, Appended};
+use super::{column, fixed, signed, unsigned};
 
 const LOCK: &str = "\
     SELECT epoch, head, generation, (extract(epoch FROM now()) * 1000)::bigint
@@ -25,6 +25,27 @@ const STORE: &str = "\
     INSERT INTO envelope (conversation_id, seq, generation, epoch, kind, sender_device, client_id,
                           payload, stored_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now())";
+
+/// As for appends: rows are locked in the order of their ids.
+const LOCK_WHERE_GONE: &str = "\
+    SELECT FROM conversation WHERE kind = 1 AND id IN (
+        SELECT conversation_id FROM member WHERE account_id = $1 AND gone AND left_at_seq IS NULL)
+    ORDER BY id FOR NO KEY UPDATE";
+
+/// Each log names one of the account's devices there, as every entry names one.
+const STORE_WHERE_GONE: &str = "\
+    WITH there AS (
+        SELECT DISTINCT ON (conversation_id) conversation_id, device_id FROM member
+        WHERE account_id = $1 AND gone AND left_at_seq IS NULL
+        ORDER BY conversation_id, device_id),
+    grown AS (
+        UPDATE conversation c SET head = c.head + 1 FROM there
+        WHERE c.id = there.conversation_id AND c.kind = 1
+        RETURNING c.id, c.head, c.generation, c.epoch, there.device_id)
+    INSERT INTO envelope (conversation_id, seq, generation, epoch, kind, sender_device, client_id,
+                          payload, stored_at)
+    SELECT id, head, generation, epoch, $2, device_id, $3, $4, now() FROM grown
+    RETURNING conversation_id, seq";
 
 /// An entry in clear.
 pub(super) struct Notice<'a> {
@@ -115,4 +136,32 @@ pub(super) async fn store(
         epoch: log.epoch,
         stored_at_ms: log.now_ms,
     })
+}
+
+/// Puts the same entry at the end of every log in which ended devices of an account still have
+/// leaves. Gives the logs and its places in them.
+pub(super) async fn store_where_gone(
+    transaction: &Transaction<'_>,
+    account: AccountId,
+    kind: EnvelopeKind,
+    payload: &[u8],
+) -> Result<Vec<(ConversationId, u64)>, StoreError> {
+    execute(transaction, LOCK_WHERE_GONE, &[&account.0]).await?;
+    // On a snapshot taken after the locks.
+    let statement = prepare(transaction, STORE_WHERE_GONE).await?;
+    let client_id: [u8; 16] = rand::random();
+    let rows = transaction
+        .query(
+            &statement,
+            &[&account.0, &(kind as i16), &client_id.as_slice(), &payload],
+        )
+        .await
+        .map_err(StoreError::from_db)?;
+    let read = |row| {
+        Ok((
+            ConversationId::from_bytes(fixed(column(row, 0)?)?),
+            unsigned(row, 1)?,
+        ))
+    };
+    rows.iter().map(read).collect()
 }

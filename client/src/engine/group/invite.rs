@@ -246,6 +246,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let was = row.state;
         self.store().remove_joining(&row.id)?;
+        self.store().put_conversation(&row)?;
+        self.entered_at(&row, invitation.seq)?;
         row.state = ConversationState::Active;
         row.cursor = row.cursor.max(invitation.seq);
         row.last_commit = Vec::new();

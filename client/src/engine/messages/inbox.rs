@@ -1,7 +1,7 @@
 //! What arrives: messages to keep and show, changes to take up.
 
 use sotto_crypto::Body;
-use sotto_protocol::Username;
+use sotto_protocol::{DeviceId, Username};
 use sotto_roster::Role;
 
 use super::api::{Change, ChangeKind, Put, ReceiptCount};
@@ -9,7 +9,7 @@ use super::apply::{Applied, Scene};
 use crate::engine::api::{Direction, Event, Keep, Receipt, SecurityKind};
 use crate::engine::inbox::Entry;
 use crate::engine::{Engine, EngineError, Listening};
-use crate::history::{ChangeRow, ConversationRow, Fate, Marks, MessageRow};
+use crate::history::{ChangeRow, ConversationRow, Fate, Marks, MessageRow, Reader};
 
 /// Groups with more people than this hear receipts as counts.
 const RECEIPTS_BY_NAME_MAX: usize = 20;
@@ -49,9 +49,6 @@ impl Engine {
             true => Direction::Outgoing,
             false => Direction::Incoming,
         };
-        if row.talk.group().is_some() {
-            self.store().mark_seen(&row.id, &sender)?;
-        }
         let body = message.content.body;
         match body {
             Body::Text(_) | Body::Attachment(_) | Body::Unknown(_) => {
@@ -94,14 +91,16 @@ impl Engine {
             Body::Receipt {
                 delivered_up_to,
                 read_up_to,
+                readable_from,
             } => {
                 let receipt = Receipt {
                     conversation: row.id,
                     by: sender,
                     delivered_up_to,
                     read_up_to,
+                    readable_from,
                 };
-                self.receipt_came(row, receipt)
+                self.receipt_came(row, receipt, &device)
             }
             Body::Profile(profile) => {
                 self.profile_came(row, (&sender, direction), (entry.seq, profile))
@@ -229,6 +228,7 @@ impl Engine {
         &mut self,
         row: &ConversationRow,
         receipt: Receipt,
+        device: &DeviceId,
     ) -> Result<(), EngineError> {
         if receipt.by == *self.my_name() {
             return Ok(());
@@ -237,8 +237,13 @@ impl Engine {
             delivered: receipt.delivered_up_to,
             read: receipt.read_up_to,
         };
+        let reader = Reader {
+            conversation: &row.id,
+            account: &receipt.by,
+            device,
+        };
         self.store()
-            .note_reader(row.keep, &row.id, &receipt.by, marks)?;
+            .note_reader(row.keep, reader, marks, receipt.readable_from)?;
         if self.people_in(row)? <= RECEIPTS_BY_NAME_MAX {
             self.emit(Event::Receipt(receipt));
             return Ok(());
