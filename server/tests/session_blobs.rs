@@ -119,6 +119,23 @@ async fn pieces_left(deployment: &Deployment) -> i64 {
 }
 
 #[tokio::test]
+async fn every_fourth_piece_and_the_last_wait_for_the_disk() {
+    let deployment = Deployment::new();
+    let server = deployment.start("");
+    let (_, mut client) = Person::register("alice", &deployment, &server).await;
+    let (id, whole) = (fresh(), bytes(6 * PIECE + 100));
+    state(client.ask(start(id, whole.len())).await);
+    let mut durable = Vec::new();
+    for piece in 0..7 {
+        let now = state(client.ask(chunk(id, &whole, piece * PIECE)).await);
+        durable.push(now.durable);
+    }
+    let (four, all) = (4 * PIECE as u64, whole.len() as u64);
+    assert_eq!(durable, [0, 0, 0, four, four, four, all]);
+    assert!(download(&mut client, id).await == whole);
+}
+
+#[tokio::test]
 async fn an_upload_goes_on_at_another_server_after_a_kill() {
     let deployment = Deployment::new();
     let (mut first, second) = (deployment.start(""), deployment.start(""));
@@ -127,6 +144,7 @@ async fn an_upload_goes_on_at_another_server_after_a_kill() {
     let (id, whole) = (fresh(), bytes(3 * PIECE + 100));
     let now = upload(&mut client, id, &whole, 2).await;
     assert_eq!((now.stored, now.complete), (2 * PIECE as u64, false));
+    assert_eq!(now.durable, 0, "nothing waited for the disk yet");
     // Nobody reads what is not whole.
     let early = bob.refused(get(id, 0, 10)).await;
     assert_eq!(early.0, ErrorCode::UnknownBlob);
@@ -134,6 +152,7 @@ async fn an_upload_goes_on_at_another_server_after_a_kill() {
     let mut client = alice.log_in(&deployment, &second).await;
     let now = upload(&mut client, id, &whole, 0).await;
     assert_eq!(now.stored, 2 * PIECE as u64, "what was answered is there");
+    assert_eq!(now.durable, now.stored, "whoever asks may rely on it");
     let now = upload(&mut client, id, &whole, 9).await;
     assert!(now.complete && now.expires_at_ms > support::now_ms() + 29 * 24 * 3600 * 1000);
     assert_eq!(download(&mut bob, id).await, whole);

@@ -22,8 +22,9 @@ use super::backoff::Backoff;
 use super::connection::{Connection, LinkError};
 use super::dial::{DialError, Dialer, Established};
 
-/// Pieces under way at once: 1 MiB.
-const UNDER_WAY_MAX: usize = 4;
+/// Pieces under way at once: 2 MiB. Twice what servers make durable at a time, so that the next are
+/// on their way meanwhile.
+const UNDER_WAY_MAX: usize = 8;
 /// A server that says nothing for so long is left for another.
 const SILENCE: Duration = Duration::from_secs(40);
 /// Without a byte of progress for so long, the transfer ends.
@@ -149,6 +150,7 @@ impl<'a> Transfer<'a> {
             return Ok(Outcome::Again(0));
         }
         window.sent = 0;
+        let mut durable = 0;
         loop {
             let state = match self.answer().await? {
                 Outcome::Got(Answer::UploadState(state)) => state,
@@ -156,8 +158,10 @@ impl<'a> Transfer<'a> {
                 Outcome::Again(wait_ms) => return Ok(Outcome::Again(wait_ms)),
             };
             self.moved();
-            progress(state.stored);
-            window.confirm(state.stored, source)?;
+            // A server does not remember what another made durable between its own.
+            durable = state.durable.max(durable);
+            progress(durable);
+            window.confirm(durable, source)?;
             if state.complete {
                 return window.drain(source).map(Outcome::Got);
             }
@@ -419,7 +423,7 @@ enum Filled {
 }
 
 impl Window {
-    /// The server has everything up to `stored`.
+    /// The server has everything up to `stored`, and keeps it.
     fn confirm<S: Source>(
         &mut self,
         stored: u64,

@@ -397,10 +397,11 @@ pub struct UploadChunk {
     #[prost(bytes = "bytes", tag = "3")]
     pub data: ::prost::bytes::Bytes,
 }
-/// The answer to StartUpload and UploadChunk: durable up to here.
+/// The answer to StartUpload and UploadChunk: where the next piece belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UploadState {
-    /// Bytes stored.
+    /// Bytes stored. After a crash of the database an upload may stand further back, but never
+    /// before what was named as durable.
     #[prost(uint64, tag = "1")]
     pub stored: u64,
     /// Whether the blob is whole and can be read.
@@ -409,6 +410,9 @@ pub struct UploadState {
     /// When the blob will be deleted; milliseconds since 1970 UTC.
     #[prost(uint64, tag = "3")]
     pub expires_at_ms: u64,
+    /// Bytes that need not be sent again, whatever happens; of a whole blob all.
+    #[prost(uint64, tag = "4")]
+    pub durable: u64,
 }
 /// Asks for a piece of a whole blob.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

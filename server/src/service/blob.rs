@@ -78,6 +78,7 @@ fn state(blob: &BlobRow) -> Answer {
     Answer::plain(Response::UploadState(wire::UploadState {
         stored: blob.stored,
         complete: blob.complete,
+        durable: blob.durable,
         expires_at_ms: blob.expires_at_ms,
     }))
 }

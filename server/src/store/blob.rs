@@ -1,4 +1,6 @@
-//! Blobs: sealed files in pieces of 256 KiB, each durable before its answer.
+//! Blobs: sealed files in pieces of 256 KiB. Every fourth is durable before its answer, and with it
+//! those before; so are the last one, and all of them when somebody asks where a blob stands.
+//! Pieces between them do not make the disk wait, on which everybody's messages lie.
 //!
 //! Pieces stay here, or wait here until a part of them goes to an object store: then the row of
 //! the blob, locked, says which parts are there already, so that servers never mix their work.
@@ -20,6 +22,8 @@ use super::{Store, column, signed, unsigned};
 /// Every piece but the last has this size.
 pub(crate) use sotto_protocol::limits::BLOB_PIECE_BYTES_MAX as PIECE_BYTES;
 
+/// One piece of so many waits for the disk, and answers for those before it.
+const DURABLE_PIECES: u64 = 4;
 /// Pieces that make a part of an object: 8 MiB, as object stores like their parts of one size.
 pub(crate) const PART_PIECES: u64 = 32;
 /// Bytes of a part of an object.
@@ -46,11 +50,19 @@ const INSERT: &str = "\
     INSERT INTO blob (id, account_id, size, in_objects, expires_at)
     VALUES ($1, $2, $3, $4, now() + $5 * interval '1 second')";
 
-const INSERT_PIECE: &str = "INSERT INTO blob_piece (blob_id, piece, data) VALUES ($1, $2, $3)";
+/// The piece ($2, $3), and the blob with it; unless `$7` the commit does not wait for the disk.
+fn grow() -> String {
+    format!(
+        "WITH piece AS (INSERT INTO blob_piece (blob_id, piece, data) VALUES ($1, $2, $3))
+         UPDATE blob SET stored = $4, complete = $5, expires_at = now() + $6 * interval '1 second'
+         WHERE id = $1 AND CASE WHEN $7 THEN true
+             ELSE set_config('synchronous_commit', 'off', true) IS NOT NULL END
+         RETURNING {COLUMNS}"
+    )
+}
 
-const GROW: &str = "\
-    UPDATE blob SET stored = $2, complete = $3, expires_at = now() + $4 * interval '1 second'
-    WHERE id = $1";
+/// Makes a commit that waits for the disk, and for whatever was committed before it.
+const TOUCH: &str = "UPDATE blob SET stored = stored WHERE id = $1";
 
 const PIECES: &str = "\
     SELECT piece, data FROM blob_piece WHERE blob_id = $1 AND piece >= $2 AND piece < $3
@@ -75,11 +87,12 @@ impl Store {
         }
         if let Some(known) = locked(&transaction, new.id).await? {
             let same = known.account == Some(new.account) && known.size == new.size;
-            return if same {
-                Ok(known)
-            } else {
-                Err(BlobError::Mismatch)
-            };
+            if !same {
+                return Err(BlobError::Mismatch);
+            }
+            execute(&transaction, TOUCH, &[&new.id.as_bytes().as_slice()]).await?;
+            self.commit(transaction).await?;
+            return Ok(known);
         }
         let usage = usage(&transaction, new.account, new.quota_bytes).await?;
         if usage.bytes.saturating_add(new.size) > usage.bytes_max || usage.blobs >= BLOBS_MAX {
@@ -96,8 +109,8 @@ impl Store {
         row.ok_or(BlobError::Unknown)
     }
 
-    /// Stores the next piece of a blob of the account; it is durable when this returns. In the
-    /// database the last one makes the blob whole; one for an object store still has to go there.
+    /// Stores the next piece of a blob of the account; how far it is durable then, the row says. In
+    /// the database the last one makes the blob whole; one for an object store still has to go there.
     ///
     /// # Errors
     /// `Unknown`; `Mismatch` when the piece does not begin where the blob ends, or has not the
@@ -130,15 +143,31 @@ impl Store {
         let stored = blob.stored + wanted;
         let complete = stored == blob.size && blob.place == BlobPlace::Database;
         let key = id.as_bytes().as_slice();
-        let piece = piece_of(offset);
-        execute(&transaction, INSERT_PIECE, &[&key, &piece, &data]).await?;
+        let pieces = offset / PIECE_BYTES as u64 + 1;
+        let waits = stored == blob.size || pieces.is_multiple_of(DURABLE_PIECES);
         let life = if complete { life } else { UNFINISHED_LIFE };
-        let params: [&(dyn ToSql + Sync); 4] =
-            [&key, &signed(stored), &complete, &life.as_secs_f64()];
-        execute(&transaction, GROW, &params).await?;
-        let row = locked(&transaction, id).await?;
+        let (piece, life) = (piece_of(offset), life.as_secs_f64());
+        let params: [&(dyn ToSql + Sync); 7] = [
+            &key,
+            &piece,
+            &data,
+            &signed(stored),
+            &complete,
+            &life,
+            &waits,
+        ];
+        let statement = prepare(&transaction, &grow()).await?;
+        let row = transaction
+            .query_opt(&statement, &params)
+            .await
+            .map_err(StoreError::from_db)?;
+        let row = row.as_ref().map(blob_row).transpose()?;
         self.commit(transaction).await?;
-        row.ok_or(BlobError::Unknown)
+        let mut row = row.ok_or(BlobError::Unknown)?;
+        if !waits {
+            row.durable = (pieces - pieces % DURABLE_PIECES) * PIECE_BYTES as u64;
+        }
+        Ok(row)
     }
 
     /// What is known of a blob that has not expired.
@@ -416,10 +445,12 @@ async fn usage(
 
 fn blob_row(row: &tokio_postgres::Row) -> Result<BlobRow, StoreError> {
     let in_objects: bool = column(row, 4)?;
+    let stored = unsigned(row, 2)?;
     Ok(BlobRow {
         account: column::<Option<i64>>(row, 0)?.map(AccountId),
         size: unsigned(row, 1)?,
-        stored: unsigned(row, 2)?,
+        stored,
+        durable: stored,
         complete: column(row, 3)?,
         place: if in_objects {
             BlobPlace::Objects

@@ -372,8 +372,10 @@ pub struct BlobRow {
     pub account: Option<AccountId>,
     /// Size of the whole, in bytes.
     pub size: u64,
-    /// Bytes that are durable.
+    /// Bytes that are stored.
     pub stored: u64,
+    /// Bytes of them that a crash of the database does not take back.
+    pub durable: u64,
     /// Whether it is whole and can be read.
     pub complete: bool,
     /// Where it lies.
