@@ -222,6 +222,14 @@ impl Engine {
             self.settle(row, &pending, entry.seq)?;
             return Ok(());
         }
+        if entry.kind == i32::from(EnvelopeKind::Leave) && row.talk.group().is_some() {
+            // Said before a restart that forgot it.
+            self.left(&row.id)?;
+            return match self.store().conversation(&row.id)? {
+                Some(row) => self.pass(row, entry),
+                None => Ok(()),
+            };
+        }
         if row.state != ConversationState::Active {
             return Ok(());
         }

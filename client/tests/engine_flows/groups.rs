@@ -165,6 +165,26 @@ fn whoever_is_put_out_while_writing_repairs_nothing() {
 }
 
 #[test]
+fn whoever_leaves_and_is_killed_before_the_answer_is_out() {
+    let (mut world, group) = World::group(3);
+    world.say(1, group, "farewell");
+    world.settle();
+    world.tap = Some(Box::new(|person, frame| match person {
+        1 => Vec::new(),
+        _ => vec![frame],
+    }));
+    world.group_command(1, GroupCommand::Leave { group });
+    world.tap = None;
+    world.restart(1);
+    world.settle();
+    assert!(world.changes(0).contains(&("bob".to_owned(), MembershipChange::Left)));
+    assert!(world.changes(1).contains(&("bob".to_owned(), MembershipChange::Left)));
+    assert_eq!(world.security(1, SecurityKind::Rollback), 0);
+    assert_eq!(world.security(1, SecurityKind::RecoveryStarted), 0);
+    assert!(world.engine(1).group(&group).unwrap().unwrap().role.is_none());
+}
+
+#[test]
 fn nobody_is_in_a_group_without_wanting_to() {
     let mut world = World::people(3);
     let members = vec![name("bob"), name("carol")];

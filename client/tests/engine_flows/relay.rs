@@ -64,6 +64,9 @@ impl Log {
         let roster = self.group.as_ref().map(PublicConversation::roster);
         roster.is_some_and(|roster| roster.accounts().iter().any(|own| own.as_str() == name))
     }
+    pub(crate) fn is_in(&self, device: &DeviceId) -> bool {
+        self.members.contains_key(device) && !self.left.contains_key(device)
+    }
     pub(crate) fn head(&self) -> u64 {
         self.leapt + self.entries.len() as u64
     }
@@ -263,7 +266,7 @@ impl Relay {
                 let log = self
                     .logs
                     .get(&id(&ask.conversation_id))
-                    .filter(|log| log.has_account(&name) || log.is_public())
+                    .filter(|log| self.is_account_in(log, &name) || log.is_public())
                     .ok_or_else(|| refuse(ErrorCode::UnknownConversation))?;
                 Ok(Answer::GroupInfo(wire::GroupInfo {
                     generation: log.generation,
@@ -448,19 +451,28 @@ impl Relay {
         })
     }
 
+    /// Whether some device of an account reads a log, whatever the tree of its group still holds.
+    pub(crate) fn is_account_in(&self, log: &Log, name: &str) -> bool {
+        let mut devices = self.accounts[name].certificates.keys();
+        devices.any(|device| log.is_in(device))
+    }
+
     fn sync(&mut self, client: usize) -> Outcome {
         let (_, device) = self.me(client)?;
         let conversations = self
             .logs
             .iter()
             .filter_map(|(id, log)| {
-                Some(wire::ConversationState {
-                    conversation_id: id.to_vec(),
-                    generation: log.generation,
-                    epoch: log.epoch(),
-                    cursor: *log.members.get(&device)?,
-                    head: log.head(),
-                })
+                let cursor = *log.members.get(&device)?;
+                let left = log.left.get(&device).copied();
+                left.is_none_or(|left| cursor < left)
+                    .then(|| wire::ConversationState {
+                        conversation_id: id.to_vec(),
+                        generation: log.generation,
+                        epoch: log.epoch(),
+                        cursor,
+                        head: left.map_or(log.head(), |left| left.min(log.head())),
+                    })
             })
             .collect();
         Ok(Answer::Sync(wire::Sync {

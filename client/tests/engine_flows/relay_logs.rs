@@ -6,7 +6,7 @@ use sotto_protocol::wire::{self, EnvelopeKind};
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, ErrorCode};
 use sotto_roster::{Applied, PublicConversation, authorize_rebuild, holds_tree};
 
-use crate::relay::{DEPLOYMENT, Outcome, Relay, id, log_member, refuse, sorted};
+use crate::relay::{DEPLOYMENT, Log, Outcome, Relay, id, log_member, refuse, sorted};
 
 impl Relay {
     pub(crate) fn create(&mut self, client: usize, ask: wire::CreateConversation) -> Outcome {
@@ -109,6 +109,12 @@ impl Relay {
             return Ok(self.appended(id, seq));
         }
         let now_ms = self.now_ms;
+        let may_send = |log: &Log| {
+            log.is_in(&device) || log.is_public() || self.is_account_in(log, &name)
+        };
+        if !self.logs.get(&id).is_some_and(may_send) {
+            return Err(refuse(ErrorCode::UnknownConversation));
+        }
         let log = self
             .logs
             .get_mut(&id)
@@ -162,6 +168,9 @@ impl Relay {
         }
         log.group_info = group_info;
         log.group_seq = seq;
+        if log.left.remove(&device).is_some() {
+            log.members.insert(device, seq);
+        }
         log.members.entry(device).or_insert(seq);
         let (generation, epoch) = (log.generation, log.epoch());
         for welcome in welcomes {
@@ -203,7 +212,7 @@ impl Relay {
         let log = self
             .logs
             .get(&id)
-            .filter(|log| log.members.contains_key(&device) && !log.left.contains_key(&device))
+            .filter(|log| log.is_in(&device))
             .ok_or_else(|| refuse(ErrorCode::UnknownConversation))?;
         if ask.generation != log.generation {
             return Err(refuse(ErrorCode::StaleGeneration));
@@ -235,7 +244,7 @@ impl Relay {
         }
         let log = self.logs.get(&id);
         let log = log
-            .filter(|log| log.members.contains_key(&device) && !log.left.contains_key(&device))
+            .filter(|log| log.is_in(&device))
             .ok_or_else(|| refuse(ErrorCode::UnknownConversation))?;
         let roster = log.group.as_ref().unwrap().roster();
         let devices: Vec<_> = roster

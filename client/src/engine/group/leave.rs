@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// The statement is in the log: this account is out.
-    fn left(&mut self, group: &ConversationId) -> Result<(), EngineError> {
+    pub(in crate::engine) fn left(&mut self, group: &ConversationId) -> Result<(), EngineError> {
         self.store().remove_invitation(group)?;
         self.store().remove_joining(group)?;
         let Some(mut row) = self.store().conversation(group)? else {
