@@ -298,7 +298,13 @@ impl Engine {
             return;
         }
         while self.room() == Space::Some {
-            let Some((id, command)) = self.commands.pop_front() else {
+            // Whoever leaves has read their own log first: what they wrote before may be in it.
+            let live = self.session == Session::Live;
+            let is_due =
+                |command: &ServerCommand| live || !matches!(command, ServerCommand::Leave { .. });
+            let mut commands = self.commands.iter();
+            let next = commands.position(|(_, command)| is_due(command));
+            let Some((id, command)) = next.and_then(|next| self.commands.remove(next)) else {
                 return;
             };
             match self.ask_for(&command) {

@@ -177,11 +177,54 @@ fn whoever_leaves_and_is_killed_before_the_answer_is_out() {
     world.tap = None;
     world.restart(1);
     world.settle();
-    assert!(world.changes(0).contains(&("bob".to_owned(), MembershipChange::Left)));
-    assert!(world.changes(1).contains(&("bob".to_owned(), MembershipChange::Left)));
+    assert!(
+        world
+            .changes(0)
+            .contains(&("bob".to_owned(), MembershipChange::Left))
+    );
+    assert!(
+        world
+            .changes(1)
+            .contains(&("bob".to_owned(), MembershipChange::Left))
+    );
     assert_eq!(world.security(1, SecurityKind::Rollback), 0);
     assert_eq!(world.security(1, SecurityKind::RecoveryStarted), 0);
-    assert!(world.engine(1).group(&group).unwrap().unwrap().role.is_none());
+    assert!(
+        world
+            .engine(1)
+            .group(&group)
+            .unwrap()
+            .unwrap()
+            .role
+            .is_none()
+    );
+}
+
+#[test]
+fn whoever_leaves_knows_first_what_became_of_their_last_words() {
+    let (mut world, group) = World::group(3);
+    world.tap = Some(Box::new(|person, frame| match person {
+        1 => Vec::new(),
+        _ => vec![frame],
+    }));
+    world.say(1, group, "last words");
+    world.disconnect(1);
+    world.tap = None;
+    world.command(1, Command::Group(GroupCommand::Leave { group }));
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.said(0, group), ["last words"]);
+    assert_eq!(world.sent(1), 1);
+    assert!(world.failures(1).is_empty(), "{:?}", world.failures(1));
+    assert!(
+        world
+            .engine(1)
+            .group(&group)
+            .unwrap()
+            .unwrap()
+            .role
+            .is_none()
+    );
 }
 
 #[test]
