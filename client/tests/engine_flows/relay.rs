@@ -451,10 +451,11 @@ impl Relay {
         })
     }
 
-    /// Whether some device of an account reads a log, whatever the tree of its group still holds.
+    /// Whether an account has a place in a group that it did not leave.
     pub(crate) fn is_account_in(&self, log: &Log, name: &str) -> bool {
-        let mut devices = self.accounts[name].certificates.keys();
-        devices.any(|device| log.is_in(device))
+        let devices = || self.accounts[name].certificates.keys();
+        let has_left = devices().any(|device| log.left.contains_key(device));
+        log.has_account(name) && (!has_left || devices().any(|device| log.is_in(device)))
     }
 
     fn sync(&mut self, client: usize) -> Outcome {

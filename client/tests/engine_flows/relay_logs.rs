@@ -109,9 +109,8 @@ impl Relay {
             return Ok(self.appended(id, seq));
         }
         let now_ms = self.now_ms;
-        let may_send = |log: &Log| {
-            log.is_in(&device) || log.is_public() || self.is_account_in(log, &name)
-        };
+        let may_send =
+            |log: &Log| log.is_in(&device) || log.is_public() || self.is_account_in(log, &name);
         if !self.logs.get(&id).is_some_and(may_send) {
             return Err(refuse(ErrorCode::UnknownConversation));
         }

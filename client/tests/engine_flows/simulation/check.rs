@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use sotto_client::talk::Talk;
 use sotto_protocol::{ConversationId, DeviceId};
 
-use super::sim::{NAMES, Simulation, Stay};
+use super::agreement;
+use super::sim::{NAMES, Simulation, Stay, What};
 
 /// Every message in the logs: its conversation and place.
-type Places = BTreeMap<[u8; 16], (ConversationId, u64)>;
+pub(super) type Places = BTreeMap<[u8; 16], (ConversationId, u64)>;
 
 pub(super) fn judge(simulation: &Simulation) -> Vec<String> {
     let mut wrong = simulation.wrong.clone();
@@ -16,10 +17,12 @@ pub(super) fn judge(simulation: &Simulation) -> Vec<String> {
     promises(simulation, &places, &mut wrong);
     screens(simulation, &places, &mut wrong);
     members(simulation, &places, &mut wrong);
+    receipts(simulation, &places, &mut wrong);
+    agreement::judge(simulation, &places, &mut wrong);
     wrong
 }
 
-fn called(simulation: &Simulation, id: &[u8; 16]) -> String {
+pub(super) fn called(simulation: &Simulation, id: &[u8; 16]) -> String {
     match simulation.asked.get(id) {
         Some(asked) => format!("{}'s {} to {}", NAMES[asked.who], asked.number, asked.to),
         None => format!("{id:?}"),
@@ -69,7 +72,7 @@ fn promises(simulation: &Simulation, places: &Places, wrong: &mut Vec<String>) {
     for (message, asked) in &simulation.asked {
         let to_person = matches!(asked.to, Talk::Person(_));
         match (asked.failed, places.contains_key(message)) {
-            (false, false) if to_person => {
+            (false, false) if to_person && asked.what == What::Message => {
                 wrong.push(format!("{} never left", called(simulation, message)));
             }
             (true, true) => {
@@ -119,7 +122,11 @@ fn members(simulation: &Simulation, places: &Places, wrong: &mut Vec<String>) {
         let is_in = stays.last().filter(|stay| counts && !stay.is_over());
         let there = places.iter().filter(|(_, place)| place.0 == *conversation);
         for (message, (_, seq)) in there {
-            let own = simulation.asked[message].who == who;
+            let asked = &simulation.asked[message];
+            if asked.what == What::Change {
+                continue;
+            }
+            let own = asked.who == who;
             let is_shown = shown.contains(&(who, *message));
             let name = called(simulation, message);
             if is_shown && !stays.iter().any(|stay| stay.has(*seq)) {
@@ -134,7 +141,7 @@ fn members(simulation: &Simulation, places: &Places, wrong: &mut Vec<String>) {
 
 /// Whether somebody is to show what is said: in a group only after they said yes. Both sides have to
 /// agree on that.
-fn is_expected(
+pub(super) fn is_expected(
     simulation: &Simulation,
     conversation: &ConversationId,
     (who, device): (usize, &DeviceId),
@@ -145,17 +152,8 @@ fn is_expected(
         return true;
     }
     let stays = &simulation.stays[&(*conversation, *device)];
-    let founded = |stay: &Stay| {
-        let first = log.entries.first();
-        stay.epoch == 1 && first.is_some_and(|first| first.sender == *device)
-    };
     let last = stays.last().filter(|stay| !stay.is_over());
-    let agreed = last.is_some_and(|stay| {
-        founded(stay)
-            || simulation
-                .agreed
-                .contains(&(*conversation, who, stay.epoch))
-    });
+    let agreed = last.is_some_and(|stay| has_agreed(simulation, conversation, (who, device), stay));
     let is_in = simulation.is_in(who, conversation);
     if agreed != is_in {
         wrong.push(format!(
@@ -164,4 +162,55 @@ fn is_expected(
         ));
     }
     agreed
+}
+
+/// Whether somebody came into a group by their own will.
+fn has_agreed(
+    simulation: &Simulation,
+    conversation: &ConversationId,
+    (who, device): (usize, &DeviceId),
+    stay: &Stay,
+) -> bool {
+    let log = &simulation.relay.logs[conversation];
+    let first = log.entries.first();
+    let founded = stay.epoch == 1 && first.is_some_and(|first| first.sender == *device);
+    let agreed = (*conversation, who, stay.epoch);
+    log.pair.is_some() || founded || simulation.agreed.contains(&agreed)
+}
+
+/// Nobody tells that something arrived which they had not shown by then.
+fn receipts(simulation: &Simulation, places: &Places, wrong: &mut Vec<String>) {
+    let mut first: BTreeMap<(usize, [u8; 16]), usize> = BTreeMap::new();
+    for (index, shown) in simulation.shown.iter().enumerate() {
+        first.entry((shown.who, shown.id)).or_insert(index);
+    }
+    let mut found = BTreeSet::new();
+    for told in &simulation.told {
+        for (message, (conversation, seq)) in places {
+            let asked = &simulation.asked[message];
+            let about = *conversation == told.conversation && *seq <= told.up_to;
+            if !about || asked.who == told.by || asked.what == What::Change {
+                continue;
+            }
+            let mut of_them = simulation
+                .devices
+                .iter()
+                .filter(|(_, who)| **who == told.by);
+            let there = of_them.any(|(device, who)| {
+                let mut stays = simulation.stays[&(*conversation, *device)].iter();
+                stays.any(|stay| {
+                    stay.has(*seq) && has_agreed(simulation, conversation, (*who, device), stay)
+                })
+            });
+            let shown = first.get(&(told.by, *message));
+            if there && shown.is_none_or(|index| *index >= told.shown_before) {
+                let name = called(simulation, message);
+                let by = NAMES[told.by];
+                found.insert(format!(
+                    "{by} told that {name} came, which they had not shown"
+                ));
+            }
+        }
+    }
+    wrong.extend(found);
 }

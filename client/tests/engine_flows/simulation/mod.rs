@@ -13,6 +13,7 @@
 #[path = "../../../../faults/src/dice.rs"]
 mod dice;
 
+mod agreement;
 mod check;
 mod sim;
 mod story;

@@ -68,11 +68,28 @@ struct Actor {
     life: u32,
 }
 
-/// A message that somebody asked for.
+/// What somebody asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Message,
+    /// Something about a message or a conversation.
+    Change,
+}
+
+/// A receipt, and how much was on screens when it came.
+pub(super) struct Told {
+    pub(super) shown_before: usize,
+    pub(super) conversation: ConversationId,
+    pub(super) by: usize,
+    pub(super) up_to: u64,
+}
+
+/// A message, or a change of one, that somebody asked for.
 pub(super) struct Asked {
     pub(super) who: usize,
     pub(super) number: u32,
     pub(super) to: Talk,
+    pub(super) what: What,
     /// The engine said that it cannot be sent.
     pub(super) failed: bool,
 }
@@ -125,7 +142,7 @@ enum Mood {
 pub(super) struct Simulation {
     pub(super) relay: Relay,
     actors: Vec<Actor>,
-    now: Now,
+    pub(super) now: Now,
     dice: Dice,
     mood: Mood,
     chance_at: u64,
@@ -141,6 +158,7 @@ pub(super) struct Simulation {
     pub(super) stays: BTreeMap<(ConversationId, DeviceId), Vec<Stay>>,
     /// Who said yes to which group, by the epoch in which they came in.
     pub(super) agreed: BTreeSet<(ConversationId, usize, u64)>,
+    pub(super) told: Vec<Told>,
     pub(super) wrong: Vec<String>,
     cuts: u32,
     kills: u32,
@@ -184,6 +202,7 @@ impl Simulation {
             shown: Vec::new(),
             stays: BTreeMap::new(),
             agreed: BTreeSet::new(),
+            told: Vec::new(),
             wrong: Vec::new(),
             cuts: 0,
             kills: 0,
@@ -446,6 +465,15 @@ impl Simulation {
                 if before.is_some_and(|before| before != (conversation, seq)) {
                     self.wrong.push(format!("{id} was acknowledged twice"));
                 }
+            }
+            Event::Receipt(receipt) => {
+                let by = NAMES.iter().position(|one| *one == receipt.by.as_str());
+                self.told.push(Told {
+                    shown_before: self.shown.len(),
+                    conversation: receipt.conversation,
+                    by: by.unwrap(),
+                    up_to: receipt.delivered_up_to.max(receipt.read_up_to),
+                });
             }
             Event::SendFailed { id, .. } => {
                 if let Some(asked) = self.asked.get_mut(id.as_bytes()) {

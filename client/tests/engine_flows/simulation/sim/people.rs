@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use sotto_client::engine::api::{Command, GroupCommand, Keep};
+use sotto_client::engine::api::{
+    Command, GroupCommand, Keep, Message, MessageCommand, Put, Target,
+};
 use sotto_client::talk::Talk;
+use sotto_crypto::content::{Emoji, MessageRef};
 use sotto_protocol::{ClientMessageId, ConversationId};
 
-use super::{Asked, NAMES, Simulation};
+use super::{Asked, NAMES, Simulation, What};
 use crate::world::name;
 
 impl Simulation {
@@ -15,7 +18,7 @@ impl Simulation {
         self.chance_at = self.now.monotonic_ms + self.dice.within(10, 400);
         let who = self.dice.index(NAMES.len());
         match self.dice.within(0, 100) {
-            0..56 => {
+            0..42 => {
                 let others: Vec<usize> = (0..NAMES.len()).filter(|other| *other != who).collect();
                 let groups = self.groups.clone();
                 let talk = match self.dice.pick(&groups) {
@@ -24,6 +27,7 @@ impl Simulation {
                 };
                 self.write(who, talk);
             }
+            42..56 => self.do_something_with_a_message(who),
             56..66 => self.answer_everything(who),
             66..78 => self.change_group(who),
             78..91 => self.cut(who),
@@ -37,6 +41,18 @@ impl Simulation {
         if self.actors[who].engine.is_none() {
             return;
         }
+        let (number, client_id) = self.ask(who, &to, What::Message);
+        self.tell(|| format!("{} writes {number} to {to}", NAMES[who]));
+        let text = format!("{} {number}", NAMES[who]);
+        let command = Command::Send {
+            to,
+            text,
+            client_id,
+        };
+        self.command(who, command);
+    }
+
+    fn ask(&mut self, who: usize, to: &Talk, what: What) -> (u32, ClientMessageId) {
         self.numbers[who] += 1;
         let number = self.numbers[who];
         let mut id = [0x5a; 16];
@@ -46,16 +62,87 @@ impl Simulation {
             who,
             number,
             to: to.clone(),
+            what,
             failed: false,
         };
-        self.tell(|| format!("{} writes {number} to {to}", NAMES[who]));
         self.asked.insert(id, asked);
-        let command = Command::Send {
-            to,
-            text: format!("{} {number}", NAMES[who]),
-            client_id: ClientMessageId::from_bytes(id),
+        (number, ClientMessageId::from_bytes(id))
+    }
+
+    /// Changes, takes back or answers with an emoji what is on somebody's screen.
+    fn do_something_with_a_message(&mut self, who: usize) {
+        let shown = self.shown.iter().filter(|shown| shown.who == who);
+        let mut there: Vec<_> = shown.map(|shown| (shown.conversation, shown.id)).collect();
+        let own = self.acked.iter().filter(|(id, _)| {
+            let asked = &self.asked[*id];
+            asked.who == who && asked.what == What::Message
+        });
+        there.extend(own.map(|(id, place)| (place.0, *id)));
+        let Some(&(conversation, id)) = self.dice.pick(&there) else {
+            return;
         };
-        self.command(who, command);
+        if self.actors[who].engine.is_none() {
+            return;
+        }
+        let talk = self.talk_of(who, &conversation);
+        let writer = self.asked[&id].who;
+        let mut devices = self.devices.iter();
+        let device = devices.find_map(|(device, one)| (*one == writer).then_some(*device));
+        let target = Target {
+            talk: talk.clone(),
+            message: MessageRef {
+                device: device.unwrap(),
+                id: ClientMessageId::from_bytes(id),
+            },
+        };
+        let chance = self.dice.within(0, 20);
+        let (number, client_id) = self.ask(who, &talk, What::Change);
+        let command = match chance {
+            0..8 if writer == who => MessageCommand::Edit {
+                target,
+                text: format!("{} {number}, changed", NAMES[who]),
+                mentions: Vec::new(),
+                client_id,
+            },
+            8..11 if writer == who => MessageCommand::Delete { target, client_id },
+            0..16 => MessageCommand::React {
+                target,
+                emoji: Emoji::parse("👍").unwrap(),
+                put: match chance {
+                    0..3 => Put::Off,
+                    _ => Put::On,
+                },
+                client_id,
+            },
+            16..18 => MessageCommand::Pin {
+                target,
+                put: Put::On,
+                client_id,
+            },
+            _ => MessageCommand::SetTimer {
+                to: talk.clone(),
+                expires_after_s: [0, 15, 3_600][self.dice.index(3)],
+                client_id,
+            },
+        };
+        self.tell(|| format!("{} changes something ({number}) in {talk}", NAMES[who]));
+        self.command(who, Command::Message(command));
+    }
+
+    /// What a conversation is for somebody in it.
+    pub(in crate::simulation) fn talk_of(&self, who: usize, id: &ConversationId) -> Talk {
+        match &self.relay.logs[id].pair {
+            Some((one, other)) if one == NAMES[who] => Talk::Person(name(other)),
+            Some((one, _)) => Talk::Person(name(one)),
+            None => Talk::Group(*id),
+        }
+    }
+
+    /// What somebody has of a conversation, and the time there.
+    pub(in crate::simulation) fn history(&self, who: usize, id: &ConversationId) -> Vec<Message> {
+        let talk = self.talk_of(who, id);
+        let engine = self.actors[who].engine.as_ref();
+        engine.map_or_else(Vec::new, |engine| engine.history(&talk, 1_000).unwrap())
     }
 
     fn command(&mut self, who: usize, command: Command) {
@@ -116,14 +203,7 @@ impl Simulation {
             if self.devices[device] != who || !is_in {
                 continue;
             }
-            let log = &self.relay.logs[id];
-            talks.insert(match &log.pair {
-                Some((one, other)) => {
-                    let other = if one == NAMES[who] { other } else { one };
-                    Talk::Person(name(other))
-                }
-                None => Talk::Group(*id),
-            });
+            talks.insert(self.talk_of(who, id));
         }
         talks
     }
