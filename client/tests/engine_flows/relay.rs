@@ -451,13 +451,6 @@ impl Relay {
         })
     }
 
-    /// Whether an account has a place in a group that it did not leave.
-    pub(crate) fn is_account_in(&self, log: &Log, name: &str) -> bool {
-        let devices = || self.accounts[name].certificates.keys();
-        let has_left = devices().any(|device| log.left.contains_key(device));
-        log.has_account(name) && (!has_left || devices().any(|device| log.is_in(device)))
-    }
-
     fn sync(&mut self, client: usize) -> Outcome {
         let (_, device) = self.me(client)?;
         let conversations = self

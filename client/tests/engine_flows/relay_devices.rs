@@ -10,7 +10,7 @@ use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{DeviceId, ErrorCode, wire};
 use sotto_roster::DeviceCertificate;
 
-use crate::relay::{DEPLOYMENT, Outcome, Relay, refuse};
+use crate::relay::{DEPLOYMENT, Log, Outcome, Relay, refuse};
 
 /// What lies between two devices, or for a device that is lost.
 #[derive(Default)]
@@ -92,6 +92,13 @@ impl Relay {
             Ask::PutBackup(put) => self.put_backup(client, put),
             _ => Err(refuse(ErrorCode::Malformed)),
         }
+    }
+
+    /// Whether an account has a place in a group that it did not leave.
+    pub(crate) fn is_account_in(&self, log: &Log, name: &str) -> bool {
+        let devices = || self.accounts[name].certificates.keys();
+        let has_left = devices().any(|device| log.left.contains_key(device));
+        log.has_account(name) && (!has_left || devices().any(|device| log.is_in(device)))
     }
 
     fn add_device(&mut self, client: usize, add: &wire::AddDevice) -> Outcome {
