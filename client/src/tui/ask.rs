@@ -9,12 +9,13 @@ use sotto_crypto::content::{Emoji, MessageRef};
 use sotto_protocol::{ClientMessageId, ConversationId, Username};
 use zeroize::Zeroizing;
 
+use crate::engine::Verification;
 use crate::engine::api::{
     Chat, Device, Direction, Event, Hit, Invitation, Keep, Message, Put, Request, Room,
     SafetyNumber, SendOptions, Target, User, UserFilter, WhoAmI,
 };
 use crate::engine::screen::Overview;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::talk::Talk;
 use crate::tui::complete::Completion;
 use crate::tui::complete::paths::PathWish;
@@ -234,6 +235,13 @@ pub(crate) enum News {
     },
     /// Something that was asked is done; a sentence.
     Done(String),
+    /// Somebody's identity is taken for theirs: what warned of it is over.
+    Answered(Username),
+    /// Digits were compared.
+    Verified {
+        name: Username,
+        outcome: Verification,
+    },
     /// People of the deployment.
     People(Vec<User>),
     /// Public rooms.
@@ -262,7 +270,11 @@ pub(crate) enum News {
     /// How far a file is.
     Progress(Progress),
     /// A command ended with these words.
-    Ran { label: String, said: Vec<String> },
+    Ran {
+        label: String,
+        said: Vec<String>,
+        exit: Exit,
+    },
     /// What ran ended without words.
     Stopped,
     /// The first run goes on with this.

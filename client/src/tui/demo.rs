@@ -15,8 +15,10 @@ use sotto_roster::Role;
 use tokio::sync::mpsc::Receiver;
 
 use super::ask::{Ask, Chats, Enrol, Link, More, News, Page, Place, Stage, Verdict, reference};
+use super::qr;
 use super::worker::Input;
 use super::worker::signals::Signals;
+use crate::engine::Verification;
 use crate::engine::api::{
     AccountState, Chat, Details, Direction, Event, GroupMember, Hit, Keep, MemberTrust, Message,
     MessageBody, Pin, Put, Reactions, ReplyTo, Request, SafetyNumber, ThisDevice, Typing, User,
@@ -333,14 +335,25 @@ impl Demo {
                 name,
                 number: Some(safety()),
             }],
-            Ask::Verify { name, .. } => {
-                self.with(&Talk::from(&name), |known| known.overview.verified = 1);
-                vec![News::Done(format!("{name} is verified"))]
+            Ask::Verify { name, digits } => {
+                let same = qr::digits_only(&digits) == qr::digits_only(&safety().digits);
+                let outcome = match same {
+                    true => Verification::Confirmed,
+                    false => Verification::Differs,
+                };
+                if same {
+                    self.with(&Talk::from(&name), |known| known.overview.verified = 1);
+                }
+                vec![News::Verified { name, outcome }]
             }
             Ask::Accept { name, .. } => {
                 self.requests.retain(|request| request.from != name);
                 self.begin(Talk::from(&name), None, now_ms);
-                vec![self.chats(), News::Done(format!("accepted {name}"))]
+                vec![
+                    self.chats(),
+                    News::Done(format!("accepted {name}")),
+                    News::Answered(name),
+                ]
             }
             Ask::Decline { name } | Ask::Block { name } => {
                 self.requests.retain(|request| request.from != name);
@@ -543,6 +556,12 @@ fn safety() -> SafetyNumber {
         verified_at_ms: None,
         pin: Pin::Same,
     }
+}
+
+/// The digits that compare well.
+#[cfg(test)]
+pub(crate) fn safety_digits() -> String {
+    safety().digits
 }
 
 fn people() -> Vec<User> {

@@ -3,10 +3,10 @@
 //!
 //! It decides nothing about keys and codes; the worker does what is asked.
 
+use super::Model;
 use super::form::{FirstRun, Form};
 use super::overlay::{Asking, Overlay};
 use super::piece::{Row, Tone, padded};
-use super::{Model, REMARK_MS, Remark};
 use crate::tui::ask::{Ask, Enrol, Offer, Stage};
 use crate::tui::keys::Action;
 use crate::tui::text::{self, Layout};
@@ -113,11 +113,7 @@ impl Model {
             }
             (Ask::LetIn | Ask::Passwd { .. }, _) | (Ask::Enrol(Enrol::KeepRecovery), _) => {
                 self.overlay = None;
-                self.remark = Some(Remark {
-                    tone: Tone::Dim,
-                    text: "one moment…".to_owned(),
-                    until_ms: self.now.monotonic_ms + REMARK_MS,
-                });
+                self.say(Tone::Dim, "one moment…");
             }
             _ => {}
         }

@@ -21,6 +21,7 @@ impl Model {
             Some(Overlay::Safety(_) | Overlay::Form(_)) => self.act_over_form(action),
             Some(Overlay::Recovery(_)) => self.act_in_recovery(action),
             Some(Overlay::Question(_)) => self.act_in_question(action),
+            Some(Overlay::Notice(_)) => self.act_in_notice(action),
             None => self.act_here(action),
         }
     }
@@ -129,19 +130,34 @@ impl Model {
     }
 
     fn act_in_sheet(&mut self, action: Action) {
+        // One row of the page before stays, as a hold for the eye.
+        let page = isize::try_from(self.sheet_rows.saturating_sub(1).max(1)).unwrap_or(1);
         let Some(Overlay::Sheet(sheet)) = &mut self.overlay else {
             return;
         };
         match action {
             Action::Up => sheet.scroll(-1),
             Action::Down => sheet.scroll(1),
-            Action::PageUp => sheet.scroll(-10),
-            Action::PageDown => sheet.scroll(10),
+            Action::PageUp => sheet.scroll(-page),
+            Action::PageDown => sheet.scroll(page),
             Action::Top => sheet.scroll = 0,
-            Action::Bottom => sheet.scroll = sheet.rows.len().saturating_sub(1),
+            Action::Bottom => sheet.scroll(isize::MAX),
             Action::Quit => self.quit(),
             Action::Lock => self.lock(),
             _ => self.overlay = None,
+        }
+    }
+
+    fn act_in_notice(&mut self, action: Action) {
+        match action {
+            Action::Lock => self.lock(),
+            Action::Quit => self.quit(),
+            Action::Back | Action::Confirm => {
+                if let Some(Overlay::Notice(notice)) = self.overlay.take() {
+                    self.overlay = notice.then.map(|then| *then);
+                }
+            }
+            _ => {}
         }
     }
 

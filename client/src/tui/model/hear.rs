@@ -2,20 +2,15 @@
 
 use super::form::{FirstRun, Form, Purpose};
 use super::overlay::{Overlay, Sheet};
-use super::piece::{Row, Tone};
-use super::{ALARMS_MAX, AWAY_MS, Effect, Model, Running, TYPING_MS};
-use crate::cli::inside::security_title;
+use super::piece::Tone;
+use super::{AWAY_MS, Effect, Model, Running, TYPING_MS};
 use crate::engine::api::{
-    Connection, Direction, Event, Membership, MembershipChange, SecurityEvent, SecurityKind,
-    Typing, role_name,
+    Connection, Direction, Event, Membership, MembershipChange, Typing, role_name,
 };
 use crate::engine::api::{Message, Now};
+use crate::exit::Exit;
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Link, News, Stage, Verdict};
-use crate::tui::text::{self, Layout};
-
-/// Cells of a sheet's row, so that most terminals show it whole.
-const SHEET_CELLS: usize = 72;
 
 impl Model {
     /// The worker says something.
@@ -60,6 +55,8 @@ impl Model {
                 self.chats_again();
                 self.overview_again();
             }
+            News::Answered(name) => self.identity_answered(&name),
+            News::Verified { name, outcome } => self.verified(&name, outcome),
             News::People(people) => self.people_came(&people),
             News::Rooms(rooms) => self.rooms_came(&rooms),
             News::Devices(devices) => self.devices_came(&devices),
@@ -81,7 +78,7 @@ impl Model {
                     running.progress = Some(progress);
                 }
             }
-            News::Ran { label, said } => self.ran(label, &said),
+            News::Ran { label, said, exit } => self.ran(label, (&said, exit)),
             News::Stopped => self.running = None,
             News::Enrol(stage) if self.first_run.is_none() => self.staged_inside(stage),
             News::Enrol(stage) => self.staged(stage),
@@ -150,7 +147,7 @@ impl Model {
     }
 
     /// A command ended.
-    fn ran(&mut self, label: String, said: &[String]) {
+    fn ran(&mut self, label: String, (said, exit): (&[String], Exit)) {
         self.running = None;
         self.chats_again();
         self.overview_again();
@@ -161,11 +158,17 @@ impl Model {
             pane.outdated();
         }
         match said {
+            // A refused comparison is more than a remark.
+            words if exit != Exit::Done && label == "verify" => {
+                let words = words.to_vec();
+                self.notice(("Not verified", Tone::Security), words);
+            }
             [] => self.say(Tone::Good, format!("{label}: done")),
-            [line] => self.say(Tone::Text, line.clone()),
+            [line] if exit == Exit::Done => self.say(Tone::Text, line.clone()),
+            [line] => self.say(Tone::Warning, line.clone()),
             lines => {
-                let rows = lines.iter().flat_map(|line| plain_rows(line)).collect();
-                self.overlay = Some(Overlay::Sheet(Sheet::new(format!("/{label}"), rows)));
+                let sheet = Sheet::new(format!("/{label}"), Vec::new());
+                self.overlay = Some(Overlay::Sheet(sheet.with_text(lines.join("\n"))));
             }
         }
     }
@@ -187,7 +190,7 @@ impl Model {
     }
 
     /// How the open conversation stands is asked again.
-    fn overview_again(&mut self) {
+    pub(super) fn overview_again(&mut self) {
         if let Some(talk) = self.pane.as_ref().map(|pane| pane.talk.clone()) {
             self.ask(Ask::Overview { talk });
         }
@@ -302,12 +305,6 @@ impl Model {
         }
     }
 
-    fn system(&mut self, talk: &Talk, tone: Tone, words: &str) {
-        if let Some(pane) = self.pane.as_mut().filter(|pane| pane.talk == *talk) {
-            pane.say(tone, words);
-        }
-    }
-
     fn membership(&mut self, membership: &Membership) {
         let what = match membership.change {
             MembershipChange::Joined => "is in".to_owned(),
@@ -331,45 +328,4 @@ impl Model {
         }
         self.chats_again();
     }
-
-    /// What nobody may overlook stands on top until it is acknowledged; what is only worth
-    /// knowing stands among the messages.
-    fn security(&mut self, security: &SecurityEvent) {
-        let about = security.subject.as_ref();
-        let about = about.map_or_else(String::new, |name| format!("{name}: "));
-        let words = format!(
-            "{about}{}; {}",
-            security_title(security.kind),
-            security.action
-        );
-        let quiet = matches!(
-            security.kind,
-            SecurityKind::RecoveryStarted | SecurityKind::RecoveryDone | SecurityKind::DeviceAdded
-        );
-        if quiet {
-            if let Some(pane) = &mut self.pane
-                && pane.overview.conversation == security.conversation
-            {
-                pane.say(Tone::Warning, &words);
-            } else {
-                self.say(Tone::Warning, words);
-            }
-        } else if self.alarms.back() != Some(&words) {
-            if self.alarms.len() >= ALARMS_MAX {
-                self.alarms.pop_front();
-            }
-            self.alarms.push_back(words);
-        }
-        self.overview_again();
-    }
-}
-
-/// A line of a command's words in as many rows as a sheet needs for it.
-fn plain_rows(line: &str) -> Vec<Row> {
-    let layout = Layout {
-        width: SHEET_CELLS,
-        ..Layout::default()
-    };
-    let rows = text::wrap(line, layout).into_iter();
-    rows.map(|row| Row::of(Tone::Text, row.text())).collect()
 }

@@ -195,6 +195,7 @@ mod tests {
                 _ => sim.hear(News::Ran {
                     label: "block".to_owned(),
                     said: Vec::new(),
+                    exit: crate::exit::Exit::Done,
                 }),
             }
             sim.settle();

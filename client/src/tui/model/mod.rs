@@ -27,6 +27,7 @@ pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod piece;
 pub(crate) mod rows;
+pub(crate) mod told;
 mod transfer;
 mod write;
 
@@ -49,14 +50,13 @@ use list::List;
 use overlay::Overlay;
 use pane::Pane;
 use piece::Tone;
+use told::{Alarm, Line, Remark};
 use transfer::Paused;
 
 /// Keys of one binding that may wait for the next.
 const PENDING_KEYS_MAX: usize = 4;
 /// After so many milliseconds the keys that can follow are shown.
 pub(crate) const HINT_AFTER_MS: u64 = 600;
-/// How long a remark stands in the status line, in milliseconds.
-const REMARK_MS: u64 = 8_000;
 /// Asks that wait for room; beyond, those that only ask for something to be shown again are dropped.
 const ASKS_KEPT_MAX: usize = 1_024;
 /// What changed is asked for again after so many milliseconds.
@@ -69,8 +69,6 @@ const TYPING_MS: u64 = 6_000;
 const TELL_TYPING_MS: u64 = 3_500;
 /// Whoever pressed no key for so long sees nothing that arrives, in milliseconds.
 const AWAY_MS: u64 = 10 * 60_000;
-/// Warnings that wait to be acknowledged.
-const ALARMS_MAX: usize = 20;
 
 /// Which pane has the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,14 +120,6 @@ pub(crate) enum About {
     Edit(Box<Message>),
 }
 
-/// A remark in the status line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Remark {
-    pub(crate) tone: Tone,
-    pub(crate) text: String,
-    until_ms: u64,
-}
-
 /// A command or transfer that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Running {
@@ -158,7 +148,9 @@ pub(crate) struct Model {
     /// The first member that is shown.
     pub(crate) members_from: usize,
     pub(crate) remark: Option<Remark>,
-    pub(crate) alarms: VecDeque<String>,
+    pub(crate) alarms: VecDeque<Alarm>,
+    /// Lines of the client's own, by conversation.
+    lines: BTreeMap<Talk, VecDeque<Line>>,
     pub(crate) running: Option<Running>,
     /// Files that the person paused.
     pub(crate) paused: VecDeque<Paused>,
@@ -168,6 +160,8 @@ pub(crate) struct Model {
     pub(crate) columns: u16,
     /// Cells of the composer's rows, as the view laid it out last.
     pub(crate) composer_cells: usize,
+    /// Rows of a sheet that are on the screen, as the view laid it out last.
+    pub(crate) sheet_rows: usize,
     typing: BTreeMap<Talk, (Username, u64)>,
     drafts: BTreeMap<Talk, String>,
     pending: Vec<KeyEvent>,
@@ -207,12 +201,14 @@ impl Model {
             members_from: 0,
             remark: None,
             alarms: VecDeque::new(),
+            lines: BTreeMap::new(),
             running: None,
             paused: VecDeque::new(),
             gallery: Gallery::default(),
             folder: std::path::PathBuf::new(),
             columns: 80,
             composer_cells: 40,
+            sheet_rows: 10,
             typing: BTreeMap::new(),
             drafts: BTreeMap::new(),
             pending: Vec::new(),
@@ -265,14 +261,6 @@ impl Model {
         self.effects.push(effect);
     }
 
-    fn say(&mut self, tone: Tone, text: impl Into<String>) {
-        self.remark = Some(Remark {
-            tone,
-            text: text.into(),
-            until_ms: self.now.monotonic_ms + REMARK_MS,
-        });
-    }
-
     /// What the keys are for at the moment.
     pub(crate) fn mode(&self) -> Mode {
         if self.locked.is_some() {
@@ -286,6 +274,7 @@ impl Model {
             Some(Overlay::Safety(_) | Overlay::Form(_)) => Mode::Form,
             Some(Overlay::Recovery(step)) => step.mode(),
             Some(Overlay::Question(_)) => Mode::Ask,
+            Some(Overlay::Notice(notice)) => notice.mode(),
             Some(Overlay::Sheet(_)) => Mode::Browse,
             None => match self.focus {
                 Focus::Chats => Mode::List,
@@ -509,7 +498,11 @@ impl Model {
         let draft = draft.or_else(|| self.list.chat(&talk)?.draft.clone());
         self.composer.set(draft.as_deref().unwrap_or_default());
         self.about = None;
-        self.pane = Some(Pane::new(talk.clone()));
+        let mut pane = Pane::new(talk.clone());
+        for line in self.lines.get(&talk).into_iter().flatten() {
+            pane.say(line);
+        }
+        self.pane = Some(pane);
         self.members_from = 0;
         self.ask(Ask::Page { talk, place });
     }

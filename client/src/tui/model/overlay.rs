@@ -1,13 +1,16 @@
 //! What lies over the conversation: lists to pick from, sheets to read, the safety number, forms
-//! to fill in, a recovery key to write down, and questions that wait for yes or no.
+//! to fill in, a recovery key to write down, questions that wait for yes or no, and what must be
+//! seen.
 
 use sotto_crypto::content::MessageRef;
 use sotto_protocol::Username;
 
 use super::form::{FirstRun, Form};
 use super::picker::Picker;
-use super::piece::Row;
+use super::piece::{Row, Tone};
 use crate::engine::api::{SafetyNumber, Target};
+use crate::tui::keys::Mode;
+use crate::tui::text::{self, Layout};
 
 /// Something over the conversation.
 pub(crate) enum Overlay {
@@ -15,6 +18,7 @@ pub(crate) enum Overlay {
     Sheet(Sheet),
     Safety(Safety),
     Question(Question),
+    Notice(Notice),
     Form(Box<Asking>),
     /// The steps of a recovery key, as in the first run.
     Recovery(FirstRun),
@@ -27,11 +31,15 @@ pub(crate) struct Asking {
     pub(crate) form: Form,
 }
 
-/// Rows to be read.
+/// Something to be read: rows, and below them a text that is shown to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sheet {
     pub(crate) title: String,
-    pub(crate) rows: Vec<Row>,
+    rows: Vec<Row>,
+    text: String,
+    /// All of it as it stands on the screen, and the cells of a row that it was laid out for.
+    laid: Vec<Row>,
+    cells: usize,
     pub(crate) scroll: usize,
 }
 
@@ -41,13 +49,47 @@ impl Sheet {
         Self {
             title: title.into(),
             rows,
-            scroll: 0,
+            ..Self::default()
         }
+    }
+
+    /// With a text below its rows.
+    pub(crate) fn with_text(mut self, text: impl Into<String>) -> Self {
+        self.text = text.into();
+        self
+    }
+
+    /// Lays it out for rows of so many cells: nothing of it is cut.
+    pub(crate) fn lay(&mut self, cells: usize) {
+        if self.cells == cells {
+            return;
+        }
+        self.cells = cells;
+        self.laid = self
+            .rows
+            .iter()
+            .flat_map(|row| row.wrapped(cells))
+            .collect();
+        if !self.text.is_empty() {
+            let layout = Layout {
+                width: cells,
+                ..Layout::default()
+            };
+            let rows = text::wrap(&self.text, layout).into_iter();
+            self.laid
+                .extend(rows.map(|row| Row::of(Tone::Text, row.text())));
+        }
+        self.scroll = self.scroll.min(self.laid.len().saturating_sub(1));
+    }
+
+    /// Its rows on the screen.
+    pub(crate) fn laid(&self) -> &[Row] {
+        &self.laid
     }
 
     /// Moves by rows; down is positive.
     pub(crate) fn scroll(&mut self, rows: isize) {
-        let most = self.rows.len().saturating_sub(1);
+        let most = self.laid.len().saturating_sub(1);
         self.scroll = self.scroll.saturating_add_signed(rows).min(most);
     }
 }
@@ -59,6 +101,26 @@ pub(crate) struct Safety {
     /// The number is on its way.
     pub(crate) waiting: bool,
     pub(crate) form: Form,
+}
+
+/// Something that must be seen.
+pub(crate) struct Notice {
+    pub(crate) title: &'static str,
+    pub(crate) tone: Tone,
+    pub(crate) words: Vec<String>,
+    /// What comes after it.
+    pub(crate) then: Option<Box<Overlay>>,
+}
+
+impl Notice {
+    /// What the keys are for: a warning goes by no key that somebody may press who only goes on
+    /// typing.
+    pub(crate) const fn mode(&self) -> Mode {
+        match self.tone {
+            Tone::Security => Mode::Ask,
+            _ => Mode::Browse,
+        }
+    }
 }
 
 /// Something that cannot be taken back, or that must be decided.
@@ -78,3 +140,7 @@ pub(crate) enum Doing {
     /// Gets a file to show its picture.
     Fetch(MessageRef),
 }
+
+#[cfg(test)]
+#[path = "sheet_tests.rs"]
+mod tests;

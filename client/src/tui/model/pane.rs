@@ -13,8 +13,9 @@ use std::rc::Rc;
 use sotto_crypto::content::MessageRef;
 
 use super::item::{DAY, Item, Key, MESSAGE};
-use super::piece::{Row, Tone};
+use super::piece::Row;
 use super::rows::{Delivery, Shape};
+use super::told::{LINES_MAX, Line};
 use crate::engine::api::{Direction, Message, MessageBody};
 use crate::engine::screen::Overview;
 use crate::talk::Talk;
@@ -24,8 +25,6 @@ use crate::tui::ask::{Ask, More, Page, Place};
 pub(crate) const WINDOW_MAX: usize = 400;
 /// Messages that one page asks for.
 pub(crate) const PAGE: u32 = 100;
-/// System lines that are remembered of an open conversation.
-const SYSTEM_MAX: usize = 50;
 
 /// What the person looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,12 +253,16 @@ impl Pane {
         Some(self.waiting.remove(place))
     }
 
+    /// The place of the last message of the window; 0 where there is none.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.messages.last().map_or(0, |message| message.seq)
+    }
+
     /// A line of the client's own among the messages.
-    pub(crate) fn say(&mut self, tone: Tone, text: &str) {
-        let after = self.messages.last().map_or(0, |message| message.seq);
-        self.system
-            .push((after, Row::of(tone, format!("· {text}"))));
-        if self.system.len() > SYSTEM_MAX {
+    pub(crate) fn say(&mut self, line: &Line) {
+        let row = Row::of(line.tone, format!("· {}", line.words));
+        self.system.push((line.after, row));
+        if self.system.len() > LINES_MAX {
             self.system.remove(0);
         }
     }

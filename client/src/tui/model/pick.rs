@@ -441,7 +441,7 @@ impl Model {
                 rows.push(Row::default());
                 rows.push(Row::of(Tone::Title, line.action.group().title()));
             }
-            let keys = padded(&line.keys, 22);
+            let keys = format!("{:22}", line.keys);
             rows.push(
                 Row::of(Tone::Key, keys).with(Tone::Text, format!(" {}", line.action.help())),
             );
@@ -516,7 +516,11 @@ impl Model {
 
     /// The number to compare came.
     pub(super) fn safety_came(&mut self, name: &Username, number: Option<SafetyNumber>) {
-        if let Some(Overlay::Safety(safety)) = &mut self.overlay
+        let over = match &mut self.overlay {
+            Some(Overlay::Notice(notice)) => notice.then.as_deref_mut(),
+            other => other.as_mut(),
+        };
+        if let Some(Overlay::Safety(safety)) = over
             && safety.name == *name
         {
             safety.number = number;

@@ -26,6 +26,9 @@ const INDENT_CELLS: usize = 2;
 /// Narrower pictures are none.
 const PICTURE_COLUMNS_MIN: u16 = 6;
 
+/// What is said below a message that is too long to stand among others.
+const LONGER: &str = "… more: its details show all";
+
 /// What is said of messages that wait for an answer about a changed identity.
 const HELD: &str = "queued: waits for your answer about the new identity";
 
@@ -229,10 +232,14 @@ fn body_rows(message: &Message, setting: &Setting<'_>, width: usize) -> Vec<Row>
         MessageBody::Deleted => rows.push(Row::of(Tone::Dim, "(taken back)")),
         MessageBody::Unknown => rows.push(Row::of(Tone::Dim, "(a newer kind of message)")),
     }
-    let hidden = rows.len().saturating_sub(ROWS_MAX);
-    if hidden > 0 {
+    if rows.len() > ROWS_MAX {
         rows.truncate(ROWS_MAX);
-        rows.push(Row::of(Tone::Dim, format!("… {hidden} more lines")));
+        let layout = Layout {
+            width,
+            ..Layout::default()
+        };
+        let more = text::wrap(LONGER, layout).into_iter();
+        rows.extend(more.map(|row| Row::of(Tone::Key, row.text())));
     }
     if let Some(notes) = wording::notes(message) {
         rows.push(Row::from(Piece {
@@ -258,7 +265,8 @@ fn text_rows(said: &str, width: usize, message: &Message, me: Option<&Username>)
     let layout = Layout {
         first_cells: 0,
         width,
-        rows_max: ROWS_MAX,
+        // One more says that there is more.
+        rows_max: ROWS_MAX + 1,
         mentions: &message.details.mentions,
         me,
     };

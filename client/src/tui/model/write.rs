@@ -420,7 +420,18 @@ impl Model {
         });
         let at = self.zone.date_and_time(time_of(message));
         let title = format!("Message of {at}");
-        self.overlay = Some(Overlay::Sheet(Sheet::new(title, rows.collect())));
+        // Whole, also where it is too long to stand among the others.
+        let text = match &message.body {
+            MessageBody::Text(text) => text.as_str(),
+            MessageBody::Attachment(file) => file.caption.as_str(),
+            MessageBody::Deleted | MessageBody::Unknown => "",
+        };
+        let mut rows: Vec<Row> = rows.collect();
+        if !text.is_empty() {
+            rows.push(Row::default());
+        }
+        let sheet = Sheet::new(title, rows).with_text(text);
+        self.overlay = Some(Overlay::Sheet(sheet));
     }
 }
 

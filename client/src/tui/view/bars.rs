@@ -13,6 +13,7 @@ use crate::tui::model::mouse::Spot;
 use crate::tui::model::pane::Pane;
 use crate::tui::model::piece::{Row, Tone, padded};
 use crate::tui::model::rows::{preview, size};
+use crate::tui::model::told::Alarm;
 use crate::tui::model::{About, Focus, Model};
 use crate::tui::text::{self, Layout};
 
@@ -22,6 +23,10 @@ const ALARM_ROWS_MAX: usize = 3;
 const STATUS_CELLS_MIN: u16 = 8;
 /// What stands before the written text.
 const PROMPT: &str = "› ";
+/// Between the connection and what just happened.
+const REMARK_SIGN: &str = "  ";
+/// Rows of what just happened at most.
+const REMARK_ROWS_MAX: usize = 3;
 
 /// The name of the open conversation, and how it is sealed.
 pub(super) fn title(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
@@ -77,7 +82,7 @@ fn sealing(overview: &Overview) -> String {
 
 /// A warning that nobody may overlook, in as many rows as it needs up to three.
 pub(super) fn alarm_rows(model: &Model, width: u16) -> Vec<Row> {
-    let Some(words) = model.alarms.front() else {
+    let Some(Alarm { words, .. }) = model.alarms.front() else {
         return Vec::new();
     };
     let way = model.wishes.keymap.way(model.mode(), Action::Back);
@@ -228,10 +233,8 @@ fn banner(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-/// The connection, what is queued, what just happened, and the keys that apply now. However little
-/// room there is, the key that shows all keys has some.
-pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
-    canvas.paint(area, canvas.theme.status);
+/// The part of the status line that is left beside the key that shows all keys.
+fn status_room(model: &Model, width: u16) -> (u16, Row) {
     let help = match model.wishes.keymap.way(model.mode(), Action::Help) {
         Some(way) if model.overlay.is_none() => {
             Row::of(Tone::Key, format!(" {way}")).with(Tone::Dim, " keys ")
@@ -239,21 +242,14 @@ pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         _ => Row::default(),
     };
     let cells = u16::try_from(help.cells()).unwrap_or(u16::MAX);
-    let room = match area.width.checked_sub(cells) {
-        Some(room) if room >= STATUS_CELLS_MIN => room,
-        _ => area.width,
-    };
-    let place = Rect {
-        x: area.x + room,
-        width: area.width - room,
-        ..area
-    };
-    canvas.row(place, 0, &help);
-    let area = Rect {
-        width: room,
-        ..area
-    };
-    let width = usize::from(area.width);
+    match width.checked_sub(cells) {
+        Some(room) if room >= STATUS_CELLS_MIN => (room, help),
+        _ => (width, help),
+    }
+}
+
+/// The connection and how much is queued: never without them, however little room there is.
+fn link_row(model: &Model, width: usize) -> Row {
     let (mark, tone, words) = match &model.link {
         Link::Online => ("●", Tone::Good, format!("{} online", own_name(model))),
         Link::Reading => ("◐", Tone::Warning, "reading".to_owned()),
@@ -261,13 +257,82 @@ pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         Link::Offline(why) => ("○", Tone::Warning, format!("offline: {why}")),
         Link::GivenUp(why) => ("✗", Tone::Security, why.clone()),
     };
-    let mut row = Row::of(tone, format!(" {mark} ")).with(
-        Tone::Text,
-        SafeText::line(&words, (width / 3).max(10)).as_str(),
-    );
-    if model.list.queued() > 0 {
-        row = row.with(Tone::Warning, format!(" · {} queued", model.list.queued()));
+    let queued = match (model.list.queued(), width) {
+        (0, _) => String::new(),
+        (count, ..30) => format!(" {count}…"),
+        (count, _) => format!(" · {count} queued"),
+    };
+    let queued = SafeText::line(&queued, width);
+    let room = width.saturating_sub(queued.cells() + 4);
+    let words = SafeText::line(&words, (width / 3).max(10).min(room));
+    let row = Row::of(tone, format!(" {mark} ")).with(Tone::Text, words.as_str());
+    row.with(Tone::Warning, queued.as_str())
+}
+
+/// What just happened, where it has no room in the status line: in rows of its own above it, so
+/// that it neither hides the connection nor is cut.
+pub(super) fn remark_rows(model: &Model, width: u16) -> Vec<Row> {
+    let Some(remark) = &model.remark else {
+        return Vec::new();
+    };
+    let (room, _) = status_room(model, width);
+    let room = usize::from(room);
+    let beside = on_the_way(model, link_row(model, room)).cells() + REMARK_SIGN.len();
+    if beside + SafeText::line(&remark.text, usize::MAX).cells() < room {
+        return Vec::new();
     }
+    let layout = Layout {
+        width: usize::from(width.saturating_sub(2)).max(2),
+        rows_max: REMARK_ROWS_MAX,
+        ..Layout::default()
+    };
+    let rows = text::wrap(&remark.text, layout).into_iter();
+    rows.map(|row| Row::of(remark.tone, format!(" {}", row.text())))
+        .collect()
+}
+
+/// What just happened, above the status line.
+pub(super) fn remark(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    canvas.clear(area);
+    canvas.paint(area, canvas.theme.status);
+    for (line, row) in (0..area.height).zip(remark_rows(model, area.width)) {
+        canvas.row(area, line, &row);
+    }
+}
+
+/// The connection, what is queued, what just happened, and the keys that apply now. However little
+/// room there is, the key that shows all keys has some.
+pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    canvas.paint(area, canvas.theme.status);
+    let (room, help) = status_room(model, area.width);
+    let place = Rect {
+        x: area.x + room,
+        width: area.width - room,
+        ..area
+    };
+    canvas.row(place, 0, &help);
+    let above = !remark_rows(model, area.width).is_empty();
+    let area = Rect {
+        width: room,
+        ..area
+    };
+    let width = usize::from(area.width);
+    let row = link_row(model, width);
+    let row = match (&model.remark, &model.overlay) {
+        (Some(remark), _) if !above => {
+            on_the_way(model, row).with(remark.tone, format!("{REMARK_SIGN}{}", remark.text))
+        }
+        (_, Some(_)) => hints(model, row.with(Tone::Dim, " · "), width),
+        (_, None) => {
+            let row = on_the_way(model, waiting(model, row));
+            hints(model, row.with(Tone::Dim, " · "), width)
+        }
+    };
+    canvas.row(area, 0, &row);
+}
+
+/// Who waits for an answer, and how much is new.
+fn waiting(model: &Model, mut row: Row) -> Row {
     let asks = model.list.requests().len() + model.list.invitations().len();
     if asks > 0 {
         row = row.with(Tone::Request, format!(" · {asks} waiting for your answer"));
@@ -276,17 +341,7 @@ pub(super) fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     if unread > 0 {
         row = row.with(Tone::Unread, format!(" · {unread} new"));
     }
-    row = match (&model.remark, &model.overlay) {
-        // What just happened has the room; how many of what wait comes back by itself.
-        (Some(remark), _) => {
-            let row = on_the_way(model, Row::of(tone, format!(" {mark}")));
-            let sign = if row.pieces.len() > 1 { " · " } else { " " };
-            row.with(remark.tone, format!("{sign}{}", remark.text))
-        }
-        (None, Some(_)) => hints(model, Row::of(Tone::Dim, " "), width),
-        (None, None) => hints(model, on_the_way(model, row).with(Tone::Dim, " · "), width),
-    };
-    canvas.row(area, 0, &row);
+    row
 }
 
 /// What runs, and which file waits to go on.

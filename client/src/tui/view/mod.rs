@@ -17,6 +17,7 @@ use ratatui::layout::{Position, Rect};
 use sotto_crypto::content::MessageRef;
 
 use super::model::mouse::Spot;
+use super::model::overlay::Overlay;
 use super::model::pick::MEMBERS_FROM;
 use super::model::{Focus, Model};
 use super::picture::Picture;
@@ -40,7 +41,19 @@ pub(crate) struct Places {
     /// What the composer's words are about, and who writes.
     pub(crate) about: Rect,
     pub(crate) composer: Rect,
+    /// What just happened, where it has no room in the status line.
+    pub(crate) remark: Rect,
     pub(crate) status: Rect,
+}
+
+/// What lies over the panes leaves the status line and what just happened, where there is room.
+fn over_panes(model: &Model, area: Rect) -> Rect {
+    let rows = if area.height > 7 { 1 } else { 0 };
+    let remark = places(model, area).remark.height;
+    Rect {
+        height: area.height.saturating_sub(rows + remark),
+        ..area
+    }
 }
 
 /// Lays the screen out.
@@ -61,11 +74,19 @@ pub(crate) fn places(model: &Model, area: Rect) -> Places {
     let alarm = take(&mut rest, alarm);
     let status = Rect::new(area.x, area.bottom().saturating_sub(1), area.width, 1);
     rest.height = rest.height.saturating_sub(1);
+    let remark = rows_of(&bars::remark_rows(model, area.width)).min(area.height / 4);
+    rest.height = rest.height.saturating_sub(remark);
+    let remark = Rect {
+        y: status.y - remark.min(status.y - area.y),
+        height: remark,
+        ..status
+    };
     let one = area.width < TWO_FROM;
     let only_chats = one && (model.focus == Focus::Chats || model.pane.is_none());
     let mut places = Places {
         title,
         alarm,
+        remark,
         status,
         ..Places::default()
     };
@@ -130,6 +151,11 @@ pub(crate) fn prepare(model: &mut Model, area: Rect) {
         let inner = panes::inside(messages, panes::Edge::on(area.width));
         (usize::from(inner.width), usize::from(inner.height))
     });
+    let over = over::inside_most(over_panes(model, area));
+    model.sheet_rows = usize::from(over.height);
+    if let Some(Overlay::Sheet(sheet)) = &mut model.overlay {
+        sheet.lay(usize::from(over.width));
+    }
     model.prepare(size);
 }
 
@@ -160,7 +186,7 @@ pub(crate) fn spot(model: &Model, area: Rect, at: Position) -> Spot {
         return Spot::Elsewhere;
     }
     if let Some(overlay) = &model.overlay {
-        return over::spot(overlay, area, at);
+        return over::spot(overlay, over_panes(model, area), at);
     }
     let places = places(model, area);
     let under = |place: Option<Rect>| place.filter(|place| place.contains(at));
@@ -217,9 +243,10 @@ fn draw_all(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> Option<Positi
     }
     bars::about(model, canvas, places.about);
     let cursor = bars::composer(model, canvas, places.composer);
+    bars::remark(model, canvas, places.remark);
     bars::status(model, canvas, places.status);
     let cursor = match &model.overlay {
-        Some(overlay) => over::draw(model, overlay, canvas, area),
+        Some(overlay) => over::draw(model, overlay, canvas, over_panes(model, area)),
         None => cursor,
     };
     over::pending(model, canvas, area);

@@ -10,10 +10,11 @@ use crate::safe_text::SafeText;
 use crate::tui::keys::{Action, Mode};
 use crate::tui::model::Model;
 use crate::tui::model::mouse::Spot;
-use crate::tui::model::overlay::{Asking, Overlay, Question, Safety, Sheet};
+use crate::tui::model::overlay::{Asking, Notice, Overlay, Question, Safety, Sheet};
 use crate::tui::model::picker::{Item, Kind, Picker};
 use crate::tui::model::piece::{Row, Tone, padded};
 use crate::tui::qr;
+use crate::tui::text::{self, Layout};
 use crate::tui::theme::Colours;
 
 /// Cells of a box at most.
@@ -26,7 +27,6 @@ pub(super) fn draw(
     canvas: &mut Canvas<'_>,
     area: Rect,
 ) -> Option<Position> {
-    let area = above_status(area);
     match overlay {
         Overlay::Picker(list) => picker(list, canvas, area),
         Overlay::Sheet(sheet) => {
@@ -38,17 +38,12 @@ pub(super) fn draw(
             self::question(model, question, canvas, area);
             None
         }
+        Overlay::Notice(notice) => {
+            self::notice(model, notice, canvas, area);
+            None
+        }
         Overlay::Form(asking) => self::asking(model, asking, canvas, area),
         Overlay::Recovery(step) => super::front::first_run(model, step, canvas, area),
-    }
-}
-
-/// The status line says which keys apply, where there is room for it.
-const fn above_status(area: Rect) -> Rect {
-    let rows = if area.height > 7 { 1 } else { 0 };
-    Rect {
-        height: area.height - rows,
-        ..area
     }
 }
 
@@ -65,6 +60,7 @@ pub(super) fn hints(model: &Model, overlay: &Overlay) -> Vec<(String, &'static s
     let wanted: &[Action] = match overlay {
         Overlay::Picker(picker) if picker.kind == Kind::Requests => &requests,
         Overlay::Sheet(_) => &sheet,
+        Overlay::Notice(_) => &[Action::Back],
         _ => return model.wishes.keymap.hints(model.mode()),
     };
     let mode = model.mode();
@@ -146,12 +142,15 @@ fn picker_list(inner: Rect) -> Rect {
 
 /// What is under a cell while something lies over the panes.
 pub(super) fn spot(overlay: &Overlay, area: Rect, at: Position) -> Spot {
-    let area = above_status(area);
     let rows = match overlay {
         Overlay::Picker(_) => picker_rows(area),
-        Overlay::Sheet(sheet) => u16::try_from(sheet.rows.len()).unwrap_or(u16::MAX),
+        Overlay::Sheet(sheet) => u16::try_from(sheet.laid().len()).unwrap_or(u16::MAX),
         // Nothing in them is clicked, and nothing beside closes them.
-        Overlay::Safety(_) | Overlay::Question(_) | Overlay::Form(_) | Overlay::Recovery(_) => {
+        Overlay::Safety(_)
+        | Overlay::Question(_)
+        | Overlay::Notice(_)
+        | Overlay::Form(_)
+        | Overlay::Recovery(_) => {
             return Spot::Over;
         }
     };
@@ -233,11 +232,12 @@ fn item_row(item: &Item, width: usize) -> Row {
 }
 
 fn sheet(sheet: &Sheet, canvas: &mut Canvas<'_>, area: Rect) {
-    let rows = u16::try_from(sheet.rows.len()).unwrap_or(u16::MAX);
+    let laid = sheet.laid();
+    let rows = u16::try_from(laid.len()).unwrap_or(u16::MAX);
     let inner = boxed(canvas, area, (&sheet.title, rows));
-    let most = sheet.rows.len().saturating_sub(usize::from(inner.height));
+    let most = laid.len().saturating_sub(usize::from(inner.height));
     let first = sheet.scroll.min(most);
-    for (line, row) in (0..inner.height).zip(sheet.rows.iter().skip(first)) {
+    for (line, row) in (0..inner.height).zip(laid.iter().skip(first)) {
         canvas.row(inner, line, row);
     }
     let below = most - first;
@@ -345,17 +345,48 @@ fn question(model: &Model, question: &Question, canvas: &mut Canvas<'_>, area: R
     canvas.row(inner, rows - 1, &answers);
 }
 
+/// Rows of words that are cut nowhere.
+fn wrapped(tone: Tone, words: &[String], width: u16) -> Vec<Row> {
+    let layout = Layout {
+        width: usize::from(width).max(1),
+        ..Layout::default()
+    };
+    let rows = words.iter().flat_map(|words| text::wrap(words, layout));
+    rows.map(|row| Row::of(tone, row.text())).collect()
+}
+
+/// What must be seen, and the key that says that it was.
+fn notice(model: &Model, notice: &Notice, canvas: &mut Canvas<'_>, area: Rect) {
+    let room = inside_most(area);
+    let (first, rest) = notice.words.split_at(notice.words.len().min(1));
+    let first = wrapped(notice.tone, first, room.width);
+    let rest = wrapped(Tone::Text, rest, room.width);
+    let rows = u16::try_from(first.len() + rest.len() + 2).unwrap_or(u16::MAX);
+    let inner = boxed(canvas, area, (notice.title, rows));
+    let last = inner.height.saturating_sub(1);
+    for (line, row) in (0..last).zip(first.iter().chain(&rest)) {
+        canvas.row(inner, line, row);
+    }
+    let way = model.wishes.keymap.way(notice.mode(), Action::Back);
+    let seen = Row::of(Tone::Key, way.unwrap_or_default()).with(Tone::Dim, " seen");
+    canvas.row(inner, last, &seen);
+}
+
 /// The keys that can follow those that were pressed.
 pub(super) fn pending(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let Some(pressed) = model.pending_keys() else {
         return;
     };
     let lines = model.wishes.keymap.following(model.mode(), pressed);
+    let width = usize::from(inside_most(area).width);
+    let lines = lines.iter().flat_map(|help| {
+        let keys = Row::of(Tone::Key, format!("{:18} ", help.keys));
+        keys.with(Tone::Text, help.action.help()).wrapped(width)
+    });
+    let lines: Vec<Row> = lines.collect();
     let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
     let inner = boxed(canvas, area, ("…and then", rows));
-    for (line, help) in (0..inner.height).zip(lines) {
-        let row = Row::of(Tone::Key, padded(&help.keys, 18))
-            .with(Tone::Text, format!(" {}", help.action.help()));
-        canvas.row(inner, line, &row);
+    for (line, row) in (0..inner.height).zip(&lines) {
+        canvas.row(inner, line, row);
     }
 }

@@ -26,6 +26,8 @@ pub(super) enum Awaited {
     Sentence(String),
     /// A text that goes back where it was written when it is not taken.
     Text(ClientMessageId),
+    /// Somebody who is accepted.
+    Accepted(Username),
     /// A list that comes.
     List,
     /// Another password.
@@ -121,6 +123,10 @@ impl Ears {
             (Awaited::Silence, _)
             | (Awaited::Nothing | Awaited::Text(_) | Awaited::List, Ok(())) => {}
             (Awaited::Sentence(sentence), Ok(())) => self.mouth.say(News::Done(sentence)),
+            (Awaited::Accepted(name), Ok(())) => {
+                self.mouth.say(News::Done(format!("accepted {name}")));
+                self.mouth.say(News::Answered(name));
+            }
             (Awaited::Password, Ok(())) => {
                 self.mouth
                     .say(News::Done("the password is changed".to_owned()));

@@ -17,7 +17,7 @@ use super::run::{End, Errand};
 use super::{Going, Mouth, Worker};
 use crate::attachment::preview;
 use crate::engine::api::Direction;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::profile::private_runtime;
 use crate::tui::ask::{Ask, Consent, Look, News, Seen};
 
@@ -162,14 +162,15 @@ impl Worker {
             }
             End::Stopped => said = vec!["the picture was not fetched".to_owned()],
             End::Failed(failure) => said = vec![failure.message],
-            End::Done(_) => {
+            End::Done(..) => {
                 if let Some(file) = self.eyes.take_file() {
                     self.eyes.make_small(which, file);
                     said.clear();
                 }
             }
         }
-        self.mouth.say(News::Ran { label, said });
+        let exit = Exit::Done;
+        self.mouth.say(News::Ran { label, said, exit });
         Ok(Going::On)
     }
 }

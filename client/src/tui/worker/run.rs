@@ -6,12 +6,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sotto_protocol::Username;
 use zeroize::Zeroizing;
 
 use super::serve::hurries;
 use super::{Going, Worker};
 use crate::cli::inside::{self, App, Audience, Offered};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::tui::ask::{ASKS_MAX, Ask, News, Offer, Progress, SAID_LINES_MAX};
 
 /// How long a command may keep the person waiting.
@@ -59,7 +60,7 @@ impl Errand {
 /// How a run ended.
 pub(super) enum End {
     /// It is done, or it failed and said so; with whom it found.
-    Done(Option<Box<Offered>>),
+    Done(Exit, Option<Box<Offered>>),
     /// It failed and did not say so.
     Failed(Failure),
     /// The person wants something else first.
@@ -74,8 +75,9 @@ impl Worker {
     /// Runs an errand; its words go to the screen.
     pub(super) async fn run_errand(&mut self, errand: Errand) -> Result<Going, Failure> {
         let label = errand.label();
-        let mut again = None;
+        let (mut again, mut answered) = (None, None);
         if let Errand::Words(words) = &errand {
+            answered = whose_identity(words);
             if needs_the_profile(words) {
                 let sentence = format!(
                     "/{label} needs the profile for itself: leave Sotto and type sotto {label} in the shell"
@@ -83,6 +85,7 @@ impl Worker {
                 self.mouth.say(News::Ran {
                     label,
                     said: vec![sentence],
+                    exit: Exit::Usage,
                 });
                 return Ok(Going::On);
             }
@@ -92,10 +95,11 @@ impl Worker {
             label: label.clone(),
         });
         let (end, mut said) = self.run_saying(errand).await?;
+        let mut exit = Exit::Done;
         match (end, again) {
             (End::Over, _) => return Ok(Going::Over),
-            (End::Done(None), _) => {}
-            (End::Done(Some(offered)), _) => {
+            (End::Done(how, None), _) => exit = how,
+            (End::Done(_, Some(offered)), _) => {
                 self.offer(offered);
                 return Ok(Going::On);
             }
@@ -118,7 +122,10 @@ impl Worker {
             }
             (End::Stopped, None) => said.push(format!("/{label}: stopped")),
         }
-        self.mouth.say(News::Ran { label, said });
+        if let Some(name) = answered.filter(|_| exit == Exit::Done) {
+            self.mouth.say(News::Answered(name));
+        }
+        self.mouth.say(News::Ran { label, said, exit });
         Ok(Going::On)
     }
 
@@ -159,14 +166,20 @@ impl Worker {
         let work = async {
             let outcome = match errand {
                 Errand::Words(words) => {
-                    inside::run_within(&mut inner, words, None).await;
-                    Ok(None)
+                    let exit = inside::run_within(&mut inner, words, None).await;
+                    Ok((exit, None))
                 }
-                Errand::Look(code) => inside::look(&mut inner, &code).await.map(Some),
-                Errand::LetIn(offered) => inside::let_in(&mut inner, *offered).await.map(|()| None),
+                Errand::Look(code) => {
+                    let found = inside::look(&mut inner, &code).await;
+                    found.map(|found| (Exit::Done, Some(found)))
+                }
+                Errand::LetIn(offered) => {
+                    let done = inside::let_in(&mut inner, *offered).await;
+                    done.map(|()| (Exit::Done, None))
+                }
             };
             match outcome {
-                Ok(found) => End::Done(found.map(Box::new)),
+                Ok((exit, found)) => End::Done(exit, found.map(Box::new)),
                 Err(failure) => End::Failed(failure),
             }
         };
@@ -258,6 +271,15 @@ fn needs_the_profile(words: &[String]) -> bool {
         first,
         Some("register" | "login" | "logout" | "link" | "recover" | "daemon" | "tui")
     )
+}
+
+/// Whose identity a command takes for theirs.
+fn whose_identity(words: &[String]) -> Option<Username> {
+    match words {
+        [word, name] if word == "accept" => Username::parse(name).ok(),
+        [word, name, _, ..] if word == "verify" => Username::parse(name).ok(),
+        _ => None,
+    }
 }
 
 /// A command's name, without what it is about.

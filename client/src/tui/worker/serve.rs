@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 use super::hear::Awaited;
 use super::run::Errand;
 use super::{Going, Worker, late};
-use crate::engine::Verification;
 use crate::engine::api::{Command, DeviceCommand, GroupCommand, MessageCommand};
 use crate::exit::Failure;
 use crate::profile::{Profile, ProfileError};
@@ -213,18 +212,10 @@ impl Worker {
 
     fn verify(&mut self, name: &Username, digits: &str) -> Result<(), Failure> {
         let now = self.app.clock.now();
-        let verified = self.session()?.engine().verify(name, digits, now)?;
-        self.mouth.say(match verified {
-            Verification::Confirmed => News::Done(format!("{name} is verified")),
-            Verification::Differs => News::Failed(Failure::named(
-                "safety_number_differs",
-                format!(
-                    "these are not the digits: somebody may be in the middle. Ask {name} to read them again"
-                ),
-            )),
-            Verification::Unknown => {
-                News::Failed(Failure::named("not_found", "nobody of this name is known"))
-            }
+        let outcome = self.session()?.engine().verify(name, digits, now)?;
+        self.mouth.say(News::Verified {
+            name: name.clone(),
+            outcome,
         });
         self.safety(name.clone())
     }
@@ -235,8 +226,8 @@ fn command_for(ask: Ask) -> Option<(Command, Awaited)> {
     let sentence = |words: String| Awaited::Sentence(words);
     Some(match ask {
         Ask::Accept { name, keep } => {
-            let words = format!("accepted {name}");
-            (Command::Accept { name, keep }, sentence(words))
+            let awaited = Awaited::Accepted(name.clone());
+            (Command::Accept { name, keep }, awaited)
         }
         Ask::Decline { name } => {
             let words = format!("declined {name}");

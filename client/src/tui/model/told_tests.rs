@@ -1,0 +1,165 @@
+//! What is told, and how long it stays.
+
+use super::*;
+use crate::engine::api::{Chat, Event};
+use crate::exit::{Exit, Failure};
+use crate::tui::ask::{Chats, Link, News};
+use crate::tui::demo::safety_digits;
+use crate::tui::keys::Mode;
+use crate::tui::sim::Sim;
+
+const SIZES: [(u16, u16); 4] = [(120, 40), (80, 24), (50, 12), (40, 8)];
+
+fn comparing(size: (u16, u16)) -> Sim {
+    let mut sim = Sim::new(size);
+    sim.press("ctrl-k");
+    sim.types("bob");
+    sim.press("enter");
+    sim.press("alt-v");
+    assert!(matches!(sim.model.overlay, Some(Overlay::Safety(_))));
+    sim
+}
+
+fn security(kind: SecurityKind, who: &str) -> News {
+    News::Event(Box::new(Event::Security(SecurityEvent {
+        kind,
+        conversation: None,
+        subject: Username::parse(who).ok(),
+        action: "look at it".to_owned(),
+        count: 0,
+    })))
+}
+
+#[test]
+fn wrong_digits_stand_over_everything_until_they_are_seen() {
+    for size in SIZES {
+        let mut sim = comparing(size);
+        sim.types("1234567890");
+        sim.press("enter");
+        sim.wait(60_000);
+        let words = sim.words();
+        assert!(words.contains("These are NOT the digits"), "{words}");
+        assert_eq!(sim.model.mode(), Mode::Ask, "no letter answers it");
+        for key in ["y", "n", "a", "enter"] {
+            sim.press(key);
+            assert!(sim.words().contains("These are NOT"), "{key}");
+        }
+        sim.press("esc");
+        assert!(!sim.words().contains("These are NOT"));
+        // The digits can be typed again, from the beginning.
+        let Some(Overlay::Safety(safety)) = &sim.model.overlay else {
+            panic!("the number is gone");
+        };
+        assert!(safety.form.fields[0].text.is_empty());
+        assert!(safety.number.is_some());
+    }
+}
+
+#[test]
+fn right_digits_close_the_dialog_and_are_confirmed() {
+    for size in SIZES {
+        let mut sim = comparing(size);
+        sim.hear(security(SecurityKind::KeyChanged, "bob"));
+        assert_eq!(sim.model.alarms.len(), 1);
+        sim.types(&safety_digits());
+        sim.press("enter");
+        let words = sim.words();
+        assert!(words.contains("The digits are the same"), "{words}");
+        assert!(!words.contains("The digits on bob's screen"));
+        assert!(sim.model.alarms.is_empty(), "it is answered");
+        sim.press("enter");
+        assert!(sim.model.overlay.is_none());
+        if size.0 >= 80 {
+            assert!(sim.words().contains("· verified"), "{}", sim.words());
+        }
+    }
+}
+
+#[test]
+fn a_refused_comparison_by_command_is_no_passing_remark() {
+    let mut sim = Sim::new((80, 24));
+    sim.hear(News::Ran {
+        label: "verify".to_owned(),
+        said: vec!["these are not the digits".to_owned()],
+        exit: Exit::Refused,
+    });
+    sim.wait(60_000);
+    assert!(sim.words().contains("these are not the digits"));
+}
+
+#[test]
+fn an_answered_identity_takes_its_warning_along_and_no_other() {
+    let mut sim = Sim::new((80, 24));
+    sim.hear(security(SecurityKind::KeyChanged, "bob"));
+    sim.hear(security(SecurityKind::KeyChanged, "carol"));
+    sim.hear(security(SecurityKind::Fork, "bob"));
+    assert_eq!(sim.model.alarms.len(), 3);
+    sim.hear(News::Answered(Username::parse("bob").unwrap()));
+    let left: Vec<&str> = sim
+        .model
+        .alarms
+        .iter()
+        .map(|alarm| alarm.words.as_str())
+        .collect();
+    assert!(left[0].starts_with("carol: another identity"), "{left:?}");
+    assert!(left[1].starts_with("bob: not everybody"), "{left:?}");
+}
+
+#[test]
+fn another_device_of_the_own_account_is_a_warning() {
+    let mut sim = Sim::new((80, 24));
+    sim.hear(security(SecurityKind::DeviceAdded, "you"));
+    sim.wait(60_000);
+    assert!(sim.words().contains("you: a new device"));
+}
+
+#[test]
+fn a_remark_hides_neither_the_connection_nor_the_queue() {
+    for size in [(120, 40), (80, 24), (50, 12), (20, 5)] {
+        let mut sim = Sim::new(size);
+        let long = "this is a long sentence about something that did not work ".repeat(3);
+        sim.hear(News::Failed(Failure::named("x", long.trim())));
+        let mut chats = Chats {
+            queued: 3,
+            ..Chats::default()
+        };
+        let known: Vec<Chat> = sim.model.list.chats().to_vec();
+        chats.chats = known;
+        sim.model.handle_news(News::Chats(Box::new(chats)), sim.now);
+        sim.model
+            .handle_news(News::Link(Link::Offline("no server".to_owned())), sim.now);
+        let rows = sim.rows();
+        let status = rows.last().unwrap();
+        assert!(status.contains('○'), "{status}");
+        assert!(status.contains('3'), "{status}");
+        assert!(rows.concat().contains("this is a long"), "{rows:?}");
+        if size.0 >= 80 {
+            assert!(status.contains("offline"), "{status}");
+            assert!(rows.concat().contains("3 queued"), "{rows:?}");
+            assert_eq!(rows.concat().matches("did not work").count(), 3);
+        }
+        sim.wait(9_000);
+        assert!(!sim.words().contains("this is a long"));
+    }
+}
+
+#[test]
+fn lines_of_a_conversation_that_is_not_open_are_there_when_it_is() {
+    let mut sim = Sim::new((80, 24));
+    let bob = Talk::parse("bob").unwrap();
+    sim.model.system(&bob, Tone::Dim, "something happened here");
+    assert!(!sim.words().contains("something happened here"));
+    for _ in 0..2 {
+        sim.press("ctrl-k");
+        sim.types("bob");
+        sim.press("enter");
+        let words = sim.words();
+        let line = words.find("something happened here").unwrap();
+        assert!(line > words.find("links are shown whole").unwrap());
+        sim.press("ctrl-n");
+    }
+    for number in 0..100 {
+        sim.model.system(&bob, Tone::Dim, &format!("line {number}"));
+    }
+    assert_eq!(sim.model.lines[&bob].len(), LINES_MAX);
+}
