@@ -8,6 +8,8 @@ use sotto_protocol::ErrorCode;
 
 use crate::safe_text::{SafeText, escape_json};
 
+/// Lines about settings that are wrong.
+const SETTINGS_LINES_MAX: usize = 100;
 /// Cells of an error sentence.
 const SENTENCE_CELLS_MAX: usize = 600;
 
@@ -191,6 +193,18 @@ impl Failure {
         escape_json(&json!({ "error": error }).to_string())
     }
 
+    /// What a person is told, a line each: one sentence, but of settings everything that is wrong
+    /// with them.
+    pub(crate) fn to_lines(&self) -> Vec<SafeText> {
+        if self.code != "bad_settings" {
+            return vec![self.to_sentence()];
+        }
+        let lines = self.message.lines().take(SETTINGS_LINES_MAX);
+        lines
+            .map(|line| SafeText::line(line, SENTENCE_CELLS_MAX))
+            .collect()
+    }
+
     /// One sentence for a person.
     #[must_use]
     pub fn to_sentence(&self) -> SafeText {
@@ -213,6 +227,17 @@ mod tests {
             .map(|code| (code.name(), Exit::of_name(code.name()) as u8))
             .collect();
         insta::assert_debug_snapshot!(table);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_with_settings_has_a_line_and_nothing_else_has_two() {
+        let wrong = "tui.toml: this\n\u{1b}[2Jthat\nand that";
+        let lines = Failure::named("bad_settings", wrong).to_lines();
+        let lines: Vec<&str> = lines.iter().map(SafeText::as_str).collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!((lines[0], lines[2]), ("tui.toml: this", "and that"));
+        assert!(!lines[1].contains('\u{1b}'));
+        assert_eq!(Failure::named("usage", wrong).to_lines().len(), 1);
     }
 
     #[test]

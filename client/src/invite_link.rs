@@ -14,6 +14,17 @@ use zeroize::Zeroizing;
 
 /// What every link begins with.
 pub const PREFIX: &str = "sotto:join/";
+/// What tells such a link from an address.
+pub(crate) const SCHEME: &str = "sotto:";
+
+/// Where the deployment of a link is, if whoever passed it on wrote that behind it:
+/// `?server=HOST:PORT`.
+pub(crate) fn server_of(text: &str) -> Option<&str> {
+    let (_, told) = text.trim().split_once('?')?;
+    let mut told = told.split('&');
+    told.find_map(|part| part.strip_prefix("server="))
+        .filter(|server| !server.is_empty())
+}
 
 /// A link.
 #[derive(Clone, PartialEq, Eq)]
@@ -109,6 +120,9 @@ mod tests {
         assert_eq!(InviteLink::parse(&format!(" {text}\n")), Some(link()));
         let told = format!("{text}?server=chat.example:7443");
         assert_eq!(InviteLink::parse(&told), Some(link()));
+        assert_eq!(server_of(&told), Some("chat.example:7443"));
+        assert_eq!(server_of(&format!("{text}?server=")), None);
+        assert_eq!(server_of(&text), None);
     }
 
     #[test]

@@ -172,6 +172,9 @@ pub(crate) enum Command {
         /// One line for each event, in words, with numbers for messages: for screen readers
         #[arg(long, conflicts_with = "demo")]
         plain: bool,
+        /// List what keys do, by the names that tui.toml has for it
+        #[arg(long, conflicts_with_all = ["demo", "plain"])]
+        keys: bool,
     },
     /// Serve this profile to many programs at once, over JSON-RPC on a socket
     Daemon,

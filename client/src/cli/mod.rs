@@ -246,6 +246,7 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Unblock { name } => people::unblock(app, name).await,
         Command::Verify { name, confirm } => people::verify(app, name, confirm).await,
         Command::Daemon => Box::pin(crate::daemon::serve(app)).await,
+        Command::Tui { keys: true, .. } => key_names(app),
         Command::Tui { plain: true, .. } => Box::pin(crate::tui::plain::run(app)).await,
         Command::Tui { .. } => Err(usage_of(NO_SCREEN.to_owned())),
         Command::Device(args) => device::carry_out(app, args).await,
@@ -253,6 +254,12 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
         Command::Settings(args) => settings::carry_out(app, args).await,
         Command::Message(args) => message::carry_out(app, args).await,
     }
+}
+
+/// What keys do, by the names that the settings have for it.
+fn key_names(app: &mut App) -> Result<(), Failure> {
+    let page = crate::tui::key_names();
+    page.lines().try_for_each(|line| app.printer.say(line))
 }
 
 const NO_SCREEN: &str = "the full-screen client needs a terminal of its own; sotto tui --plain and the other commands \

@@ -299,13 +299,12 @@ impl Printer {
             Audience::Programs => format!("{}\n", failure.to_json()),
             Audience::People => {
                 let head = own_words("sotto: ");
-                render(
-                    &[
-                        (Style::Warning, &head),
-                        (Style::Plain, &failure.to_sentence()),
-                    ],
-                    self.error_colour,
-                )
+                let lines = failure.to_lines();
+                let lines = lines.iter().map(|line| {
+                    let pieces = [(Style::Warning, &head), (Style::Plain, line)];
+                    render(&pieces, self.error_colour)
+                });
+                lines.collect()
             }
         };
         // Stderr may be closed; the exit code still tells.

@@ -237,6 +237,8 @@ pub(crate) enum News {
     Done(String),
     /// Somebody's identity is taken for theirs: what warned of it is over.
     Answered(Username),
+    /// The person came into a group that they wanted to come into.
+    Entered(Talk),
     /// Digits were compared.
     Verified {
         name: Username,

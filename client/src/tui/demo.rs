@@ -335,17 +335,7 @@ impl Demo {
                 name,
                 number: Some(safety()),
             }],
-            Ask::Verify { name, digits } => {
-                let same = qr::digits_only(&digits) == qr::digits_only(&safety().digits);
-                let outcome = match same {
-                    true => Verification::Confirmed,
-                    false => Verification::Differs,
-                };
-                if same {
-                    self.with(&Talk::from(&name), |known| known.overview.verified = 1);
-                }
-                vec![News::Verified { name, outcome }]
-            }
+            Ask::Verify { name, digits } => vec![self.verify(name, &digits)],
             Ask::Accept { name, .. } => {
                 self.requests.retain(|request| request.from != name);
                 self.begin(Talk::from(&name), None, now_ms);
@@ -365,6 +355,17 @@ impl Demo {
             Ask::Paths(_) | Ask::Typing { .. } | Ask::StopRun | Ask::Woke | Ask::Quit => Vec::new(),
             other => self.change(other),
         }
+    }
+
+    fn verify(&mut self, name: Username, digits: &str) -> News {
+        let outcome = match qr::digits_only(digits) == qr::digits_only(&safety().digits) {
+            true => Verification::Confirmed,
+            false => Verification::Differs,
+        };
+        if outcome == Verification::Confirmed {
+            self.with(&Talk::from(&name), |known| known.overview.verified = 1);
+        }
+        News::Verified { name, outcome }
     }
 
     /// What is done with a message.

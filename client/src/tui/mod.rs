@@ -85,6 +85,11 @@ pub(crate) enum Play {
     Demo,
 }
 
+/// What keys do, by the names that the settings have for it.
+pub(crate) fn key_names() -> String {
+    keys::page()
+}
+
 /// Opens the full-screen client; returns when the person leaves.
 ///
 /// # Errors

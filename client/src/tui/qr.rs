@@ -92,6 +92,7 @@ mod tests {
         let expected = QrCode::with_error_correction_level(&text, EcLevel::M).unwrap();
         for colours in [Colours::Shown, Colours::None] {
             let code = code(&text, colours).unwrap();
+            // It stands on 80 columns and 24 rows, beside the digits.
             assert!(code.cells <= 33 && code.rows.len() <= 17, "{}", code.cells);
             assert!(
                 code.rows

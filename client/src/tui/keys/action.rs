@@ -144,6 +144,7 @@ actions! {
     Redo "redo" "redo" Editing "Make that change again";
 
     Accept "accept" "accept" Answers "Accept the marked request or invitation";
+    AcceptUnsaved "accept-unsaved" "accept unsaved" Answers "Accept the request, and keep nothing of it on this disk";
     Decline "decline" "decline" Answers "Turn the marked request or invitation down";
     Block "block" "block" Answers "Block who is marked";
     Yes "yes" "yes" Answers "Answer yes";

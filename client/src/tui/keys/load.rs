@@ -53,7 +53,7 @@ pub(crate) enum Conflict {
     )]
     UnknownMode(String),
     /// No such action.
-    #[error("[keys.{layer}] {name} is no action{near}; the key help lists them")]
+    #[error("[keys.{layer}] {name} is no action{near}; sotto tui --keys lists them")]
     UnknownAction {
         /// In which table.
         layer: &'static str,

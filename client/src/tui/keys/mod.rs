@@ -11,6 +11,7 @@
 mod action;
 mod key;
 mod load;
+mod names;
 mod presets;
 
 use ratatui::crossterm::event::KeyEvent;
@@ -20,6 +21,7 @@ pub(crate) use key::{Key, KeyError};
 #[cfg(test)]
 pub(crate) use load::Conflict;
 pub(crate) use load::{KeymapError, Overrides};
+pub(crate) use names::page;
 
 /// What the keys are for at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,7 +116,6 @@ pub(crate) enum Preset {
 
 impl Preset {
     /// All.
-    #[cfg(test)]
     pub(crate) const ALL: &'static [Self] = &[Self::Default, Self::Vim, Self::Emacs];
 
     /// Its stable name in the settings.

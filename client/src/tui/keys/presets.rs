@@ -59,6 +59,7 @@ const GENERAL: Table = &[
     (In(Ask), Yes, "y"),
     (In(Ask), No, "n"),
     (In(Ask), Accept, "alt-y"),
+    (In(Ask), AcceptUnsaved, "u"),
     (In(Ask), Block, "alt-!"),
     (In(Ask), Up, "up"),
     (In(Ask), Down, "down"),

@@ -52,7 +52,10 @@ impl Model {
                 self.enrol(Enrol::SkipRecovery);
             }
             (Some(FirstRun::Busy(_)), Action::Back) => self.quit(),
-            (Some(FirstRun::Waiting(_)), Action::Back) => self.enrol(Enrol::Stop),
+            (Some(FirstRun::Waiting(_)), Action::Back) => {
+                self.first_run = Some(FirstRun::Busy("one moment…"));
+                self.ask(Ask::Enrol(Enrol::Stop));
+            }
             _ => {}
         }
     }
@@ -93,7 +96,8 @@ impl Model {
             return self.submitted_inside(ask);
         }
         let before = self.first_run.replace(FirstRun::Busy("one moment…"));
-        if let Some(FirstRun::Form(form)) = before {
+        if let Some(FirstRun::Form(mut form)) = before {
+            self.to_join = form.link.take().or(self.to_join.take());
             self.kept_form = Some(form);
         }
         self.ask(ask);
@@ -107,7 +111,12 @@ impl Model {
         match self.first_run.take() {
             Some(FirstRun::Check(words, _)) => self.first_run = Some(FirstRun::Words(words)),
             Some(FirstRun::Form(mut form)) => match form.purpose {
-                Purpose::Register => self.first_run = Some(FirstRun::Form(Form::server(None))),
+                Purpose::Register => {
+                    self.left.account = Some(form);
+                    let server = self.left.server.take();
+                    let server = server.unwrap_or_else(|| Form::server(None));
+                    self.first_run = Some(FirstRun::Form(server));
+                }
                 Purpose::Login | Purpose::Link | Purpose::Recover => {
                     form.turn_into(Purpose::Register);
                     self.first_run = Some(FirstRun::Form(form));
@@ -165,6 +174,11 @@ impl Model {
         match action {
             Action::Lock => self.lock(),
             Action::Quit => self.quit(),
+            Action::FocusNext | Action::FocusPrevious => match &mut self.overlay {
+                // One field: the keys that lead to others lead to the code.
+                Some(Overlay::Safety(safety)) => safety.turn(),
+                _ => self.act_in_form(action),
+            },
             other => self.act_in_form(other),
         }
     }
@@ -183,8 +197,23 @@ impl Model {
                 }),
                 Doing::Block(name) => self.ask(Ask::Block { name }),
                 Doing::Fetch(which) => self.ask(Ask::Fetch { which }),
+                Doing::Request(name) => self.accept(name, Keep::Saved),
+                Doing::Invitation(group) => self.ask(Ask::Join { group }),
             },
-            Action::No | Action::Back => {}
+            Action::No => match question.doing {
+                Doing::Request(name) => self.ask(Ask::Decline { name }),
+                Doing::Invitation(group) => self.ask(Ask::DeclineInvitation { group }),
+                _ => {}
+            },
+            Action::AcceptUnsaved | Action::Block => match (question.doing, action) {
+                (Doing::Request(name), Action::Block) => self.ask_to_block(name),
+                (Doing::Request(name), _) => self.accept(name, Keep::Unsaved),
+                (doing, _) => {
+                    let words = question.words;
+                    self.overlay = Some(Overlay::Question(Question { words, doing }));
+                }
+            },
+            Action::Back => {}
             Action::Quit => self.leave(),
             Action::Lock => self.lock(),
             _ => self.overlay = Some(Overlay::Question(question)),

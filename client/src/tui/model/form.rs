@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::piece::Tone;
 use crate::exit::Failure;
-use crate::invite_link;
+use crate::invite_link::{self, InviteLink};
 use crate::password_prompt::PASSWORD_CHARS_MIN;
 use crate::tui::ask::{Ask, Enrol, Stage};
 use crate::tui::keys::Mode;
@@ -91,6 +91,15 @@ pub(crate) struct Form {
     /// Places of the recovery words that are asked for, and the words.
     words: Vec<(usize, Zeroizing<String>)>,
     name: Option<Username>,
+    /// A link into a group that was given on the way.
+    pub(super) link: Option<Zeroizing<String>>,
+}
+
+/// What was typed on steps of the first run that one left, for when one comes back to them.
+#[derive(Default)]
+pub(crate) struct Left {
+    pub(super) server: Option<Form>,
+    pub(super) account: Option<Form>,
 }
 
 impl Form {
@@ -102,13 +111,14 @@ impl Form {
             remark: failure.map(|failure| (Tone::Warning, failure.message)),
             words: Vec::new(),
             name: None,
+            link: None,
         }
     }
 
     /// Where the deployment is.
     pub(crate) fn server(failure: Option<Failure>) -> Self {
         let fields = vec![
-            Field::new("Address (HOST:PORT)", Secrecy::Shown),
+            Field::new("Address (HOST:PORT) or invite link", Secrecy::Shown),
             Field::new(
                 "Certificate authority (a file; empty for the system's)",
                 Secrecy::Shown,
@@ -290,6 +300,7 @@ impl Form {
         for (old, new) in self.fields.iter_mut().zip(&mut other.fields).take(2) {
             std::mem::swap(&mut old.text, &mut new.text);
         }
+        other.link = self.link.take();
         *self = other;
     }
 
@@ -324,19 +335,7 @@ impl Form {
     pub(crate) fn submit(&mut self) -> Option<Ask> {
         self.remark = None;
         match self.purpose {
-            Purpose::Server => {
-                let server = self.text(0);
-                if server.is_empty() {
-                    return self
-                        .object(0, "an address is needed, for example chat.example.org:7443");
-                }
-                if server.starts_with(invite_link::PREFIX) {
-                    let words = "that link leads into a group; first the address, and then /join with the link";
-                    return self.object(0, words);
-                }
-                let ca = Some(self.text(1)).filter(|path| !path.is_empty());
-                Some(Ask::Enrol(Enrol::Connect { server, ca }))
-            }
+            Purpose::Server => self.submit_server(),
             Purpose::Register => self.submit_registration(),
             Purpose::Login | Purpose::Link | Purpose::Recover => self.submit_entry(),
             Purpose::Unlock => {
@@ -378,6 +377,34 @@ impl Form {
             },
             Purpose::Passwd => self.submit_password(),
         }
+    }
+
+    /// Where the deployment is; a link into a group is kept until one is in.
+    fn submit_server(&mut self) -> Option<Ask> {
+        let typed = self.text(0);
+        if typed.is_empty() {
+            return self.object(0, "an address is needed, for example chat.example.org:7443");
+        }
+        let ca = Some(self.text(1)).filter(|path| !path.is_empty());
+        if !typed.to_ascii_lowercase().starts_with(invite_link::SCHEME) {
+            let server = typed;
+            return Some(Ask::Enrol(Enrol::Connect { server, ca }));
+        }
+        if InviteLink::parse(&typed).is_none() {
+            let words = "that is no whole invite link; copy all of it, from sotto:join/ to its end";
+            return self.object(0, words);
+        }
+        let server = invite_link::server_of(&typed).map(str::to_owned);
+        self.link = Some(Zeroizing::new(typed));
+        self.at = 0;
+        self.clear();
+        let Some(server) = server else {
+            let words = "the link is kept, and followed when you are in; it does not say where the deployment is: whoever gave it to you knows the address";
+            self.remark = Some((Tone::Good, words.to_owned()));
+            return None;
+        };
+        self.paste(&server);
+        Some(Ask::Enrol(Enrol::Connect { server, ca }))
     }
 
     /// Into an account that exists.
@@ -429,7 +456,17 @@ impl Form {
         if *password != *self.secret(2) {
             return self.object(2, "the two passwords differ");
         }
-        let invite = Some(self.text(3)).filter(|code| !code.is_empty());
+        let invite = self.text(3);
+        if invite.starts_with(invite_link::PREFIX) && InviteLink::parse(&invite).is_none() {
+            let words = "that is no whole invite link; copy all of it, to its end";
+            return self.object(3, words);
+        }
+        // A link leads into a group, and is followed later; a code lets one have an account.
+        let link = InviteLink::parse(&invite).is_some();
+        self.link = link
+            .then(|| Zeroizing::new(invite.clone()))
+            .or(self.link.take());
+        let invite = Some(invite).filter(|code| !code.is_empty() && !link);
         Some(Ask::Enrol(Enrol::Register {
             name,
             password,

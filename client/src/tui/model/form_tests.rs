@@ -111,5 +111,5 @@ fn a_link_into_a_group_is_no_address() {
     let mut form = Form::server(None);
     typed(&mut form, &["sotto:join/00/11/22"]);
     assert!(form.submit().is_none());
-    assert!(form.remark.unwrap().1.contains("/join"));
+    assert!(form.remark.unwrap().1.contains("no whole invite link"));
 }

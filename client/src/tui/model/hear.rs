@@ -1,14 +1,14 @@
 //! What each word of the worker changes.
 
-use super::form::{FirstRun, Form, Purpose};
+use super::form::{FirstRun, Form, Left, Purpose};
 use super::overlay::{Overlay, Sheet};
 use super::piece::Tone;
 use super::{AWAY_MS, Effect, Model, Running, TYPING_MS};
 use crate::engine::api::{
-    Connection, Direction, Event, Membership, MembershipChange, Typing, role_name,
+    ChangeKind, Connection, Direction, Event, Membership, MembershipChange, Typing, role_name,
 };
 use crate::engine::api::{Message, Now};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Link, News, Stage, Verdict};
 
@@ -23,6 +23,7 @@ impl Model {
                 self.ask(Ask::Chats);
             }
             News::Chats(chats) => {
+                self.renamed(&chats);
                 self.list.set(*chats);
                 self.requests_again();
                 self.begin();
@@ -45,17 +46,14 @@ impl Model {
                 self.failed_inside(sentence.as_str());
                 self.overview_again();
             }
-            News::NotSent { client_id, failure } => {
-                self.not_sent(&client_id);
-                self.say(Tone::Warning, failure.to_sentence().as_str());
-                self.overview_again();
-            }
+            News::NotSent { client_id, failure } => self.text_refused(&client_id, &failure),
             News::Done(sentence) => {
                 self.say(Tone::Good, sentence);
                 self.chats_again();
                 self.overview_again();
             }
             News::Answered(name) => self.identity_answered(&name),
+            News::Entered(talk) => self.entered(talk),
             News::Verified { name, outcome } => self.verified(&name, outcome),
             News::People(people) => self.people_came(&people),
             News::Rooms(rooms) => self.rooms_came(&rooms),
@@ -87,6 +85,12 @@ impl Model {
         }
     }
 
+    fn text_refused(&mut self, id: &sotto_protocol::ClientMessageId, failure: &Failure) {
+        self.not_sent(id);
+        self.say(Tone::Warning, failure.to_sentence().as_str());
+        self.overview_again();
+    }
+
     /// At the first list the latest conversation is shown.
     fn begin(&mut self) {
         if self.first_run.is_some() || self.pane.is_some() {
@@ -107,11 +111,20 @@ impl Model {
             Stage::Recover { failure } => (Some(Purpose::Recover), failure.clone()),
             _ => (None, None),
         };
-        let kept = match purpose {
+        let mut kept = match purpose {
             Some(_) => self.kept_form.take(),
             // The form may still be needed.
             None => None,
         };
+        if purpose.is_some_and(|purpose| purpose != Purpose::Server)
+            && kept
+                .as_ref()
+                .is_some_and(|form| form.purpose == Purpose::Server)
+        {
+            // One step on: what was typed before on this step is there again.
+            self.left.server = kept.take();
+            kept = self.left.account.take();
+        }
         self.first_run = match (purpose, kept) {
             (Some(purpose), Some(mut form)) if failure.is_some() || form.purpose == purpose => {
                 // What was typed stays, with why it did not do.
@@ -126,6 +139,7 @@ impl Model {
         };
         if self.first_run.is_none() {
             self.kept_form = None;
+            self.left = Left::default();
             self.pressed_at_ms = self.now.monotonic_ms;
             self.ask(Ask::Chats);
         }
@@ -196,7 +210,7 @@ impl Model {
         }
     }
 
-    fn is_open(&self, talk: &Talk) -> bool {
+    pub(super) fn is_open(&self, talk: &Talk) -> bool {
         self.pane.as_ref().is_some_and(|pane| pane.talk == *talk)
     }
 
@@ -219,7 +233,13 @@ impl Model {
                 self.chats_again();
             }
             Event::Typing(typing) => self.somebody_writes(typing),
-            Event::Changed(change) => self.touched(&change.talk),
+            Event::Changed(change) => {
+                if let ChangeKind::Timer(seconds) = change.kind {
+                    let words = timer_words(&self.who(&change.sender), seconds);
+                    self.system(&change.talk, Tone::Dim, &words);
+                }
+                self.touched(&change.talk);
+            }
             Event::Counted(count) => self.touched(&count.talk),
             Event::Receipt(_) => {
                 if let Some(pane) = &mut self.pane {
@@ -237,16 +257,19 @@ impl Model {
             }
             Event::Request(_) | Event::Invitation(_) | Event::Profile(_) => self.chats_again(),
             Event::Group(news) => {
-                let words = format!("{} calls this group {}", news.by, news.title);
-                self.system(&Talk::Group(news.conversation), Tone::Dim, &words);
+                self.told_group(news);
                 self.overview_again();
                 self.chats_again();
             }
             Event::Membership(membership) => self.membership(membership),
             Event::Security(security) => self.security(security),
             Event::Connection(connection) => self.connection(connection),
+            Event::GroupMade { conversation, .. } => self.entered(Talk::Group(*conversation)),
             Event::CaughtUp => {
                 self.link = Link::Online;
+                if let Some(link) = self.to_join.take() {
+                    self.run(&["join", &link]);
+                }
                 self.chats_again();
                 self.overview_again();
             }
@@ -319,13 +342,51 @@ impl Model {
         };
         let by = match membership.by == membership.subject {
             true => String::new(),
-            false => format!(" (by {})", membership.by),
+            false => format!(" (by {})", self.who(&membership.by)),
         };
         let words = format!("{} {what}{by}", membership.subject);
         self.system(&membership.talk, Tone::Dim, &words);
         if self.is_open(&membership.talk) {
             self.overview_again();
         }
+        let own = self.me.as_ref().map(|who| &who.username);
+        let running = self.running.as_ref().map(|running| running.label.as_str());
+        let asked = matches!(running, Some("join" | "room" | "rooms"));
+        let joined = membership.change == MembershipChange::Joined;
+        if joined && asked && own == Some(&membership.subject) {
+            self.entered(membership.talk.clone());
+        }
         self.chats_again();
+    }
+}
+
+/// What somebody's change of the timer means, in words.
+fn timer_words(by: &str, seconds: u32) -> String {
+    match seconds {
+        0 => format!("{by}: messages stay from here on"),
+        seconds => format!(
+            "{by}: messages from here on disappear {} after they were read",
+            lasting(seconds)
+        ),
+    }
+}
+
+/// A length of time for people, in its largest whole unit.
+fn lasting(seconds: u32) -> String {
+    let units = [
+        (604_800, "week"),
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+    ];
+    let unit = units
+        .iter()
+        .find(|(length, _)| seconds.is_multiple_of(*length));
+    let (count, unit) = unit.map_or((seconds, "second"), |(length, unit)| {
+        (seconds / length, unit)
+    });
+    match count {
+        1 => format!("1 {unit}"),
+        count => format!("{count} {unit}s"),
     }
 }

@@ -35,6 +35,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ratatui::crossterm::event::KeyEvent;
 use sotto_protocol::Username;
+use zeroize::Zeroizing;
 
 use super::ask::{Ask, Link, Place};
 use super::keys::{Found, Key, Keymap, Mode};
@@ -44,7 +45,7 @@ use crate::cli::inside::Zone;
 use crate::engine::api::{Event, Message, Now, Target, WhoAmI};
 use crate::talk::Talk;
 use composer::{Composer, Pasted};
-use form::{FirstRun, Form, Purpose};
+use form::{FirstRun, Form, Left, Purpose};
 use gallery::Gallery;
 use list::List;
 use overlay::Overlay;
@@ -138,6 +139,9 @@ pub(crate) struct Model {
     pub(crate) locked: Option<Form>,
     /// What was typed while its answer is on its way.
     kept_form: Option<Form>,
+    left: Left,
+    /// A link into a group that is followed when there is a connection.
+    to_join: Option<Zeroizing<String>>,
     pub(crate) list: List,
     pub(crate) pane: Option<Pane>,
     pub(crate) composer: Composer,
@@ -191,6 +195,8 @@ impl Model {
             first_run: Some(FirstRun::Busy("opening…")),
             locked: None,
             kept_form: None,
+            left: Left::default(),
+            to_join: None,
             list: List::default(),
             pane: None,
             composer: Composer::default(),

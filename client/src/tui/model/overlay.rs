@@ -3,13 +3,13 @@
 //! seen.
 
 use sotto_crypto::content::MessageRef;
-use sotto_protocol::Username;
+use sotto_protocol::{ConversationId, Username};
 
 use super::form::{FirstRun, Form};
 use super::picker::Picker;
 use super::piece::{Row, Tone};
 use crate::engine::api::{SafetyNumber, Target};
-use crate::tui::keys::Mode;
+use crate::tui::keys::{Action, Mode};
 use crate::tui::text::{self, Layout};
 
 /// Something over the conversation.
@@ -100,6 +100,8 @@ pub(crate) struct Safety {
     pub(crate) number: Option<SafetyNumber>,
     /// The number is on its way.
     pub(crate) waiting: bool,
+    /// What is shown where both have no room.
+    pub(crate) showing: Showing,
     pub(crate) form: Form,
 }
 
@@ -123,6 +125,24 @@ impl Notice {
     }
 }
 
+impl Safety {
+    /// Shows the code in the place of the digits, or the other way round.
+    pub(super) const fn turn(&mut self) {
+        self.showing = match self.showing {
+            Showing::Digits => Showing::Code,
+            Showing::Code => Showing::Digits,
+        };
+    }
+}
+
+/// Which form of a safety number is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Showing {
+    #[default]
+    Digits,
+    Code,
+}
+
 /// Something that cannot be taken back, or that must be decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
@@ -139,8 +159,58 @@ pub(crate) enum Doing {
     Block(Username),
     /// Gets a file to show its picture.
     Fetch(MessageRef),
+    /// Answers somebody who wants to talk.
+    Request(Username),
+    /// Answers an invitation to a group.
+    Invitation(ConversationId),
+}
+
+impl Doing {
+    /// What is asked, in a word or two.
+    pub(crate) const fn title(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "Somebody wants to talk with you",
+            Self::Invitation(_) => "An invitation",
+            _ => "Really?",
+        }
+    }
+
+    /// The answers, each with what it does where yes and no do not say it.
+    pub(crate) fn answers(&self) -> &'static [(Action, &'static str)] {
+        match self {
+            Self::Request(_) => &[
+                (
+                    Action::Yes,
+                    "accept: you can write to each other; they see that you did",
+                ),
+                (
+                    Action::AcceptUnsaved,
+                    "accept unsaved: as above, and nothing of it is kept on this disk",
+                ),
+                (Action::No, "decline: the request goes; they are not told"),
+                (Action::Block, "block: nothing more comes from them, ever"),
+                (Action::Back, "decide later: they see nothing of it"),
+            ],
+            Self::Invitation(_) => &[
+                (
+                    Action::Yes,
+                    "join: you read and write there; its members see you",
+                ),
+                (
+                    Action::No,
+                    "decline: whoever invited you may see that you did not come",
+                ),
+                (Action::Back, "decide later"),
+            ],
+            _ => &[(Action::Yes, "yes"), (Action::No, "no")],
+        }
+    }
 }
 
 #[cfg(test)]
 #[path = "sheet_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "answers_tests.rs"]
+mod answers_tests;

@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use super::list::{Entry, EntryKey};
-use super::overlay::{Overlay, Safety, Sheet};
+use super::overlay::{Doing, Overlay, Question, Safety, Sheet, Showing};
 use super::picker::{Item, Kind, Picker, Value};
 use super::piece::{Row, Tone, padded};
 use super::{Focus, Model};
@@ -14,7 +14,7 @@ use crate::talk::Talk;
 use crate::tui::ask::{Ask, Place};
 use crate::tui::keys::{Action, Mode};
 use sotto_crypto::content::Emoji;
-use sotto_protocol::Username;
+use sotto_protocol::{ConversationId, Username};
 
 /// From so many columns on the members stand beside the messages.
 pub(crate) const MEMBERS_FROM: u16 = 100;
@@ -254,10 +254,7 @@ impl Model {
             (Value::Person(name), Action::Block) => self.ask_to_block(name),
             (Value::Person(name), _) => self.open(name.into()),
             (Value::Request(name), answer) => self.answer_request(name, answer),
-            (Value::Invitation(group), Action::Decline) => {
-                self.ask(Ask::DeclineInvitation { group });
-            }
-            (Value::Invitation(group), _) => self.ask(Ask::Join { group }),
+            (Value::Invitation(group), answer) => self.answer_invitation(group, answer),
             (Value::Room(room, title), _) => self.ask(Ask::Enter { room, title }),
             (Value::Message(talk, seq), _) => self.go_to_message(talk, seq),
             (Value::Action(action), _) => self.act(action),
@@ -269,16 +266,56 @@ impl Model {
         self.chats_again();
     }
 
+    /// Accepts somebody who wants to talk, and shows the conversation.
+    pub(super) fn accept(&mut self, name: Username, keep: Keep) {
+        self.ask(Ask::Accept {
+            name: name.clone(),
+            keep,
+        });
+        self.open(name.into());
+    }
+
+    /// Only a key of its own answers at once; any other asks, and says what the answers mean.
     fn answer_request(&mut self, name: Username, answer: Action) {
         match answer {
             Action::Decline => self.ask(Ask::Decline { name }),
             Action::Block => self.ask_to_block(name),
+            Action::Accept => self.accept(name, Keep::Saved),
+            _ => self.ask_about_request(name),
+        }
+    }
+
+    fn ask_about_request(&mut self, name: Username) {
+        let requests = self.list.requests();
+        let since = requests.iter().find(|request| request.from == name);
+        let since = since.map_or_else(String::new, |request| {
+            let at = self.zone.short(request.received_at_ms, self.now.unix_ms);
+            format!(", since {at}")
+        });
+        let words = vec![
+            format!("{name} wants to talk with you{since}."),
+            "Until you answer, nothing of you reaches them. Whether the name is who you think is \
+             for you to check: the safety number (/verify) shows it."
+                .to_owned(),
+        ];
+        let doing = Doing::Request(name);
+        self.overlay = Some(Overlay::Question(Question { words, doing }));
+    }
+
+    fn answer_invitation(&mut self, group: ConversationId, answer: Action) {
+        match answer {
+            Action::Decline => self.ask(Ask::DeclineInvitation { group }),
+            Action::Accept => self.ask(Ask::Join { group }),
             _ => {
-                self.ask(Ask::Accept {
-                    name: name.clone(),
-                    keep: Keep::Saved,
+                let mut invitations = self.list.invitations().iter();
+                let found = invitations.find(|invitation| invitation.conversation == group);
+                let words = found.map(|invitation| {
+                    format!("{} invites you to {}.", invitation.from, invitation.group())
                 });
-                self.open(name.into());
+                self.overlay = Some(Overlay::Question(Question {
+                    words: words.into_iter().collect(),
+                    doing: Doing::Invitation(group),
+                }));
             }
         }
     }
@@ -306,7 +343,9 @@ impl Model {
                     false => self.open(talk),
                 }
             }
-            Some(_) => self.pick_request(),
+            Some(EntryKey::Request(Talk::Person(name))) => self.ask_about_request(name),
+            Some(EntryKey::Invitation(group)) => self.answer_invitation(group, Action::Confirm),
+            Some(EntryKey::Request(Talk::Group(_))) => self.pick_request(),
             None => self.pick_people(),
         }
     }
@@ -317,10 +356,7 @@ impl Model {
         let entry = self.list.marked().and_then(|place| entries.get(place));
         match entry.map(Entry::key) {
             Some(EntryKey::Request(Talk::Person(name))) => self.answer_request(name, answer),
-            Some(EntryKey::Invitation(group)) => self.ask(match answer {
-                Action::Decline => Ask::DeclineInvitation { group },
-                _ => Ask::Join { group },
-            }),
+            Some(EntryKey::Invitation(group)) => self.answer_invitation(group, answer),
             Some(EntryKey::Chat(Talk::Person(name))) if answer == Action::Block => {
                 self.ask_to_block(name);
             }
@@ -511,6 +547,7 @@ impl Model {
             name,
             number: None,
             waiting: true,
+            showing: Showing::default(),
         }));
     }
 

@@ -12,8 +12,10 @@ use super::overlay::{Notice, Overlay};
 use super::piece::Tone;
 use crate::cli::inside::security_title;
 use crate::engine::Verification;
-use crate::engine::api::{SecurityEvent, SecurityKind};
+use crate::engine::api::{GroupNews, SecurityEvent, SecurityKind};
 use crate::talk::Talk;
+use crate::tui::ask::Chats;
+use crate::tui::keys::Action;
 
 /// How long a remark stands, in milliseconds.
 const REMARK_MS: u64 = 8_000;
@@ -97,6 +99,72 @@ impl Model {
             lines.pop_front();
         }
         lines.push_back(line);
+    }
+
+    /// Somebody's name, as this person reads it.
+    pub(super) fn who(&self, name: &Username) -> String {
+        let own = self.me.as_ref().map(|who| &who.username);
+        match own == Some(name) {
+            true => "you".to_owned(),
+            false => name.to_string(),
+        }
+    }
+
+    /// A group has another title or description.
+    pub(super) fn told_group(&mut self, news: &GroupNews) {
+        let talk = Talk::Group(news.conversation);
+        let known = self.list.chat(&talk).and_then(|chat| chat.title.as_deref());
+        let words = match known == Some(news.title.as_str()) {
+            true if news.description.is_empty() => format!("{} took its description off", news.by),
+            true => format!("{} describes this group: {}", news.by, news.description),
+            false => format!("{} calls this group {}", news.by, news.title),
+        };
+        self.system(&talk, Tone::Dim, &words);
+    }
+
+    /// The list comes: a title that changed without a word is the own doing, here or on another
+    /// device.
+    pub(super) fn renamed(&mut self, chats: &Chats) {
+        let mut renamed = Vec::new();
+        for chat in &chats.chats {
+            let before = self
+                .list
+                .chat(&chat.talk)
+                .and_then(|chat| chat.title.as_ref());
+            let (Some(before), Some(title)) = (before, &chat.title) else {
+                continue;
+            };
+            let lines = self.lines.get(&chat.talk);
+            let told = lines
+                .into_iter()
+                .flatten()
+                .any(|line| line.words.ends_with(title));
+            if before != title && !told {
+                renamed.push((
+                    chat.talk.clone(),
+                    format!("this group is called {title} now"),
+                ));
+            }
+        }
+        for (talk, words) in renamed {
+            self.system(&talk, Tone::Dim, &words);
+        }
+    }
+
+    /// The person made a group or came into one: it is shown, unless something is being written.
+    pub(super) fn entered(&mut self, talk: Talk) {
+        self.chats_again();
+        if self.is_open(&talk) {
+            return;
+        }
+        if self.composer.is_empty() || self.composer.is_command() {
+            self.composer.set("");
+            self.open(talk);
+        } else {
+            let way = self.wishes.keymap.way(self.mode(), Action::Palette);
+            let words = format!("you are in; {} leads there", way.unwrap_or_default());
+            self.say(Tone::Good, words);
+        }
     }
 
     /// Which conversation of the list has this id.

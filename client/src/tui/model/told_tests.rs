@@ -163,3 +163,98 @@ fn lines_of_a_conversation_that_is_not_open_are_there_when_it_is() {
     }
     assert_eq!(sim.model.lines[&bob].len(), LINES_MAX);
 }
+
+fn me() -> Username {
+    Username::parse("you").unwrap()
+}
+
+#[test]
+fn what_happens_in_a_group_stands_among_its_messages() {
+    use crate::engine::api::{Change, ChangeKind, Direction};
+    use sotto_protocol::{ClientMessageId, DeviceId};
+    let mut sim = Sim::new((100, 40));
+    let garden = sim.model.pane.as_ref().unwrap().talk.clone();
+    let conversation = *garden.group().unwrap();
+    let timer = |seconds| {
+        News::Event(Box::new(Event::Changed(Change {
+            conversation,
+            talk: garden.clone(),
+            title: None,
+            id: ClientMessageId::from_bytes([1; 16]),
+            seq: 9,
+            sender: me(),
+            device: DeviceId::from_bytes([0; 16]),
+            direction: Direction::Outgoing,
+            target: None,
+            kind: ChangeKind::Timer(seconds),
+            sent_at_ms: 1,
+            stored_at_ms: 1,
+        })))
+    };
+    sim.hear(timer(86_400));
+    assert!(sim.words().contains("you: messages from here on disappear"));
+    assert!(sim.words().contains("1 day"));
+    sim.hear(timer(0));
+    assert!(sim.words().contains("messages stay from here on"));
+    let joined = |who: &str| {
+        News::Event(Box::new(Event::Membership(
+            crate::engine::api::Membership {
+                conversation,
+                talk: garden.clone(),
+                title: None,
+                change: crate::engine::api::MembershipChange::Joined,
+                subject: Username::parse(who).unwrap(),
+                by: me(),
+                epoch: 2,
+            },
+        )))
+    };
+    sim.hear(joined("frank"));
+    assert!(
+        sim.words().contains("frank is in (by you)"),
+        "{}",
+        sim.words()
+    );
+    // By oneself, here or on another device: the list says so.
+    let mut chats = Chats {
+        chats: sim.model.list.chats().to_vec(),
+        ..Chats::default()
+    };
+    for chat in chats.chats.iter_mut().filter(|chat| chat.talk == garden) {
+        chat.title = Some("orchard".to_owned());
+    }
+    sim.model.handle_news(News::Chats(Box::new(chats)), sim.now);
+    sim.model.prepare((60, 20));
+    assert!(
+        sim.words().contains("this group is called orchard now"),
+        "{}",
+        sim.words()
+    );
+}
+
+#[test]
+fn a_group_that_was_made_or_entered_is_shown() {
+    let made = || {
+        let conversation = ConversationId::from_bytes([8; 16]);
+        News::Event(Box::new(Event::GroupMade {
+            command: crate::engine::api::CommandId(7),
+            conversation,
+            title: "new".to_owned(),
+        }))
+    };
+    let talk = Talk::Group(ConversationId::from_bytes([8; 16]));
+    let mut sim = Sim::new((80, 24));
+    assert!(!sim.model.is_open(&talk));
+    sim.hear(made());
+    assert!(sim.model.is_open(&talk));
+    let mut sim = Sim::new((80, 24));
+    sim.hear(News::Entered(talk.clone()));
+    assert!(sim.model.is_open(&talk));
+    // Nobody who writes is taken away from it.
+    let mut sim = Sim::new((80, 24));
+    sim.types("half a sent");
+    sim.hear(made());
+    assert!(!sim.model.is_open(&talk));
+    assert!(sim.words().contains("leads there"));
+    assert_eq!(sim.model.composer.text(), "half a sent");
+}

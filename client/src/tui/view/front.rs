@@ -8,7 +8,7 @@ use super::over::{boxed, inside_most};
 use crate::safe_text::SafeText;
 use crate::tui::keys::{Action, Mode};
 use crate::tui::model::Model;
-use crate::tui::model::form::{FirstRun, Form, Purpose};
+use crate::tui::model::form::{Field, FirstRun, Form, Purpose};
 use crate::tui::model::piece::{Row, Tone, padded};
 use crate::tui::text::{self, Layout};
 
@@ -20,8 +20,7 @@ pub(super) fn locked(
     area: Rect,
 ) -> Option<Position> {
     let inner = boxed(canvas, area, ("Locked", 4));
-    keys(model, canvas, inner);
-    fields(form, canvas, inner, 0)
+    form_with_keys(model, form, canvas, inner)
 }
 
 /// A step of the first run.
@@ -34,18 +33,22 @@ pub(super) fn first_run(
     match step {
         FirstRun::Form(form) | FirstRun::Check(_, form) => {
             let (title, words) = words_for(form.purpose);
-            let rows = words.len() + form.fields.len() * 2 + 4;
-            let rows = u16::try_from(rows).unwrap_or(u16::MAX);
+            let width = inside_most(area).width;
+            let words = words
+                .iter()
+                .flat_map(|words| wrapped(Tone::Dim, words, width));
+            let words: Vec<Row> = words.collect();
+            let needed = form.fields.len() * 2 + 1 + remark_rows(form, width).len().max(2);
+            let rows = u16::try_from(words.len() + needed).unwrap_or(u16::MAX);
             let inner = boxed(canvas, area, (title, rows));
             let mut line = 0;
-            if inner.height >= rows.saturating_sub(3) {
-                for word in words {
-                    canvas.row(inner, line, &Row::of(Tone::Dim, word));
+            if usize::from(inner.height) >= words.len() + needed - 2 {
+                for row in &words {
+                    canvas.row(inner, line, row);
                     line += 1;
                 }
             }
-            keys(model, canvas, inner);
-            fields(form, canvas, inner, line)
+            form_with_keys(model, form, canvas, below(inner, line))
         }
         FirstRun::Busy(words) => {
             let inner = boxed(canvas, area, ("Sotto", 1));
@@ -225,8 +228,15 @@ const fn words_for(purpose: Purpose) -> (&'static str, &'static [&'static str]) 
     }
 }
 
+/// Whether a field is the one that is filled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    Now,
+    Else,
+}
+
 /// The keys that apply, on the last line.
-pub(super) fn keys(model: &Model, canvas: &mut Canvas<'_>, inner: Rect) {
+fn keys(model: &Model, canvas: &mut Canvas<'_>, inner: Rect) {
     let mut row = Row::default();
     for (keys, words) in model.wishes.keymap.hints(model.mode()) {
         row = row
@@ -236,62 +246,98 @@ pub(super) fn keys(model: &Model, canvas: &mut Canvas<'_>, inner: Rect) {
     canvas.row(inner, inner.height.saturating_sub(1), &row);
 }
 
-/// The fields of a form from a line on; the cursor.
-pub(super) fn fields(
+/// What is left of an area below some lines.
+pub(super) fn below(area: Rect, lines: u16) -> Rect {
+    let lines = lines.min(area.height);
+    Rect {
+        y: area.y + lines,
+        height: area.height - lines,
+        ..area
+    }
+}
+
+/// What is said about a form, in rows.
+fn remark_rows(form: &Form, width: u16) -> Vec<Row> {
+    let remark = form.remark.as_ref();
+    remark.map_or_else(Vec::new, |(tone, words)| wrapped(*tone, words, width))
+}
+
+/// A form with the keys that apply on the last line, where there is room for them beside the field
+/// that is filled in and what is said about it.
+pub(super) fn form_with_keys(
+    model: &Model,
     form: &Form,
     canvas: &mut Canvas<'_>,
     area: Rect,
-    from: u16,
 ) -> Option<Position> {
-    let mut line = from;
-    // Where not all have room, those from the one that is filled in.
-    let room = usize::from(area.height.saturating_sub(from + 1)) / 2;
-    let first = (form.at + 1).saturating_sub(room.max(1));
+    let said = u16::from(form.remark.is_some());
+    let mut area = area;
+    if area.height > 2 + said {
+        keys(model, canvas, area);
+        area.height -= 1;
+    }
+    fields(form, canvas, area)
+}
+
+/// The fields of a form, and below them what is said about it; the cursor. Where not all have
+/// room, the one that is filled in is there, and nothing stands on another.
+pub(super) fn fields(form: &Form, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
+    let mut remark = remark_rows(form, area.width);
+    remark.truncate(usize::from(area.height.saturating_sub(2)));
+    let said = u16::try_from(remark.len()).unwrap_or(0);
+    let room = usize::from((area.height - said) / 2).max(1);
+    let first = (form.at + 1).saturating_sub(room);
+    let mut line = 0;
     let mut cursor = None;
-    for (place, field) in form.fields.iter().enumerate().skip(first) {
-        let tone = if place == form.at {
-            Tone::Key
-        } else {
-            Tone::Dim
-        };
-        canvas.row(area, line, &Row::of(tone, &field.label));
-        let shown = field.shown();
-        let width = usize::from(area.width).saturating_sub(3).max(1);
-        let text = SafeText::line(&shown, usize::MAX);
-        let cells = text.cells();
-        let shown = match cells > width {
-            true => SafeText::line(
-                &shown
-                    .chars()
-                    .rev()
-                    .take(width / 2)
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .rev()
-                    .collect::<String>(),
-                width,
-            ),
-            false => text,
-        };
-        let x = canvas.text(
-            area,
-            (area.x, line + 1),
-            &SafeText::line("› ", 2),
-            canvas.theme.dim,
+    for (place, field) in form.fields.iter().enumerate().skip(first).take(room) {
+        let at = field_at(
+            field,
+            canvas,
+            (area, line),
+            match place == form.at {
+                true => Filled::Now,
+                false => Filled::Else,
+            },
         );
-        let end = canvas.text(area, (x, line + 1), &shown, canvas.theme.text);
-        if place == form.at && line + 1 < area.height {
-            cursor = Some(Position {
-                x: end.min(area.right().saturating_sub(1)),
-                y: area.y + line + 1,
-            });
-        }
+        cursor = cursor.or(at);
         line += 2;
     }
-    if let Some((tone, words)) = &form.remark {
-        for (row, line) in wrapped(*tone, words, area.width).iter().zip(line..) {
-            canvas.row(area, line, row);
-        }
+    for row in &remark {
+        canvas.row(area, line, row);
+        line += 1;
     }
     cursor
+}
+
+/// A field: its label, and below it what was typed, of which the end is shown; the cursor, where
+/// it is the one that is filled in.
+fn field_at(
+    field: &Field,
+    canvas: &mut Canvas<'_>,
+    (area, line): (Rect, u16),
+    filled_in: Filled,
+) -> Option<Position> {
+    let tone = match filled_in {
+        Filled::Now => Tone::Key,
+        Filled::Else => Tone::Dim,
+    };
+    let label = SafeText::line(&field.label, usize::from(area.width));
+    canvas.row(area, line, &Row::of(tone, label.as_str()));
+    let shown = field.shown();
+    let width = usize::from(area.width).saturating_sub(3).max(1);
+    let text = SafeText::line(&shown, usize::MAX);
+    let text = if text.cells() > width {
+        let skipped = shown.chars().count().saturating_sub(width / 2);
+        let end: String = shown.chars().skip(skipped).collect();
+        SafeText::line(&end, width)
+    } else {
+        text
+    };
+    let prompt = SafeText::line("› ", 2);
+    let x = canvas.text(area, (area.x, line + 1), &prompt, canvas.theme.dim);
+    let end = canvas.text(area, (x, line + 1), &text, canvas.theme.text);
+    (filled_in == Filled::Now && line + 1 < area.height).then(|| Position {
+        x: end.min(area.right().saturating_sub(1)),
+        y: area.y + line + 1,
+    })
 }

@@ -8,6 +8,7 @@ mod canvas;
 mod front;
 mod over;
 mod panes;
+mod safety;
 
 use std::ops::Range;
 use std::rc::Rc;

@@ -5,17 +5,15 @@ use ratatui::layout::{Position, Rect};
 
 use super::canvas::Canvas;
 use super::panes::first_shown;
-use crate::engine::api::Pin;
+use super::safety;
 use crate::safe_text::SafeText;
 use crate::tui::keys::{Action, Mode};
 use crate::tui::model::Model;
 use crate::tui::model::mouse::Spot;
-use crate::tui::model::overlay::{Asking, Notice, Overlay, Question, Safety, Sheet};
+use crate::tui::model::overlay::{Asking, Notice, Overlay, Question, Sheet};
 use crate::tui::model::picker::{Item, Kind, Picker};
 use crate::tui::model::piece::{Row, Tone, padded};
-use crate::tui::qr;
 use crate::tui::text::{self, Layout};
-use crate::tui::theme::Colours;
 
 /// Cells of a box at most.
 const WIDTH_MAX: u16 = 90;
@@ -33,7 +31,7 @@ pub(super) fn draw(
             self::sheet(sheet, canvas, area);
             None
         }
-        Overlay::Safety(safety) => self::safety(safety, canvas, area),
+        Overlay::Safety(safety) => safety::draw(model, safety, canvas, area),
         Overlay::Question(question) => {
             self::question(model, question, canvas, area);
             None
@@ -248,65 +246,6 @@ fn sheet(sheet: &Sheet, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-fn safety(safety: &Safety, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
-    let title = format!("Safety number with {}", safety.name);
-    let colours = match canvas.theme.code.fg {
-        Some(_) => Colours::Shown,
-        None => Colours::None,
-    };
-    let code = safety
-        .number
-        .as_ref()
-        .and_then(|number| qr::code(&qr::digits_only(&number.digits), colours));
-    let code = code.map(|code| code.rows).unwrap_or_default();
-    let fits = usize::from(area.height) >= code.len() + 13;
-    let code_rows = if fits { code.len() } else { 0 };
-    let rows = u16::try_from(code_rows + 11).unwrap_or(u16::MAX);
-    let inner = boxed(canvas, area, (&title, rows));
-    let mut lines = Vec::new();
-    match &safety.number {
-        Some(number) => {
-            lines.extend(digit_rows(&number.digits));
-            let standing = match (number.pin, number.verified_at_ms) {
-                (Pin::Changed, _) => (Tone::Security, "This identity is NEW and not accepted yet."),
-                (Pin::Same, Some(_)) => (Tone::Good, "You compared this number before."),
-                (Pin::Same, None) => (Tone::Warning, "Nobody compared this number yet."),
-            };
-            lines.push(Row::of(standing.0, standing.1));
-        }
-        None if safety.waiting => lines.push(Row::of(Tone::Dim, "asking…")),
-        None => lines.push(Row::of(Tone::Warning, "nobody of this name is known")),
-    }
-    for words in [
-        "Both see the same digits, unless somebody is in the middle.",
-        "Compare them by voice, or let the other scan the code.",
-    ] {
-        lines.push(Row::of(Tone::Dim, words));
-    }
-    let mut line = 0;
-    for row in &lines {
-        canvas.row(inner, line, row);
-        line += 1;
-    }
-    if fits {
-        let style = canvas.theme.code;
-        for row in &code {
-            let text = SafeText::line(row, usize::from(inner.width));
-            canvas.text(inner, (inner.x, line), &text, style);
-            line += 1;
-        }
-    }
-    super::front::fields(&safety.form, canvas, inner, line)
-}
-
-/// Sixty digits, four groups of five a row.
-fn digit_rows(digits: &str) -> Vec<Row> {
-    let groups: Vec<&str> = digits.split(' ').collect();
-    let rows = groups.chunks(4);
-    rows.map(|four| Row::of(Tone::Title, format!(" {} ", four.join("  "))))
-        .collect()
-}
-
 /// A form and what to know before, as far as there is room for both.
 fn asking(model: &Model, asking: &Asking, canvas: &mut Canvas<'_>, area: Rect) -> Option<Position> {
     let fields = asking.form.fields.len() * 2;
@@ -319,34 +258,51 @@ fn asking(model: &Model, asking: &Asking, canvas: &mut Canvas<'_>, area: Rect) -
         canvas.row(inner, line, row);
         line += 1;
     }
-    if inner.height > line + 3 {
-        super::front::keys(model, canvas, inner);
-    }
-    super::front::fields(&asking.form, canvas, inner, line)
+    super::front::form_with_keys(
+        model,
+        &asking.form,
+        canvas,
+        super::front::below(inner, line),
+    )
 }
 
+/// A question with its answers: in one row where they are a yes and a no, else one a row with what
+/// it means.
 fn question(model: &Model, question: &Question, canvas: &mut Canvas<'_>, area: Rect) {
     let way = |action| {
-        model
-            .wishes
-            .keymap
-            .way(Mode::Ask, action)
-            .unwrap_or_default()
+        let way = model.wishes.keymap.way(Mode::Ask, action);
+        way.unwrap_or_default()
     };
-    let rows = u16::try_from(question.words.len() + 2).unwrap_or(u16::MAX);
-    let inner = boxed(canvas, area, ("Really?", rows));
-    for (line, words) in (0..).zip(&question.words) {
-        canvas.row(inner, line, &Row::of(Tone::Text, words));
+    let width = inside_most(area).width;
+    let answers = question.doing.answers();
+    let mut said = Vec::new();
+    if let [(yes, yes_words), (no, no_words)] = answers {
+        let row = Row::of(Tone::Key, way(*yes)).with(Tone::Dim, format!(" {yes_words}   "));
+        said.push(
+            row.with(Tone::Key, way(*no))
+                .with(Tone::Dim, format!(" {no_words}")),
+        );
+    } else {
+        for (action, words) in answers {
+            let row = Row::of(Tone::Key, format!("{:6}", way(*action)));
+            said.extend(row.with(Tone::Text, *words).wrapped(usize::from(width)));
+        }
     }
-    let answers = Row::of(Tone::Key, way(Action::Yes))
-        .with(Tone::Dim, " yes   ")
-        .with(Tone::Key, way(Action::No))
-        .with(Tone::Dim, " no");
-    canvas.row(inner, rows - 1, &answers);
+    let mut words = wrapped(Tone::Text, &question.words, width);
+    words.push(Row::default());
+    let rows = u16::try_from(words.len() + said.len()).unwrap_or(u16::MAX);
+    let inner = boxed(canvas, area, (question.doing.title(), rows));
+    let room = usize::from(inner.height);
+    // The answers first: without them nobody gets on.
+    said.truncate(room);
+    words.truncate(room - said.len());
+    for (line, row) in (0..inner.height).zip(words.iter().chain(&said)) {
+        canvas.row(inner, line, row);
+    }
 }
 
 /// Rows of words that are cut nowhere.
-fn wrapped(tone: Tone, words: &[String], width: u16) -> Vec<Row> {
+pub(super) fn wrapped(tone: Tone, words: &[String], width: u16) -> Vec<Row> {
     let layout = Layout {
         width: usize::from(width).max(1),
         ..Layout::default()

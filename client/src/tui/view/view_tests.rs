@@ -216,3 +216,38 @@ fn words_of_a_recovery_key_are_shown_all_or_none() {
         assert_eq!(count == 12, fits, "{size:?}: {shown}");
     }
 }
+
+/// Where there is room for it the code of a safety number is there; elsewhere a key leads to it, or
+/// it says what it needs. The field for the digits is always there.
+#[test]
+fn the_code_of_a_safety_number_is_seen_or_a_way_to_it() {
+    let blocks = |words: &str| words.chars().filter(|c| "█▀▄".contains(*c)).count();
+    for (size, way) in [
+        ((120, 40), "there"),
+        ((80, 24), "there"),
+        ((80, 45), "there"),
+        ((50, 24), "instead"),
+        ((50, 12), "QR code needs a window of"),
+        ((20, 5), ""),
+    ] {
+        let mut sim = Sim::new(size);
+        sim.press("ctrl-k");
+        sim.types("bob");
+        sim.press("enter");
+        sim.press("alt-v");
+        sim.types("12345");
+        let words = sim.words();
+        assert!(words.contains("› 12345"), "{size:?}: {words}");
+        match way {
+            "there" => assert!(blocks(&words) > 150, "{size:?}: {words}"),
+            "instead" => {
+                assert_eq!(blocks(&words), 0, "{words}");
+                sim.press("tab");
+                assert!(blocks(&sim.words()) > 150, "{size:?}: {}", sim.words());
+                sim.press("tab");
+                assert!(sim.words().contains("› 12345"));
+            }
+            says => assert!(words.contains(says), "{size:?}: {words}"),
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //!
 //! The password is never an argument and is forgotten when the profile is open.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sotto_crypto::recovery::RecoveryKey;
@@ -26,6 +27,8 @@ pub(crate) const NOTES: &str = "notes to self";
 /// Where the first run stands.
 pub(super) struct Enrolment {
     app: App,
+    /// What the command line said about whose certificate counts.
+    given_ca: Option<PathBuf>,
     mouth: Mouth,
     key: Option<RecoveryKey>,
 }
@@ -43,6 +46,7 @@ enum Next {
 impl Enrolment {
     pub(super) fn new(app: App, mouth: Mouth) -> Self {
         Self {
+            given_ca: app.global.ca.clone(),
             app,
             mouth,
             key: None,
@@ -129,7 +133,7 @@ impl Enrolment {
 
     async fn answered(&mut self, answer: Enrol, asks: &mut Receiver<Ask>) -> Result<Next, Failure> {
         Ok(match answer {
-            Enrol::Connect { server, ca } => Next::Ask(self.connect(server, ca)),
+            Enrol::Connect { server, ca } => self.connect((server, ca), asks).await,
             Enrol::Register {
                 name,
                 password,
@@ -279,22 +283,28 @@ impl Enrolment {
         }
     }
 
-    /// Takes an address, if it is one.
-    fn connect(&mut self, server: String, ca: Option<String>) -> Stage {
+    /// Takes an address, if it is one and a deployment answers there: later, a name and a password
+    /// would have been typed for nothing.
+    async fn connect(
+        &mut self,
+        (server, ca): (String, Option<String>),
+        asks: &mut Receiver<Ask>,
+    ) -> Next {
+        let lines = vec![format!("Looking whether a deployment answers at {server}…")];
         self.app.global.server = Some(server);
-        if let Some(ca) = ca {
-            self.app.global.ca = Some(ca.into());
-        }
-        match self.app.dialer() {
-            Ok(_) => Stage::Account { failure: None },
-            Err(mut failure) => {
-                // What follows is about options of the command line.
-                let end = failure.message.find("; ").unwrap_or(failure.message.len());
-                failure.message.truncate(end);
-                Stage::Server {
-                    failure: Some(failure),
-                }
-            }
+        self.app.global.ca = ca.map(Into::into).or_else(|| self.given_ca.clone());
+        let dialer = match self.app.dialer() {
+            Ok(dialer) => dialer,
+            Err(failure) => return Next::Ask(unreached(Some(failure))),
+        };
+        self.mouth.say(News::Enrol(Stage::Waiting(lines)));
+        let work = async move {
+            let established = dialer.dial().await;
+            established.map(drop).map_err(|error| Failure::from(&error))
+        };
+        match self.wait_for(work, asks, unreached).await {
+            Next::Open => Next::Ask(Stage::Account { failure: None }),
+            other => other,
         }
     }
 
@@ -324,4 +334,15 @@ impl Enrolment {
             self.mouth.say(News::Failed(failure));
         }
     }
+}
+
+/// The address once more, with why it did not do.
+fn unreached(failure: Option<Failure>) -> Stage {
+    let failure = failure.map(|mut failure| {
+        // What follows is about options of the command line.
+        let end = failure.message.find("; ").unwrap_or(failure.message.len());
+        failure.message.truncate(end);
+        failure
+    });
+    Stage::Server { failure }
 }

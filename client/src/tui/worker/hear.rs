@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sotto_protocol::{ClientMessageId, Username};
+use sotto_protocol::{ClientMessageId, ConversationId, Username};
 
 use super::Mouth;
 use crate::desk::Observer;
 use crate::engine::api::{CommandId, Event};
 use crate::exit::Failure;
+use crate::talk::Talk;
 use crate::tui::ask::News;
 
 /// Commands whose answers are waited for.
@@ -26,6 +27,8 @@ pub(super) enum Awaited {
     Sentence(String),
     /// A text that goes back where it was written when it is not taken.
     Text(ClientMessageId),
+    /// A group that is entered, with a sentence when it is done.
+    Entry(ConversationId, String),
     /// Somebody who is accepted.
     Accepted(Username),
     /// A list that comes.
@@ -103,7 +106,7 @@ impl Ears {
             Event::Devices { command, devices } => {
                 self.listed(*command, || News::Devices(devices.clone()));
             }
-            Event::LinkOffered { .. } | Event::GroupMade { .. } => {}
+            Event::LinkOffered { .. } => {}
             other => self.mouth.say(News::Event(Box::new(other.clone()))),
         }
     }
@@ -123,6 +126,10 @@ impl Ears {
             (Awaited::Silence, _)
             | (Awaited::Nothing | Awaited::Text(_) | Awaited::List, Ok(())) => {}
             (Awaited::Sentence(sentence), Ok(())) => self.mouth.say(News::Done(sentence)),
+            (Awaited::Entry(group, sentence), Ok(())) => {
+                self.mouth.say(News::Done(sentence));
+                self.mouth.say(News::Entered(Talk::Group(group)));
+            }
             (Awaited::Accepted(name), Ok(())) => {
                 self.mouth.say(News::Done(format!("accepted {name}")));
                 self.mouth.say(News::Answered(name));

@@ -239,7 +239,7 @@ fn command_for(ask: Ask) -> Option<(Command, Awaited)> {
         }
         Ask::Join { group } => (
             Command::Group(GroupCommand::Join { group }),
-            sentence("you are in".to_owned()),
+            Awaited::Entry(group, "you are in".to_owned()),
         ),
         Ask::DeclineInvitation { group } => (
             Command::Group(GroupCommand::Decline { group }),
@@ -248,7 +248,7 @@ fn command_for(ask: Ask) -> Option<(Command, Awaited)> {
         Ask::Enter { room, title } => {
             let words = format!("you are in #{title}");
             let command = GroupCommand::Enter { group: room, title };
-            (Command::Group(command), sentence(words))
+            (Command::Group(command), Awaited::Entry(room, words))
         }
         Ask::People { prefix, filter } => (Command::ListUsers { prefix, filter }, Awaited::List),
         Ask::Rooms => (Command::Group(GroupCommand::Rooms), Awaited::List),
