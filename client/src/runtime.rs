@@ -293,6 +293,7 @@ impl Session {
     }
 
     fn send_frames(&mut self) {
+        let now_ms = self.clock.now().monotonic_ms;
         let Link::Open(open) = &mut self.way.link else {
             return;
         };
@@ -300,6 +301,7 @@ impl Session {
             let Some(frame) = self.engine.poll_frame() else {
                 return;
             };
+            open.liveness.sent(now_ms);
             if let Err(error) = open.connection.queue(&frame) {
                 // The engine keeps its own bounds below the frame's; it hears of no answer and gives up in time.
                 tracing::error!(%error, "a frame was too large to send");

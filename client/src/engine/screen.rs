@@ -119,6 +119,22 @@ impl Engine {
         self.queued_messages(talk, row.as_ref())
     }
 
+    /// The pinned messages of a talk, the newest first, at most `limit` ([`PAGE_MESSAGES_MAX`]).
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn pinned(&self, talk: &Talk, limit: u32) -> Result<Vec<Message>, EngineError> {
+        let Some(row) = self.store().conversation_with(talk)? else {
+            return Ok(Vec::new());
+        };
+        let limit = limit.min(PAGE_MESSAGES_MAX);
+        self.store()
+            .pinned_messages(row.keep, &row.id, limit)?
+            .into_iter()
+            .map(|message| self.to_message(&row, message))
+            .collect()
+    }
+
     /// How a talk stands.
     ///
     /// # Errors

@@ -299,7 +299,7 @@ impl Engine {
             command: None,
             failure: Failure {
                 code: code.name(),
-                message: "the server ended the session; try again in a moment".to_owned(),
+                message: "the server ended the session; a new one is made by itself".to_owned(),
                 retry_after_ms: (retry_after_ms > 0).then_some(retry_after_ms),
             },
         });

@@ -9,7 +9,7 @@ use sotto_crypto::Body;
 use sotto_crypto::content::{Emoji, MessageRef};
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, Username};
 
-use super::message::{direction_number, encode, read_direction};
+use super::message::{self, MessageRow, direction_number, encode, read_direction};
 use super::shelf::on;
 use super::{History, HistoryError, codec};
 use crate::engine::api::{Direction, Keep};
@@ -287,6 +287,27 @@ impl History {
             target.id.as_bytes(),
             target.device.as_bytes(),
         ))?)
+    }
+
+    /// Pinned messages of a conversation, the newest first, at most `limit`.
+    pub(crate) fn pinned_messages(
+        &self,
+        keep: Keep,
+        conversation: &ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MessageRow>, HistoryError> {
+        let mut statement = self.connection().prepare_cached(&on(
+            keep,
+            "SELECT message.* FROM @.pin AS pin JOIN @.message AS message
+                 ON message.conversation = pin.conversation AND message.device = pin.target_device
+                 AND message.client_id = pin.target_id
+             WHERE pin.conversation = ?1 AND pin.removed = 0 AND message.fate <> 2
+             ORDER BY message.seq DESC LIMIT ?2",
+        ))?;
+        let rows = statement.query_map((conversation.as_bytes(), limit), |row| {
+            Ok(message::read(row))
+        })?;
+        rows.map(|row| row?).collect()
     }
 
     /// Notes a conversation's timer; an older word changes nothing.

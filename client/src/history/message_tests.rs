@@ -439,3 +439,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn pinned_messages_are_listed_the_newest_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let (history, _, _) = store(&directory);
+    let id = with_conversation(&history);
+    for seq in 1..=4 {
+        let row = message(id, seq, &format!("message {seq}"));
+        history.insert_message(Keep::Saved, &row).unwrap();
+    }
+    let pin = |seq: u64, at: u64, standing| {
+        let target = message(id, seq, "").reference();
+        history
+            .note_pin(Keep::Saved, (&id, &target), &bob(), (at, standing))
+            .unwrap();
+    };
+    let pinned = |limit| {
+        let rows = history.pinned_messages(Keep::Saved, &id, limit).unwrap();
+        rows.iter().map(|row| row.seq).collect::<Vec<_>>()
+    };
+    assert!(pinned(9).is_empty());
+    pin(3, 5, Standing::On);
+    pin(1, 6, Standing::On);
+    pin(4, 7, Standing::On);
+    // What is not here cannot be listed.
+    pin(9, 8, Standing::On);
+    assert_eq!(pinned(9), [4, 3, 1]);
+    assert_eq!(pinned(2), [4, 3]);
+    pin(4, 9, Standing::Off);
+    assert_eq!(pinned(9), [3, 1]);
+}

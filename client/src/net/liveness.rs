@@ -6,6 +6,12 @@ const PING_AFTER_MS: u64 = 15_000;
 /// After this long without a frame the connection is given up, in milliseconds.
 const SILENT_AFTER_MS: u64 = 40_000;
 
+/// After this long without a frame while something was sent, in milliseconds: a path on which
+/// nothing moves is found out sooner by whoever waits for an answer.
+const WAITING_PING_AFTER_MS: u64 = 3_000;
+/// After this long without one the connection is given up then, in milliseconds.
+const WAITING_SILENT_AFTER_MS: u64 = 25_000;
+
 /// What is due on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -24,6 +30,8 @@ pub(crate) enum Due {
 pub(crate) struct Liveness {
     heard_ms: u64,
     ping: Ping,
+    /// Since when something was sent and nothing heard.
+    waits_since_ms: Option<u64>,
     leave_at_ms: Option<u64>,
 }
 
@@ -38,6 +46,7 @@ impl Liveness {
         Self {
             heard_ms: now_ms,
             ping: Ping::NotSent,
+            waits_since_ms: None,
             leave_at_ms: None,
         }
     }
@@ -46,6 +55,12 @@ impl Liveness {
     pub(crate) fn heard(&mut self, now_ms: u64) {
         self.heard_ms = now_ms;
         self.ping = Ping::NotSent;
+        self.waits_since_ms = None;
+    }
+
+    /// A frame goes out, to which the server may have something to say.
+    pub(crate) fn sent(&mut self, now_ms: u64) {
+        self.waits_since_ms.get_or_insert(now_ms);
     }
 
     /// The server asks to be left at this time; an earlier wish stands.
@@ -55,10 +70,13 @@ impl Liveness {
 
     /// When to look again.
     pub(crate) fn deadline_ms(&self) -> u64 {
-        let silence_ms = match self.ping {
-            Ping::NotSent => self.heard_ms + PING_AFTER_MS,
-            Ping::Sent => self.heard_ms + SILENT_AFTER_MS,
+        let (silence_ms, wait_ms) = match self.ping {
+            Ping::NotSent => (PING_AFTER_MS, WAITING_PING_AFTER_MS),
+            Ping::Sent => (SILENT_AFTER_MS, WAITING_SILENT_AFTER_MS),
         };
+        let wait_ms = self.waits_since_ms.map(|since_ms| since_ms + wait_ms);
+        let silence_ms = self.heard_ms + silence_ms;
+        let silence_ms = wait_ms.map_or(silence_ms, |wait_ms| wait_ms.min(silence_ms));
         self.leave_at_ms
             .map_or(silence_ms, |at_ms| at_ms.min(silence_ms))
     }
@@ -69,10 +87,13 @@ impl Liveness {
             return Due::Leave;
         }
         let silent_ms = now_ms.saturating_sub(self.heard_ms);
-        if silent_ms >= SILENT_AFTER_MS {
+        let since_ms = self.waits_since_ms;
+        let waited_ms = since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
+        let asked = self.ping == Ping::Sent;
+        if silent_ms >= SILENT_AFTER_MS || asked && waited_ms >= WAITING_SILENT_AFTER_MS {
             return Due::GiveUp;
         }
-        if silent_ms >= PING_AFTER_MS && self.ping == Ping::NotSent {
+        if !asked && (silent_ms >= PING_AFTER_MS || waited_ms >= WAITING_PING_AFTER_MS) {
             self.ping = Ping::Sent;
             return Due::Ping;
         }
@@ -112,6 +133,23 @@ mod tests {
             now_ms = liveness.deadline_ms();
             assert!(now_ms <= 45_000);
         }
+    }
+
+    #[test]
+    fn whoever_waits_for_an_answer_asks_sooner_and_gives_up_sooner() {
+        let mut liveness = Liveness::new(0);
+        liveness.sent(1_000);
+        liveness.sent(3_500);
+        assert_eq!(liveness.deadline_ms(), 4_000);
+        assert_eq!(liveness.due(3_999), Due::Nothing);
+        assert_eq!(liveness.due(4_000), Due::Ping);
+        assert_eq!(liveness.due(5_000), Due::Nothing, "once in a silence");
+        assert_eq!(liveness.deadline_ms(), 26_000);
+        assert_eq!(liveness.due(26_000), Due::GiveUp);
+        // Any frame shows that somebody is there.
+        liveness.heard(6_000);
+        assert_eq!(liveness.deadline_ms(), 21_000);
+        assert_eq!(liveness.due(20_000), Due::Nothing);
     }
 
     #[test]

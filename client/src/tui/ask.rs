@@ -83,6 +83,8 @@ pub(crate) enum Ask {
     People { prefix: String, filter: UserFilter },
     /// Public rooms.
     Rooms,
+    /// Pinned messages of a conversation.
+    Pins { talk: Talk },
     /// Devices of the account.
     Devices,
     /// The number to compare with somebody.
@@ -248,6 +250,8 @@ pub(crate) enum News {
     People(Vec<User>),
     /// Public rooms.
     Rooms(Vec<Room>),
+    /// Pinned messages of the conversation that was asked about, the newest first.
+    Pins(Vec<Message>),
     /// Devices of the account.
     Devices(Vec<Device>),
     /// The number to compare with somebody.

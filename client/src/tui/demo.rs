@@ -4,8 +4,8 @@
 //! It answers the same asks by the same news as the real worker, so the screen cannot tell.
 
 mod garden;
+mod props;
 
-use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 
@@ -21,15 +21,16 @@ use super::worker::signals::Signals;
 use crate::engine::Verification;
 use crate::engine::api::{
     AccountState, Chat, Details, Direction, Event, GroupMember, Hit, Keep, MemberTrust, Message,
-    MessageBody, Pin, Put, Reactions, ReplyTo, Request, SafetyNumber, ThisDevice, Typing, User,
-    WhoAmI,
+    MessageBody, Put, Reactions, ReplyTo, Request, Typing, WhoAmI,
 };
-use crate::engine::api::{Device, Room};
 use crate::engine::screen::Overview;
 use crate::exit::Failure;
 use crate::runtime::Clock;
 use crate::talk::Talk;
 use crate::tui::model::pane::PAGE;
+#[cfg(test)]
+pub(crate) use props::safety_digits;
+use props::{devices, people, rooms, safety};
 
 /// Whose screen it is.
 const ME: &str = "you";
@@ -330,6 +331,7 @@ impl Demo {
             }],
             Ask::People { .. } => vec![News::People(people())],
             Ask::Rooms => vec![News::Rooms(rooms())],
+            Ask::Pins { talk } => vec![self.pins(&talk)],
             Ask::Devices => vec![News::Devices(devices(now_ms))],
             Ask::Safety { name } => vec![News::Safety {
                 name,
@@ -355,6 +357,13 @@ impl Demo {
             Ask::Paths(_) | Ask::Typing { .. } | Ask::StopRun | Ask::Woke | Ask::Quit => Vec::new(),
             other => self.change(other),
         }
+    }
+
+    fn pins(&self, talk: &Talk) -> News {
+        let known = self.place(talk).and_then(|place| self.talks.get(place));
+        let all = known.map_or(&[][..], |known| known.messages.as_slice());
+        let pinned = all.iter().rev().filter(|message| message.details.pinned);
+        News::Pins(pinned.cloned().collect())
     }
 
     fn verify(&mut self, name: Username, digits: &str) -> News {
@@ -546,53 +555,4 @@ fn member((who, role, trust): (&str, Role, MemberTrust)) -> GroupMember {
         trust,
         seen: true,
     }
-}
-
-fn safety() -> SafetyNumber {
-    let groups: Vec<String> = (1..=12)
-        .map(|group| format!("{:05}", group * 4_711))
-        .collect();
-    SafetyNumber {
-        digits: groups.join(" "),
-        verified_at_ms: None,
-        pin: Pin::Same,
-    }
-}
-
-/// The digits that compare well.
-#[cfg(test)]
-pub(crate) fn safety_digits() -> String {
-    safety().digits
-}
-
-fn people() -> Vec<User> {
-    let online: BTreeSet<&str> = ["bob", "carol"].into();
-    ["bob", "carol", "dave", "erin"]
-        .map(|who| User {
-            name: name(who),
-            online: online.contains(who),
-            last_seen_ms: None,
-            display_name: String::new(),
-            status: String::new(),
-        })
-        .to_vec()
-}
-
-fn rooms() -> Vec<Room> {
-    vec![Room {
-        conversation: conversation(5),
-        title: "lobby".to_owned(),
-        topic: "anybody may come in".to_owned(),
-        members: 12,
-        joined: false,
-    }]
-}
-
-fn devices(now_ms: u64) -> Vec<Device> {
-    vec![Device {
-        id: device(0),
-        name: "this terminal".to_owned(),
-        issued_at_ms: now_ms,
-        this: ThisDevice::Yes,
-    }]
 }

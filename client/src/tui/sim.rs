@@ -123,12 +123,9 @@ impl Sim {
             "space" => KeyCode::Char(' '),
             "page-up" => KeyCode::PageUp,
             "page-down" => KeyCode::PageDown,
-            "f1" => KeyCode::F(1),
-            "f4" => KeyCode::F(4),
-            "f2" => KeyCode::F(2),
-            "f5" => KeyCode::F(5),
-            "f7" => KeyCode::F(7),
-            "f9" => KeyCode::F(9),
+            other if other.len() > 1 && other.starts_with('f') => {
+                KeyCode::F(other[1..].parse().unwrap())
+            }
             other => KeyCode::Char(other.chars().next().unwrap()),
         };
         self.model

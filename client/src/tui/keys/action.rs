@@ -153,6 +153,8 @@ actions! {
     Requests "requests" "requests" Screens "Who wants to talk with you";
     People "people" "people" Screens "People of this deployment, and who of them is online";
     Rooms "rooms" "rooms" Screens "Rooms that anybody may enter";
+    Members "members" "members" Screens "Who is in this group, and what can be done with them";
+    Pins "pins" "pinned" Screens "What is pinned in this conversation";
     Verify "verify" "verify" Screens "Compare the safety number, in digits or as a QR code";
     Devices "devices" "devices" Screens "Your devices";
     Settings "settings" "settings" Screens "Settings of this screen";

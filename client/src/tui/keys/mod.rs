@@ -296,7 +296,14 @@ impl Keymap {
         };
         wanted
             .iter()
-            .filter_map(|action| Some((self.way(mode, *action)?, action.short())))
+            .filter_map(|action| {
+                let words = match (mode, action) {
+                    (Mode::Form, Action::Confirm) => "go on",
+                    (Mode::Form, Action::FocusNext) => "next field",
+                    _ => action.short(),
+                };
+                Some((self.way(mode, *action)?, words))
+            })
             .collect()
     }
 }

@@ -242,6 +242,8 @@ impl Model {
             }
             Action::Verify => self.show_safety(),
             Action::ToggleMembers => self.toggle_members(),
+            Action::Members => self.pick_member(),
+            Action::Pins => self.pick_pin(),
             Action::NextUnread => self.next_unread(),
             Action::NextChat => self.beside(1),
             Action::PreviousChat => self.beside(-1),

@@ -191,7 +191,10 @@ fn no_field_of_a_form_stands_on_another() {
             assert!(shown.contains("› wrongly"), "{size:?}: {shown}");
             for row in sim.rows() {
                 let field = row.contains('›');
-                assert!(!field || !row.contains("Word") && !row.contains("Enter"), "{row}");
+                assert!(
+                    !field || !row.contains("Word") && !row.contains("Enter"),
+                    "{row}"
+                );
             }
             sim.press("enter");
         }

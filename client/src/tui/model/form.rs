@@ -14,6 +14,8 @@ use crate::tui::keys::Mode;
 /// The most bytes of a field: no field ever grows, so that no copy of a secret is left behind.
 const FIELD_BYTES_MAX: usize = 1_024;
 const TOO_SHORT: &str = "a password has at least 8 characters; choose a longer one";
+/// Digits of a safety number.
+const SAFETY_DIGITS: usize = 60;
 /// Words of a recovery key that are typed again.
 const CHECKED: usize = 3;
 
@@ -361,6 +363,12 @@ impl Form {
             }
             Purpose::Digits => {
                 let digits = self.text(0);
+                let count = digits.chars().filter(char::is_ascii_digit).count();
+                if count != SAFETY_DIGITS {
+                    // Not all of them say nothing about anybody.
+                    let words = format!("the number has {SAFETY_DIGITS} digits, these are {count}");
+                    return self.object(0, &words);
+                }
                 let name = self.name.clone()?;
                 Some(Ask::Verify { name, digits })
             }

@@ -17,7 +17,7 @@ impl Model {
     pub(crate) fn handle_news(&mut self, news: News, now: Now) {
         self.now = now;
         match news {
-            News::Link(link) => self.link = link,
+            News::Link(link) => self.linked(link),
             News::Who(who) => {
                 self.me = Some(*who);
                 self.ask(Ask::Chats);
@@ -57,6 +57,7 @@ impl Model {
             News::Verified { name, outcome } => self.verified(&name, outcome),
             News::People(people) => self.people_came(&people),
             News::Rooms(rooms) => self.rooms_came(&rooms),
+            News::Pins(pinned) => self.pins_came(&pinned),
             News::Devices(devices) => self.devices_came(&devices),
             News::Safety { name, number } => self.safety_came(&name, number),
             News::Offered(offer) => self.offered(&offer),
@@ -83,6 +84,22 @@ impl Model {
             News::Unlocked(verdict) => self.unlocked(verdict),
             News::Ended(_) => self.effect(Effect::Quit),
         }
+    }
+
+    /// The connection stands otherwise than before: what waits goes over the next one.
+    fn linked(&mut self, link: Link) {
+        if link != Link::Online {
+            self.patience.forget();
+        }
+        self.link = link;
+    }
+
+    /// For how many seconds the server has not answered, where that is long.
+    pub(crate) fn unanswered_s(&self) -> Option<u64> {
+        let online = self.link == Link::Online;
+        self.patience
+            .seconds(self.now.monotonic_ms)
+            .filter(|_| online)
     }
 
     fn text_refused(&mut self, id: &sotto_protocol::ClientMessageId, failure: &Failure) {
@@ -177,7 +194,7 @@ impl Model {
                 let words = words.to_vec();
                 self.notice(("Not verified", Tone::Security), words);
             }
-            [] => self.say(Tone::Good, format!("{label}: done")),
+            [] => self.say(Tone::Good, nothing_said(&label)),
             [line] if exit == Exit::Done => self.say(Tone::Text, line.clone()),
             [line] => self.say(Tone::Warning, line.clone()),
             lines => {
@@ -188,6 +205,7 @@ impl Model {
     }
 
     fn not_sent(&mut self, id: &sotto_protocol::ClientMessageId) {
+        self.patience.answered(id, self.now.monotonic_ms);
         let Some((talk, text)) = self.sending.remove(id.as_bytes()) else {
             return;
         };
@@ -220,13 +238,15 @@ impl Model {
             Event::Message(message) => self.arrived(message),
             Event::Sent { id, to, seq, .. } => {
                 self.sending.remove(id.as_bytes());
+                self.patience.answered(id, self.now.monotonic_ms);
                 let (id, seq) = (*id, *seq);
                 if let Some(pane) = self.pane.as_mut().filter(|pane| pane.talk == *to) {
                     pane.sent(&id, seq);
                 }
                 self.chats_again();
             }
-            Event::SendFailed { failure, .. } => {
+            Event::SendFailed { id, failure, .. } => {
+                self.patience.answered(id, self.now.monotonic_ms);
                 let sentence = failure.message.clone();
                 self.say(Tone::Warning, sentence);
                 self.overview_again();
@@ -318,11 +338,11 @@ impl Model {
 
     fn connection(&mut self, connection: &Connection) {
         match connection {
-            Connection::LoggedIn(_) => self.link = Link::Reading,
-            Connection::Lost => self.link = Link::Connecting,
+            Connection::LoggedIn(_) => self.linked(Link::Reading),
+            Connection::Lost => self.linked(Link::Connecting),
             Connection::Refused => {
                 let words = "the login is refused; use sotto login";
-                self.link = Link::GivenUp(words.to_owned());
+                self.linked(Link::GivenUp(words.to_owned()));
             }
             Connection::MoveWithin(_) => {}
         }
@@ -330,6 +350,9 @@ impl Model {
 
     fn membership(&mut self, membership: &Membership) {
         let what = match membership.change {
+            MembershipChange::Joined if membership.by != membership.subject => {
+                "was added".to_owned()
+            }
             MembershipChange::Joined => "is in".to_owned(),
             MembershipChange::Removed => "was put out".to_owned(),
             MembershipChange::Left => "left".to_owned(),
@@ -389,4 +412,20 @@ fn lasting(seconds: u32) -> String {
         1 => format!("1 {unit}"),
         count => format!("{count} {unit}s"),
     }
+}
+
+/// What a command means that said nothing.
+fn nothing_said(label: &str) -> String {
+    let words = match label {
+        "rooms" => "no public rooms here; /room new TITLE --public opens one",
+        "requests" => "nobody waits for an answer",
+        "invites" => "nobody invites you",
+        "contacts" => "no contacts yet",
+        "chats" => "no conversations yet",
+        "users" => "nobody of that name",
+        "search" => "nothing found",
+        "history" => "nothing was said there",
+        _ => return format!("{label}: done"),
+    };
+    words.to_owned()
 }

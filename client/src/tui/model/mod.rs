@@ -23,6 +23,8 @@ mod look;
 pub(crate) mod mouse;
 pub(crate) mod overlay;
 pub(crate) mod pane;
+mod patience;
+mod people;
 pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod piece;
@@ -50,6 +52,7 @@ use gallery::Gallery;
 use list::List;
 use overlay::Overlay;
 use pane::Pane;
+use patience::Patience;
 use piece::Tone;
 use told::{Alarm, Line, Remark};
 use transfer::Paused;
@@ -62,8 +65,8 @@ pub(crate) const HINT_AFTER_MS: u64 = 600;
 const ASKS_KEPT_MAX: usize = 1_024;
 /// What changed is asked for again after so many milliseconds.
 const AGAIN_MS: u64 = 200;
-/// A draft is kept when nobody typed for so long, in milliseconds.
-const DRAFT_AFTER_MS: u64 = 1_000;
+/// What is typed is kept at the latest after so many milliseconds.
+const DRAFT_AFTER_MS: u64 = 300;
 /// That somebody writes is forgotten after so many milliseconds.
 const TYPING_MS: u64 = 6_000;
 /// Between two words that the person writes, in milliseconds.
@@ -179,6 +182,8 @@ pub(crate) struct Model {
     effects: Vec<Effect>,
     /// Texts that left the composer and are not queued yet: they come back if they are refused.
     sending: BTreeMap<[u8; 16], (Talk, String)>,
+    /// How long the server keeps one waiting.
+    patience: Patience,
     /// A completion that goes on with the next key.
     completing: Option<complete::Completing>,
 }
@@ -227,6 +232,7 @@ impl Model {
             asks: VecDeque::new(),
             effects: Vec::new(),
             sending: BTreeMap::new(),
+            patience: Patience::default(),
             completing: None,
         }
     }
@@ -446,6 +452,7 @@ impl Model {
             idle,
             self.draft_due_ms,
             self.chats_due_ms,
+            self.patience.wakes_at(self.now.monotonic_ms),
         ];
         let now_ms = self.now.monotonic_ms;
         due.into_iter().flatten().filter(|at| *at > now_ms).min()
@@ -516,7 +523,8 @@ impl Model {
     /// Somebody wrote: the draft is due, and others may hear of it.
     fn wrote(&mut self) {
         let ms = self.now.monotonic_ms;
-        self.draft_due_ms = Some(ms + DRAFT_AFTER_MS);
+        // Not later because somebody goes on typing.
+        self.draft_due_ms.get_or_insert(ms + DRAFT_AFTER_MS);
         let command = self.composer.text().starts_with('/');
         let Some(talk) = self.pane.as_ref().map(|pane| pane.talk.clone()) else {
             return;

@@ -1,19 +1,16 @@
 //! Lists to pick from and sheets to read: what opens them, what a choice does.
 
-use super::form::Form;
 use super::list::{Entry, EntryKey};
-use super::overlay::{Doing, Overlay, Question, Safety, Sheet, Showing};
+use super::overlay::{Doing, Overlay, Question, Sheet};
 use super::picker::{Item, Kind, Picker, Value};
-use super::piece::{Row, Tone, padded};
+use super::piece::{Row, Tone};
 use super::{Focus, Model};
 use crate::engine::api::{
-    Chat, Device, GroupMember, Hit, Keep, MemberTrust, Put, Request, Room, SafetyNumber,
-    ThisDevice, User, UserFilter, role_name,
+    Chat, Device, Hit, Keep, Put, Request, Room, SafetyNumber, ThisDevice, User, UserFilter,
 };
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Place};
 use crate::tui::keys::{Action, Mode};
-use sotto_crypto::content::Emoji;
 use sotto_protocol::{ConversationId, Username};
 
 /// From so many columns on the members stand beside the messages.
@@ -32,20 +29,6 @@ const ACCOUNT: [(&str, &str, &[&str]); 3] = [
     ),
     ("Change the password", "", &["passwd"]),
 ];
-/// Emoji to react with at first; others are typed.
-const REACTIONS: &[(&str, &str)] = &[
-    ("👍", "yes, good"),
-    ("❤️", "love"),
-    ("😂", "laughing"),
-    ("🎉", "celebrate"),
-    ("😮", "surprised"),
-    ("😢", "sad"),
-    ("🙏", "thanks"),
-    ("👀", "looking"),
-    ("✅", "done"),
-    ("👎", "no"),
-];
-
 impl Model {
     pub(super) fn show(&mut self, picker: Picker) {
         self.overlay = Some(Overlay::Picker(picker));
@@ -118,14 +101,6 @@ impl Model {
         self.show(Picker::awaited(Kind::Devices));
     }
 
-    pub(super) fn pick_reaction(&mut self) {
-        let items = REACTIONS.iter().map(|(emoji, words)| {
-            Item::new(emoji, words, Tone::Text, Value::Emoji((*emoji).to_owned()))
-        });
-        let items = items.collect();
-        self.show(Picker::new(Kind::Reaction, items));
-    }
-
     pub(super) fn pick_request(&mut self) {
         let items = self.request_items();
         self.show(Picker::new(Kind::Requests, items));
@@ -166,9 +141,7 @@ impl Model {
         picker.filter();
         let text = picker.field.text().to_owned();
         let Kind::Search(talk) = &picker.kind else {
-            if picker.kind == Kind::Reaction {
-                Self::offer_emoji(picker);
-            }
+            self.offer();
             return;
         };
         let talk = talk.clone();
@@ -178,15 +151,6 @@ impl Model {
         } else {
             picker.waiting = true;
             self.ask(Ask::Search { text, talk, ticket });
-        }
-    }
-
-    /// What was typed may be an emoji itself.
-    fn offer_emoji(picker: &mut Picker) {
-        let typed = picker.field.text().trim().to_owned();
-        if picker.len() == 0 && Emoji::parse(&typed).is_some() {
-            let value = Value::Emoji(typed.clone());
-            picker.set(vec![Item::new(&typed, &typed, Tone::Text, value)]);
         }
     }
 
@@ -243,7 +207,7 @@ impl Model {
             let typed = picker.field.text().trim();
             let person = Username::parse(typed).ok();
             match (picker.kind, person) {
-                (Kind::Conversations | Kind::People, Some(name)) => self.open(name.into()),
+                (Kind::Conversations | Kind::People, Some(name)) => self.write_to(name),
                 _ => self.say(Tone::Dim, "nothing chosen"),
             }
             return;
@@ -252,7 +216,11 @@ impl Model {
             (Value::Talk(to), _) if picker.kind == Kind::Forward => self.forward_to(to),
             (Value::Talk(talk), _) => self.open(talk),
             (Value::Person(name), Action::Block) => self.ask_to_block(name),
-            (Value::Person(name), _) => self.open(name.into()),
+            (Value::Person(name), _) => self.write_to(name),
+            (Value::Member(name), _) => self.pick_about(name),
+            (Value::Verify(name), _) => self.compare_with(name),
+            (Value::Find(words), _) => self.search_for(&words),
+            (Value::Line(words), _) => self.ask(Ask::Run { words }),
             (Value::Request(name), answer) => self.answer_request(name, answer),
             (Value::Invitation(group), answer) => self.answer_invitation(group, answer),
             (Value::Room(room, title), _) => self.ask(Ask::Enter { room, title }),
@@ -405,10 +373,10 @@ impl Model {
                 ThisDevice::No => "",
             };
             let id = device.id.to_string();
-            let name = if device.name.is_empty() {
-                "(no name)"
-            } else {
-                &device.name
+            let name = match (device.name.as_str(), device.this) {
+                ("", ThisDevice::Yes) => "this device (not named yet)",
+                ("", ThisDevice::No) => "a device that nobody named",
+                (name, _) => name,
             };
             let label = format!("{name}  {}", id.get(..8).unwrap_or(&id));
             let value = match device.this {
@@ -445,7 +413,7 @@ impl Model {
         }
     }
 
-    fn fill(&mut self, kind: &Kind, items: Vec<Item>) {
+    pub(super) fn fill(&mut self, kind: &Kind, items: Vec<Item>) {
         if let Some(Overlay::Picker(picker)) = &mut self.overlay
             && picker.kind == *kind
         {
@@ -477,10 +445,8 @@ impl Model {
                 rows.push(Row::default());
                 rows.push(Row::of(Tone::Title, line.action.group().title()));
             }
-            let keys = format!("{:22}", line.keys);
-            rows.push(
-                Row::of(Tone::Key, keys).with(Tone::Text, format!(" {}", line.action.help())),
-            );
+            let keys = format!("{:22} ", line.keys);
+            rows.push(Row::of(Tone::Key, keys).with(Tone::Text, line.action.help()));
         }
         rows.push(Row::default());
         rows.push(Row::of(
@@ -500,34 +466,6 @@ impl Model {
         lines
     }
 
-    /// Shows or hides the members: beside the messages where there is room, else over them.
-    pub(super) fn toggle_members(&mut self) {
-        if self.columns >= MEMBERS_FROM {
-            self.members_shown = !self.members_shown;
-            return;
-        }
-        let Some(pane) = &self.pane else {
-            return;
-        };
-        let overview = &pane.overview;
-        let row = |member: &GroupMember| {
-            let tone = match member.trust {
-                MemberTrust::Changed => Tone::Security,
-                MemberTrust::Verified => Tone::Good,
-                MemberTrust::Own | MemberTrust::Pinned => Tone::Text,
-            };
-            Row::of(tone, padded(member.name.as_str(), 20)).with(
-                Tone::Dim,
-                format!(" {} · {}", role_name(member.role), member.trust.name()),
-            )
-        };
-        let mut rows: Vec<Row> = overview.members.iter().map(row).collect();
-        if rows.is_empty() {
-            rows.push(Row::of(Tone::Dim, "a conversation of two"));
-        }
-        self.overlay = Some(Overlay::Sheet(Sheet::new("Members", rows)));
-    }
-
     pub(super) fn show_safety(&mut self) {
         let blocked = self.blocked_by().cloned();
         let person = self
@@ -541,14 +479,7 @@ impl Model {
             );
             return;
         };
-        self.ask(Ask::Safety { name: name.clone() });
-        self.overlay = Some(Overlay::Safety(Safety {
-            form: Form::digits(name.clone()),
-            name,
-            number: None,
-            waiting: true,
-            showing: Showing::default(),
-        }));
+        self.compare_with(name);
     }
 
     /// The number to compare came.

@@ -12,6 +12,8 @@ use crate::tui::keys::Action;
 
 /// Lines that are kept of one list.
 const ITEMS_MAX: usize = 10_000;
+/// Lines at most that answer to what was typed.
+const EXTRA_MAX: usize = 50;
 /// Cells of a line's words.
 const LABEL_CELLS_MAX: usize = 400;
 
@@ -38,6 +40,12 @@ pub(crate) enum Kind {
     Reaction,
     /// Settings of this screen.
     Settings,
+    /// Who is in the open group.
+    Members,
+    /// What can be done with one of them.
+    Member(Username),
+    /// Pinned messages of the open conversation.
+    Pins,
 }
 
 impl Kind {
@@ -55,6 +63,9 @@ impl Kind {
             Self::Search(Some(_)) => "Search here",
             Self::Reaction => "React with",
             Self::Settings => "Settings",
+            Self::Members => "Members",
+            Self::Member(_) => "This member",
+            Self::Pins => "Pinned here",
         }
     }
 
@@ -64,6 +75,8 @@ impl Kind {
             Self::Search(_) => "type words; the beginnings of them are enough",
             Self::Requests => "nobody waits for an answer",
             Self::Rooms => "no public rooms here; /room new TITLE --public opens one",
+            Self::Pins => "nothing is pinned; select a message to pin it",
+            Self::Members => "a conversation of two",
             _ => "nothing here",
         }
     }
@@ -89,6 +102,14 @@ pub(crate) enum Value {
     Room(ConversationId, String),
     Message(Talk, u64),
     Emoji(String),
+    /// Somebody in the open group.
+    Member(Username),
+    /// The number to compare with somebody.
+    Verify(Username),
+    /// Words to look for everywhere.
+    Find(String),
+    /// A command with what it is about.
+    Line(Vec<String>),
     /// To be read only.
     Nothing,
 }
@@ -122,6 +143,8 @@ pub(crate) struct Picker {
     items: Vec<Item>,
     /// Which of them are shown, the best first.
     shown: Vec<usize>,
+    /// Lines below them that answer to what was typed.
+    extra: Vec<Item>,
     marked: usize,
     /// Names the search whose answer counts.
     pub(crate) ticket: u64,
@@ -137,6 +160,7 @@ impl Picker {
             field: Composer::default(),
             items: Vec::new(),
             shown: Vec::new(),
+            extra: Vec::new(),
             marked: 0,
             ticket: 0,
             waiting: false,
@@ -173,17 +197,30 @@ impl Picker {
                 .collect();
             fuzzy::rank(words, texts.iter().map(String::as_str))
         };
+        self.extra.clear();
         self.marked = 0;
+    }
+
+    /// Puts lines below the others, for what was typed; gone with the next letter.
+    pub(crate) fn offer(&mut self, mut extra: Vec<Item>) {
+        extra.truncate(EXTRA_MAX);
+        self.extra = extra;
+    }
+
+    /// Whether a line of this name is among those of the list.
+    pub(crate) fn has(&self, label: &str) -> bool {
+        self.items.iter().any(|item| item.label.as_str() == label)
     }
 
     /// The lines that are shown.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &Item> {
-        self.shown.iter().filter_map(|place| self.items.get(*place))
+        let shown = self.shown.iter().filter_map(|place| self.items.get(*place));
+        shown.chain(&self.extra)
     }
 
     /// How many are shown.
     pub(crate) fn len(&self) -> usize {
-        self.shown.len()
+        self.shown.len() + self.extra.len()
     }
 
     /// Which of the shown ones is marked.
@@ -193,13 +230,12 @@ impl Picker {
 
     /// What the marked one stands for.
     pub(crate) fn value(&self) -> Option<&Value> {
-        let place = self.shown.get(self.marked)?;
-        self.items.get(*place).map(|item| &item.value)
+        self.lines().nth(self.marked).map(|item| &item.value)
     }
 
     /// Puts the mark on one of the shown.
     pub(crate) fn mark(&mut self, place: usize) {
-        self.marked = place.min(self.shown.len().saturating_sub(1));
+        self.marked = place.min(self.len().saturating_sub(1));
     }
 
     /// Moves the mark.
@@ -207,6 +243,6 @@ impl Picker {
         self.marked = self
             .marked
             .saturating_add_signed(step)
-            .min(self.shown.len().saturating_sub(1));
+            .min(self.len().saturating_sub(1));
     }
 }

@@ -34,7 +34,12 @@ fn security(kind: SecurityKind, who: &str) -> News {
 fn wrong_digits_stand_over_everything_until_they_are_seen() {
     for size in SIZES {
         let mut sim = comparing(size);
-        sim.types("1234567890");
+        sim.types("12345 67890");
+        sim.press("enter");
+        // Not all digits are no sign of anybody.
+        assert!(matches!(sim.model.overlay, Some(Overlay::Safety(_))));
+        sim.model.form().unwrap().clear();
+        sim.types(&"12345".repeat(12));
         sim.press("enter");
         sim.wait(60_000);
         let words = sim.words();
@@ -194,6 +199,14 @@ fn what_happens_in_a_group_stands_among_its_messages() {
     sim.hear(timer(86_400));
     assert!(sim.words().contains("you: messages from here on disappear"));
     assert!(sim.words().contains("1 day"));
+    // Nothing of it is cut.
+    sim.resize((50, 24));
+    assert!(
+        sim.words()
+            .replace(['\n', ' '], "")
+            .contains("theywereread")
+    );
+    sim.resize((100, 40));
     sim.hear(timer(0));
     assert!(sim.words().contains("messages stay from here on"));
     let joined = |who: &str| {
@@ -211,7 +224,7 @@ fn what_happens_in_a_group_stands_among_its_messages() {
     };
     sim.hear(joined("frank"));
     assert!(
-        sim.words().contains("frank is in (by you)"),
+        sim.words().contains("frank was added (by you)"),
         "{}",
         sim.words()
     );

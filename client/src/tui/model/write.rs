@@ -12,7 +12,7 @@ use crate::cli::inside::input::{self, Input};
 use crate::engine::api::{Direction, Message, MessageBody, Put, SendOptions};
 use crate::engine::screen::Standing;
 use crate::talk::Talk;
-use crate::tui::ask::{Ask, reference};
+use crate::tui::ask::{Ask, Link, reference};
 use crate::tui::keys::Action;
 
 /// Most people that one message speaks to by name.
@@ -175,6 +175,13 @@ impl Model {
         };
         self.sending
             .insert(*client_id.as_bytes(), (talk.clone(), text.clone()));
+        let goes = self.link == Link::Online
+            && self.pane.as_ref().is_some_and(|pane| {
+                pane.overview.standing == Standing::Open && pane.overview.changed.is_empty()
+            });
+        if goes {
+            self.patience.sent(&client_id, self.now.monotonic_ms);
+        }
         if let (Some(pane), Some(me)) = (&mut self.pane, &self.me) {
             pane.add(Message {
                 conversation: pane

@@ -23,6 +23,10 @@ const LINE_CELLS: usize = 70_000;
 const QUOTE_CELLS: usize = 60;
 /// Lines of a message that are told; the rest is in `/history`.
 const LINES_MAX: usize = 400;
+/// Characters of a title by which a group is named in a command.
+const TITLE_CHARS_MAX: usize = 40;
+/// Characters of an id that name a group, with the sign before them.
+const ID_CHARS: usize = 9;
 /// Said where no conversation is open.
 pub(super) const NOWHERE: &str = "No conversation is open. /chats tells them, /go NAME opens one.";
 
@@ -197,7 +201,18 @@ pub(super) fn request(request: &Request) -> String {
 
 /// Somebody's invitation.
 pub(super) fn invitation(invitation: &Invitation) -> String {
-    let group = Talk::Group(invitation.conversation);
+    // By its title where that is one plain word, which is easier heard and typed than an id.
+    let plain = |title: &&String| {
+        let word = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        (1..=TITLE_CHARS_MAX).contains(&title.chars().count()) && title.chars().all(word)
+    };
+    let group = match invitation.title.as_ref().filter(plain) {
+        Some(title) => format!("#{title}"),
+        None => {
+            let id = Talk::Group(invitation.conversation).to_string();
+            id.get(..ID_CHARS).unwrap_or(&id).to_owned()
+        }
+    };
     format!(
         "{} invites you to {}: /join {group} or /decline {group}",
         invitation.from,

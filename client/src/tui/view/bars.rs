@@ -251,6 +251,10 @@ fn status_room(model: &Model, width: u16) -> (u16, Row) {
 /// The connection and how much is queued: never without them, however little room there is.
 fn link_row(model: &Model, width: usize) -> Row {
     let (mark, tone, words) = match &model.link {
+        Link::Online if model.unanswered_s().is_some() => {
+            let seconds = model.unanswered_s().unwrap_or_default();
+            ("◐", Tone::Warning, format!("no answer for {seconds} s"))
+        }
         Link::Online => ("●", Tone::Good, format!("{} online", own_name(model))),
         Link::Reading => ("◐", Tone::Warning, "reading".to_owned()),
         Link::Connecting => ("○", Tone::Warning, "connecting".to_owned()),

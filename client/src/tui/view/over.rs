@@ -190,7 +190,10 @@ fn picker(picker: &Picker, canvas: &mut Canvas<'_>, area: Rect) -> Option<Positi
             true => "looking…",
             false => picker.kind.empty(),
         };
-        canvas.row(list, 0, &Row::of(Tone::Dim, words));
+        let rows = wrapped(Tone::Dim, &[words.to_owned()], list.width);
+        for (line, row) in (0..list.height).zip(&rows) {
+            canvas.row(list, line, row);
+        }
     }
     let first = first_shown(picker.marked(), usize::from(list.height));
     let shown = picker.lines().enumerate().skip(first);

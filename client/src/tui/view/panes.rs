@@ -298,7 +298,7 @@ fn nothing_yet(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     for (action, words) in [
         (Action::People, " people whom you can write to"),
         (Action::Rooms, " rooms that you can enter"),
-        (Action::Palette, " another conversation"),
+        (Action::Palette, " another conversation, or a new one"),
         (Action::Help, " all keys"),
     ] {
         rows.push(Row::of(Tone::Key, way(action)).with(Tone::Dim, words));

@@ -9,7 +9,7 @@
 //! Commands of the command line run here with the lent engine, as at a daemon; what the person
 //! does meanwhile comes first. It draws nothing, and waits where the drawing side is slow.
 
-mod enrol;
+pub(super) mod enrol;
 mod hear;
 mod look;
 mod run;

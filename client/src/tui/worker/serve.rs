@@ -16,6 +16,8 @@ use crate::tui::ask::{Ask, Chats, Enrol, More, News, Page, Place, Stage, Verdict
 use crate::tui::complete::paths;
 use crate::tui::model::pane::{PAGE, WINDOW_MAX};
 
+/// Pinned messages that are listed.
+const PINS_MAX: u32 = 200;
 /// Messages that one search finds.
 const HITS_MAX: u32 = 200;
 
@@ -71,6 +73,10 @@ impl Worker {
                     .engine()
                     .search(&text, talk.as_ref(), HITS_MAX)?;
                 self.mouth.say(News::Found { ticket, hits });
+            }
+            Ask::Pins { talk } => {
+                let pinned = self.session()?.engine().pinned(&talk, PINS_MAX)?;
+                self.mouth.say(News::Pins(pinned));
             }
             Ask::Paths(wish) => {
                 let home = std::env::home_dir();

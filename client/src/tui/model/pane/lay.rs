@@ -11,7 +11,7 @@ use crate::engine::api::{Direction, MessageBody};
 use crate::tui::ask::reference;
 use crate::tui::model::gallery::Gallery;
 use crate::tui::model::item::{DAY, Item, Key, NEW, SYSTEM, item, line};
-use crate::tui::model::piece::Tone;
+use crate::tui::model::piece::{Row, Tone};
 use crate::tui::model::rows::{Delivery, Setting, Shape, day, message_rows, time_of};
 
 impl Pane {
@@ -39,7 +39,7 @@ impl Pane {
             let key = Key::of(message, place);
             let mut count = 0;
             while let Some((after, row)) = system.next_if(|(after, _)| *after < key.0) {
-                items.push(item(Key(*after, SYSTEM + count), row.clone()));
+                items.push(told(Key(*after, SYSTEM + count), row, size.0));
                 count += 1;
             }
             let now = day(zone, time_of(message));
@@ -77,7 +77,7 @@ impl Pane {
             items.push(Item { key, rows, file });
         }
         for (count, (after, row)) in (0..).zip(system) {
-            items.push(item(Key(*after, SYSTEM + count), row.clone()));
+            items.push(told(Key(*after, SYSTEM + count), row, size.0));
         }
         self.items = items;
     }
@@ -136,5 +136,14 @@ impl Pane {
         if let Some(key) = found.map(|item| item.key).filter(Key::is_message) {
             self.selected = Some(key);
         }
+    }
+}
+
+/// A line of the client's own: nothing of it is cut.
+fn told(key: Key, row: &Row, width: usize) -> Item {
+    Item {
+        key,
+        rows: row.wrapped(width).into(),
+        file: None,
     }
 }
