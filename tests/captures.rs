@@ -61,7 +61,7 @@ const SCENES: &[Scene] = &[
     Scene {
         name: "requests",
         size: (80, 24),
-        steps: &[("", "thank you!"), (F5, "wants to talk with you")],
+        steps: &[("", "thank you!"), (F5, "asks to talk")],
     },
     Scene {
         name: "search",
@@ -74,12 +74,12 @@ const SCENES: &[Scene] = &[
     },
     Scene {
         name: "safety-number",
-        size: (80, 45),
+        size: (80, 24),
         steps: &[
             ("", "thank you!"),
             (CTRL_K, "Go to"),
             ("bob\r", "F1 shows"),
-            ("\u{1b}v", "Compare them by voice"),
+            ("\u{1b}v", "Nobody compared this number"),
         ],
     },
     Scene {

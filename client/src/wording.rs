@@ -2,8 +2,11 @@
 //! its text, and of a change among members. Foreign text stays in it as it came: whoever shows it
 //! cleans it.
 
-use crate::engine::api::{Membership, MembershipChange, Message, role_name};
+use crate::engine::api::{JoinRequest, Membership, MembershipChange, Message, Past, role_name};
+use crate::talk::Talk;
 
+/// Characters of a group's id that name it in a command, with the sign before them.
+pub(crate) const ID_CHARS: usize = 9;
 /// So many who reacted alike are named; more are counted.
 const REACTED_NAMES_MAX: usize = 3;
 
@@ -30,6 +33,23 @@ pub(crate) fn notes(message: &Message) -> Option<String> {
     let set = marks.iter().filter(|(set, _)| *set);
     notes.extend(set.map(|(_, mark)| (*mark).to_owned()));
     (!notes.is_empty()).then(|| notes.join(" · "))
+}
+
+/// Somebody who came by an invite link waits for an admin's word; with the commands for it.
+pub(crate) fn join_wish(wish: &JoinRequest) -> String {
+    let past = match wish.past {
+        Past::None => "",
+        Past::PutOut => ", whom an admin put out before,",
+    };
+    // As many of its digits as name it.
+    let group = Talk::Group(wish.conversation).to_string();
+    let group = group.get(..ID_CHARS).unwrap_or(&group);
+    format!(
+        "{0}{past} has an invite link of {1} and asks to come in: /group approve {group} {0} or \
+         /group reject {group} {0}",
+        wish.name,
+        wish.talk.label(wish.title.as_deref())
+    )
 }
 
 /// What happened to a member, as it goes on after the name.

@@ -38,6 +38,27 @@ pub(crate) fn find(letters: &str) -> Vec<Named> {
     first
 }
 
+/// As [`find`], and those whose name in the standard has the letters: for who does not know the short
+/// ones.
+pub(crate) fn find_described(letters: &str) -> Vec<Named> {
+    let mut found = find(letters);
+    let wanted = letters.trim().to_ascii_lowercase();
+    let shown = emojis::iter().filter(|emoji| is_shown(emoji));
+    let described = shown.filter(|emoji| {
+        let new = !found.iter().any(|named| named.emoji == emoji.as_str());
+        new && emoji.name().to_ascii_lowercase().contains(&wanted)
+    });
+    let more: Vec<Named> = described
+        .map(|emoji| Named {
+            name: emoji.name(),
+            emoji: emoji.as_str(),
+        })
+        .collect();
+    found.extend(more);
+    found.truncate(FOUND_MAX);
+    found
+}
+
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     let shown = emojis::iter().filter(|emoji| is_shown(emoji));
     shown.flat_map(|emoji| emoji.shortcodes().map(move |name| (name, emoji.as_str())))
@@ -64,6 +85,18 @@ mod tests {
                 .iter()
                 .all(|named| named.name.contains("thumbs"))
         );
+    }
+
+    #[test]
+    fn emoji_are_found_by_what_the_standard_calls_them() {
+        let has = |letters: &str, emoji: &str| {
+            let mut found = find_described(letters).into_iter();
+            found.any(|named| named.emoji == emoji)
+        };
+        assert!(has("rocket", "🚀"));
+        assert!(has("face with tears of joy", "😂"));
+        assert!(has("folded hands", "🙏"));
+        assert!(!has("zzzzz", "🙏"));
     }
 
     #[test]

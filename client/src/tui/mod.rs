@@ -37,6 +37,7 @@ mod worker;
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -96,17 +97,17 @@ pub(crate) fn key_names() -> String {
 /// When the terminal does not obey, or the profile cannot be used.
 pub(crate) fn open(global: Global, play: Play) -> Result<(), Failure> {
     let (sender, inputs) = sync_channel(NEWS_MAX);
-    let settings = settings(&global)?;
+    let (settings, file) = settings(&global)?;
     let mouse = settings.mouse;
     let keys = sender.clone();
     let take = move || Ok((Screen::take(mouse)?, Keyboard::start(keys)?));
-    perform((global, play), &settings, (sender, inputs), take)
+    perform((global, play), (&settings, &file), (sender, inputs), take)
 }
 
 /// The screen from its beginning to its end, on whatever `take` gives to draw on.
 fn perform(
     (global, play): (Global, Play),
-    settings: &Settings,
+    (settings, file): (&Settings, &Path),
     (sender, inputs): (SyncSender<Input>, Receiver<Input>),
     take: impl FnOnce() -> std::io::Result<(Screen, Keyboard)>,
 ) -> Result<(), Failure> {
@@ -118,6 +119,8 @@ fn perform(
     };
     let worker = worker.map_err(|error| no(&error))?;
     let mut model = Model::new(wishes(settings), Zone::local(), clock.now());
+    let file = file.display().to_string();
+    model.wishes.settings.push(("file".to_owned(), file));
     model.folder = std::env::current_dir().unwrap_or_default();
     let terminal = notice::Terminal::of(|name| std::env::var(name).ok());
     let teller = Teller::new(settings.bell, settings.notifications, terminal);
@@ -155,13 +158,15 @@ fn perform(
     outcome.and(ended.unwrap_or(Ok(())))
 }
 
-/// What the person set.
-fn settings(global: &Global) -> Result<Settings, Failure> {
+/// What the person set, and in which file.
+fn settings(global: &Global) -> Result<(Settings, PathBuf), Failure> {
     let quiet = Box::new(|_, _| Ok(()));
     let home = inside::quiet(global.clone(), Audience::People, quiet)
         .location()?
         .home;
-    Settings::load(&home).map_err(|error| Failure::named("bad_settings", error.to_string()))
+    let settings = Settings::load(&home);
+    let settings = settings.map_err(|error| Failure::named("bad_settings", error.to_string()))?;
+    Ok((settings, home.join(settings::FILE)))
 }
 
 fn wishes(settings: &Settings) -> Wishes {

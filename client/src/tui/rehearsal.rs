@@ -98,7 +98,12 @@ impl Rehearsal {
             .spawn(move || {
                 let take = || Ok((Screen::on_stage(out, area)?, Keyboard::of_nobody()));
                 let play = (global, Play::Real);
-                perform(play, &Settings::default(), (told, heard), take)
+                perform(
+                    play,
+                    (&Settings::default(), Path::new("")),
+                    (told, heard),
+                    take,
+                )
             })
             .map_err(|error| no(&error))?;
         Ok(Self { inputs, screen })

@@ -282,6 +282,8 @@ impl Model {
                 self.chats_again();
             }
             Event::Membership(membership) => self.membership(membership),
+            // An answer is asked of an admin: it stands until it is seen.
+            Event::JoinRequested(wish) => self.warn(crate::wording::join_wish(wish)),
             Event::Security(security) => self.security(security),
             Event::Connection(connection) => self.connection(connection),
             Event::GroupMade { conversation, .. } => self.entered(Talk::Group(*conversation)),

@@ -51,6 +51,14 @@ fn what_begins_as_a_command_is_never_sent() {
         sim.model.overlay = None;
     }
     assert!(!sim.asked.contains(&"write"), "{:?}", sim.asked);
+    sim.types("/nonsense it is");
+    sim.press("enter");
+    assert!(!sim.asked.contains(&"run"), "{:?}", sim.asked);
+    assert!(
+        sim.words().contains("/nonsense is no command"),
+        "{}",
+        sim.words()
+    );
     sim.types("//etc/hosts");
     sim.press("enter");
     assert!(sim.words().contains("/etc/hosts"));
@@ -296,7 +304,7 @@ fn members_are_shown_also_where_they_have_no_pane() {
     sim.press("f4");
     let words = sim.words();
     assert!(
-        words.contains("Members") && words.contains("owner · own"),
+        words.contains("Members") && words.contains("owner · you"),
         "{words}"
     );
     sim.press("esc");

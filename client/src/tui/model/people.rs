@@ -133,7 +133,7 @@ impl Model {
                 " · invited"
             };
             let role = role_name(member.role);
-            let note = format!("{role} · {}{invited}", member.trust.name());
+            let note = format!("{role} · {}{invited}", trusted(member.trust));
             let value = Value::Member(member.name.clone());
             Item::new(member.name.as_str(), &note, tone, value)
         };
@@ -167,7 +167,7 @@ impl Model {
                 "",
                 Value::Person(name.clone()),
             ));
-            let note = trust.name();
+            let note = trusted(trust);
             items.push(item(
                 "Compare the safety number",
                 note,
@@ -229,13 +229,23 @@ impl Model {
     }
 }
 
+/// How somebody's identity stands, in words.
+const fn trusted(trust: MemberTrust) -> &'static str {
+    match trust {
+        MemberTrust::Own => "you",
+        MemberTrust::Verified => "verified",
+        MemberTrust::Pinned => "not verified",
+        MemberTrust::Changed => "another identity than before",
+    }
+}
+
 /// Emoji by their names, and what was typed where it is one itself.
 fn emoji_items(picker: &Picker, typed: &str) -> Vec<Item> {
     let item = |emoji: &str, name: &str| {
         Item::new(emoji, name, Tone::Text, Value::Emoji(emoji.to_owned()))
     };
     let itself = Emoji::parse(typed).map(|_| item(typed, ""));
-    let named = emoji::find(typed).into_iter();
+    let named = emoji::find_described(typed).into_iter();
     let mut found: Vec<&str> = Vec::new();
     let named = named.filter(|named| {
         let known = found.contains(&named.emoji) || picker.has(named.emoji);

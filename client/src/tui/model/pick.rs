@@ -110,7 +110,7 @@ impl Model {
         let request = |request: &Request| {
             let value = Value::Request(request.from.clone());
             let since = self.zone.short(request.received_at_ms, self.now.unix_ms);
-            let note = format!("wants to talk with you, since {since}");
+            let note = format!("asks to talk, since {since}");
             Item::new(request.from.as_str(), &note, Tone::Request, value)
         };
         let mut items: Vec<Item> = self.list.requests().iter().map(request).collect();
@@ -354,7 +354,11 @@ impl Model {
     pub(super) fn rooms_came(&mut self, rooms: &[Room]) {
         let item = |room: &Room| {
             let joined = if room.joined { ", you are in" } else { "" };
-            let note = format!("{} in{joined} · {}", room.members, room.topic);
+            let topic = match room.topic.as_str() {
+                "" => String::new(),
+                topic => format!(" · {topic}"),
+            };
+            let note = format!("{} in{joined}{topic}", room.members);
             let value = match room.joined {
                 true => Value::Talk(Talk::Group(room.conversation)),
                 false => Value::Room(room.conversation, room.title.clone()),

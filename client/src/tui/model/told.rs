@@ -210,6 +210,14 @@ impl Model {
         self.overview_again();
     }
 
+    /// A warning about nobody's identity.
+    pub(super) fn warn(&mut self, words: String) {
+        self.alarm(Alarm {
+            words,
+            changed: None,
+        });
+    }
+
     fn alarm(&mut self, alarm: Alarm) {
         if self.alarms.contains(&alarm) {
             return;

@@ -271,3 +271,27 @@ fn a_group_that_was_made_or_entered_is_shown() {
     assert!(sim.words().contains("leads there"));
     assert_eq!(sim.model.composer.text(), "half a sent");
 }
+
+#[test]
+fn who_waits_for_an_admins_word_is_told_until_it_is_seen() {
+    use crate::engine::api::{JoinRequest, Past};
+    let mut sim = Sim::new((120, 40));
+    let conversation = ConversationId::from_bytes([9; 16]);
+    sim.hear(News::Event(Box::new(Event::JoinRequested(JoinRequest {
+        conversation,
+        talk: Talk::Group(conversation),
+        title: Some("garden".to_owned()),
+        name: Username::parse("frank").unwrap(),
+        received_at_ms: 1,
+        past: Past::PutOut,
+    }))));
+    sim.wait(60_000);
+    let words = sim.words();
+    assert!(
+        words.contains("frank, whom an admin put out before,"),
+        "{words}"
+    );
+    assert!(words.contains("#09090909 frank"), "{words}");
+    sim.press("esc");
+    assert!(!sim.words().contains("frank"));
+}

@@ -128,7 +128,10 @@ impl Model {
                 }
                 self.composer.take();
                 self.keep_draft();
-                self.ask(Ask::Run { words });
+                match unknown(&words) {
+                    Some(word) => self.no_command(&word),
+                    None => self.ask(Ask::Run { words }),
+                }
             }
             Input::Say(_) if standing == Standing::Blocked => {
                 let sentence = "you blocked this person; /unblock comes first";
@@ -145,6 +148,16 @@ impl Model {
                 self.say_in(talk, text);
             }
         }
+    }
+
+    /// What was typed is brought back by the key for what was written before.
+    fn no_command(&mut self, word: &str) {
+        let way = self.wishes.keymap.way(self.mode(), Action::Commands);
+        let words = format!(
+            "/{word} is no command, and nothing was sent; {} finds them, // before it sends it as text",
+            way.unwrap_or_default()
+        );
+        self.say(Tone::Warning, words);
     }
 
     /// `chat NAME` opens a conversation here; what asks for something has a form.
@@ -440,6 +453,14 @@ impl Model {
         let sheet = Sheet::new(title, rows).with_text(text);
         self.overlay = Some(Overlay::Sheet(sheet));
     }
+}
+
+/// The first word of a command line that the command line does not know.
+fn unknown(words: &[String]) -> Option<String> {
+    let word = words.first().filter(|word| !word.starts_with('-'))?;
+    let known = crate::cli::command();
+    let found = known.find_subcommand(word).is_some() || word == "help";
+    (!found).then(|| word.clone())
 }
 
 /// How a command names a conversation: by its title where that is one word, else by its id.

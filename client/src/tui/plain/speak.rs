@@ -25,8 +25,6 @@ const QUOTE_CELLS: usize = 60;
 const LINES_MAX: usize = 400;
 /// Characters of a title by which a group is named in a command.
 const TITLE_CHARS_MAX: usize = 40;
-/// Characters of an id that name a group, with the sign before them.
-const ID_CHARS: usize = 9;
 /// Said where no conversation is open.
 pub(super) const NOWHERE: &str = "No conversation is open. /chats tells them, /go NAME opens one.";
 
@@ -136,6 +134,7 @@ impl Speech {
             Event::Changed(change) => self.change(change, references),
             Event::Request(shown) => Some(request(shown)),
             Event::Invitation(shown) => Some(invitation(shown)),
+            Event::JoinRequested(wish) => Some(wording::join_wish(wish)),
             Event::Group(news) => Some(group(news)),
             Event::Security(shown) => Some(security(shown)),
             Event::Membership(shown) => Some(self.membership(shown)),
@@ -210,7 +209,7 @@ pub(super) fn invitation(invitation: &Invitation) -> String {
         Some(title) => format!("#{title}"),
         None => {
             let id = Talk::Group(invitation.conversation).to_string();
-            id.get(..ID_CHARS).unwrap_or(&id).to_owned()
+            id.get(..wording::ID_CHARS).unwrap_or(&id).to_owned()
         }
     };
     format!(

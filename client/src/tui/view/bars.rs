@@ -374,6 +374,15 @@ fn progress(running: &crate::tui::model::Running) -> String {
 fn hints(model: &Model, mut row: Row, width: usize) -> Row {
     let hints = match &model.overlay {
         Some(overlay) => over::hints(model, overlay),
+        // Here yes and no answer nothing.
+        None if model.mode() == Mode::Ask => {
+            let answers = [Action::Verify, Action::Accept, Action::Palette];
+            let ways = answers.into_iter().filter_map(|action| {
+                let way = model.wishes.keymap.way(Mode::Ask, action)?;
+                Some((way, action.short()))
+            });
+            ways.collect()
+        }
         // That of the help has its own place.
         None => {
             let keymap = &model.wishes.keymap;

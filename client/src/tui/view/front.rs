@@ -72,11 +72,8 @@ pub(super) fn first_run(
                 Row::default(),
                 Row::of(
                     Tone::Text,
-                    "A recovery key of twelve words gets the account back when",
-                ),
-                Row::of(
-                    Tone::Text,
-                    "every device is lost. It can be made later, too, but not then.",
+                    "A recovery key of twelve words gets the account back when every device is \
+                     lost. It can be made later, too, but not then.",
                 ),
                 Row::default(),
                 Row::of(Tone::Key, way(Action::Yes))
@@ -104,9 +101,11 @@ fn waiting(model: &Model, lines: &[String], canvas: &mut Canvas<'_>, area: Rect)
 }
 
 fn sheet(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, &[Row])) {
+    let width = usize::from(inside_most(area).width);
+    let rows: Vec<Row> = rows.iter().flat_map(|row| row.wrapped(width)).collect();
     let count = u16::try_from(rows.len()).unwrap_or(u16::MAX);
     let inner = boxed(canvas, area, (title, count));
-    for (line, row) in (0..inner.height).zip(rows) {
+    for (line, row) in (0..inner.height).zip(&rows) {
         canvas.row(inner, line, row);
     }
 }
@@ -238,7 +237,10 @@ enum Filled {
 /// The keys that apply, on the last line.
 fn keys(model: &Model, canvas: &mut Canvas<'_>, inner: Rect) {
     let mut row = Row::default();
-    for (keys, words) in model.wishes.keymap.hints(model.mode()) {
+    let mut hints = model.wishes.keymap.hints(model.mode());
+    // Nothing leads back from a locked screen but the password.
+    hints.retain(|(_, words)| model.locked.is_none() || *words != Action::Back.short());
+    for (keys, words) in hints {
         row = row
             .with(Tone::Key, keys)
             .with(Tone::Dim, format!(" {words}  "));

@@ -188,6 +188,7 @@ fn picker(picker: &Picker, canvas: &mut Canvas<'_>, area: Rect) -> Option<Positi
     if picker.len() == 0 {
         let words = match picker.waiting {
             true => "looking…",
+            false if picker.kind.is_asked() && !picker.field.is_empty() => "nothing found",
             false => picker.kind.empty(),
         };
         let rows = wrapped(Tone::Dim, &[words.to_owned()], list.width);

@@ -303,8 +303,10 @@ fn nothing_yet(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     ] {
         rows.push(Row::of(Tone::Key, way(action)).with(Tone::Dim, words));
     }
-    for (line, row) in (0..area.height).zip(&rows) {
-        canvas.row(area, line, row);
+    let width = usize::from(area.width);
+    let rows = rows.iter().flat_map(|row| row.wrapped(width));
+    for (line, row) in (0..area.height).zip(rows) {
+        canvas.row(area, line, &row);
     }
 }
 

@@ -251,3 +251,21 @@ fn the_code_of_a_safety_number_is_seen_or_a_way_to_it() {
         }
     }
 }
+
+/// The words with which one begins are cut nowhere, and the answers are there.
+#[test]
+fn the_offer_of_a_recovery_key_is_read_whole() {
+    for size in [(120, 40), (80, 24), (50, 12), (40, 12)] {
+        let mut sim = Sim::new(size);
+        sim.model.first_run = Some(FirstRun::Offer);
+        let words = sim.words().replace(['\n', ' ', '│'], "");
+        for part in [
+            "everydeviceislost",
+            "butnotthen",
+            "showitnow",
+            "sottorecoverynew",
+        ] {
+            assert!(words.contains(part), "{size:?}: {part} in {}", sim.words());
+        }
+    }
+}
