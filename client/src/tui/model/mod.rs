@@ -453,6 +453,7 @@ impl Model {
             self.draft_due_ms,
             self.chats_due_ms,
             self.patience.wakes_at(self.now.monotonic_ms),
+            self.goes_on_laying(),
         ];
         let now_ms = self.now.monotonic_ms;
         due.into_iter().flatten().filter(|at| *at > now_ms).min()

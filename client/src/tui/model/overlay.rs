@@ -9,8 +9,14 @@ use super::form::{FirstRun, Form};
 use super::picker::Picker;
 use super::piece::{Row, Tone};
 use crate::engine::api::{SafetyNumber, Target};
+use crate::safe_text::SafeText;
 use crate::tui::keys::{Action, Mode};
 use crate::tui::text::{self, Layout};
+
+/// Lines of a text at most: a message of 65,536 bytes has no more.
+const LINES_MAX: usize = 65_536;
+/// Lines of a text that are laid out for one frame.
+const LINES_AT_ONCE: usize = 500;
 
 /// Something over the conversation.
 pub(crate) enum Overlay {
@@ -36,10 +42,14 @@ pub(crate) struct Asking {
 pub(crate) struct Sheet {
     pub(crate) title: String,
     rows: Vec<Row>,
-    text: String,
+    /// The text, line by line as its writer broke it, and how many of them are laid out.
+    lines: Vec<SafeText>,
+    lines_laid: usize,
     /// All of it as it stands on the screen, and the cells of a row that it was laid out for.
     laid: Vec<Row>,
     cells: usize,
+    /// Rows that the screen has for it.
+    height: usize,
     pub(crate) scroll: usize,
 }
 
@@ -55,31 +65,46 @@ impl Sheet {
 
     /// With a text below its rows.
     pub(crate) fn with_text(mut self, text: impl Into<String>) -> Self {
-        self.text = text.into();
+        let text: String = text.into();
+        if !text.is_empty() {
+            self.lines = SafeText::lines(&text, LINES_MAX);
+        }
         self
     }
 
-    /// Lays it out for rows of so many cells: nothing of it is cut.
-    pub(crate) fn lay(&mut self, cells: usize) {
-        if self.cells == cells {
-            return;
+    /// Lays it out for so many rows of so many cells: nothing of it is cut. Of a very long text some lines
+    /// a call, so that no frame waits for it.
+    pub(crate) fn lay(&mut self, (cells, height): (usize, usize)) {
+        self.height = height;
+        if self.cells != cells {
+            self.begin(cells);
         }
+        let layout = Layout {
+            width: cells,
+            ..Layout::default()
+        };
+        let next = self.lines.iter().skip(self.lines_laid);
+        for line in next.take(LINES_AT_ONCE) {
+            let rows = text::wrap(line.as_str(), layout).into_iter();
+            self.laid
+                .extend(rows.map(|row| Row::of(Tone::Text, row.text())));
+            self.lines_laid += 1;
+        }
+    }
+
+    /// Whether all of it is laid out.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.lines_laid >= self.lines.len()
+    }
+
+    fn begin(&mut self, cells: usize) {
         self.cells = cells;
+        self.lines_laid = 0;
         self.laid = self
             .rows
             .iter()
             .flat_map(|row| row.wrapped(cells))
             .collect();
-        if !self.text.is_empty() {
-            let layout = Layout {
-                width: cells,
-                ..Layout::default()
-            };
-            let rows = text::wrap(&self.text, layout).into_iter();
-            self.laid
-                .extend(rows.map(|row| Row::of(Tone::Text, row.text())));
-        }
-        self.scroll = self.scroll.min(self.laid.len().saturating_sub(1));
     }
 
     /// Its rows on the screen.
@@ -89,8 +114,12 @@ impl Sheet {
 
     /// Moves by rows; down is positive.
     pub(crate) fn scroll(&mut self, rows: isize) {
-        let most = self.laid.len().saturating_sub(1);
-        self.scroll = self.scroll.saturating_add_signed(rows).min(most);
+        let most = self.laid.len().saturating_sub(self.height.max(1));
+        // To the end of what is not laid out yet, too.
+        self.scroll = match rows {
+            isize::MAX => usize::MAX,
+            rows => self.scroll.min(most).saturating_add_signed(rows).min(most),
+        };
     }
 }
 

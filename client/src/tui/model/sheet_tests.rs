@@ -105,3 +105,44 @@ fn no_key_and_no_word_of_the_key_help_is_cut() {
         }
     }
 }
+
+#[test]
+fn a_text_of_very_many_lines_is_laid_out_frame_by_frame() {
+    let text = (0..5_000)
+        .map(|line| format!("line {line}\n"))
+        .collect::<String>();
+    let mut sim = Sim::new((80, 24));
+    let sheet = super::Sheet::new("long", Vec::new()).with_text(text.trim_end());
+    sim.model.overlay = Some(super::Overlay::Sheet(sheet));
+    let mut laid = Vec::new();
+    for _ in 0..40 {
+        sim.model.tick(sim.now);
+        let area = ratatui::layout::Rect::new(0, 0, 80, 24);
+        crate::tui::view::prepare(&mut sim.model, area);
+        let Some(super::Overlay::Sheet(sheet)) = &sim.model.overlay else {
+            panic!("no sheet");
+        };
+        laid.push(sheet.laid().len());
+        // As long as there is more the next frame comes by itself.
+        let soon = sim.model.wakes_at() == Some(sim.now.monotonic_ms + 1);
+        assert_eq!(soon, !sheet.is_whole());
+    }
+    assert_eq!((laid[0], laid[1], laid[39]), (500, 1_000, 5_000));
+    sim.press("end");
+    assert!(sim.words().contains("line 4999"), "{}", sim.words());
+}
+
+#[test]
+fn from_the_end_of_a_sheet_every_key_up_is_seen() {
+    let lines: Vec<String> = (0..60).map(|line| format!("line {line} of it")).collect();
+    let mut sim = Sim::new((80, 24));
+    let sheet = super::Sheet::new("long", Vec::new()).with_text(lines.join("\n"));
+    sim.model.overlay = Some(super::Overlay::Sheet(sheet));
+    sim.press("end");
+    let end = sim.words();
+    assert!(end.contains("line 59 of it"));
+    sim.press("up");
+    assert!(!sim.words().contains("line 59 of it"));
+    sim.press("down");
+    assert_eq!(sim.words(), end);
+}

@@ -60,6 +60,14 @@ impl Model {
         });
     }
 
+    /// When the next part of a long text is laid out; monotonic milliseconds.
+    pub(super) fn goes_on_laying(&self) -> Option<u64> {
+        match &self.overlay {
+            Some(Overlay::Sheet(sheet)) if !sheet.is_whole() => Some(self.now.monotonic_ms + 1),
+            _ => None,
+        }
+    }
+
     /// Something that must be seen, over everything else; what lay there comes back after it.
     pub(super) fn notice(&mut self, (title, tone): (&'static str, Tone), words: Vec<String>) {
         let then = match self.overlay.take() {

@@ -155,7 +155,7 @@ pub(crate) fn prepare(model: &mut Model, area: Rect) {
     let over = over::inside_most(over_panes(model, area));
     model.sheet_rows = usize::from(over.height);
     if let Some(Overlay::Sheet(sheet)) = &mut model.overlay {
-        sheet.lay(usize::from(over.width));
+        sheet.lay((usize::from(over.width), model.sheet_rows));
     }
     model.prepare(size);
 }
