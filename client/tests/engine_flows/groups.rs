@@ -529,3 +529,28 @@ fn alarms(world: &World, person: usize) -> Vec<SecurityKind> {
         .filter(|kind| *kind != SecurityKind::DeviceAdded)
         .collect()
 }
+
+#[test]
+fn two_names_at_once_end_as_one_everywhere() {
+    let (alice, bob) = ((0, "of alice"), (1, "of bob"));
+    for both in [[alice, bob], [bob, alice]] {
+        let (mut world, group) = World::group(3);
+        let names = world.one("bob");
+        world.group_command(0, GroupCommand::Promote { group, names });
+        world.settle();
+        // Both change it while neither has heard of the other.
+        for (person, title) in both {
+            let title = title.to_owned();
+            let command = GroupCommand::Rename { group, title };
+            world.command(person, Command::Group(command));
+        }
+        world.run();
+        world.settle();
+        let mut titles = Vec::new();
+        for person in 0..3 {
+            let view = world.engine(person).group(&group).unwrap().unwrap();
+            titles.push(view.title.unwrap());
+        }
+        assert_eq!(titles, ["of bob"; 3], "{both:?}");
+    }
+}

@@ -199,6 +199,9 @@ pub struct GroupInfo {
     pub expires_after_s: u32,
     /// Links that still count; at most 32.
     pub links: Vec<JoinLink>,
+    /// When title or description were changed; milliseconds since 1970 UTC, or one more than what
+    /// was there. The greatest counts.
+    pub revision: u64,
 }
 
 /// An invite link.

@@ -113,6 +113,7 @@ fn bodies() -> Vec<Body> {
             description: "of old".to_owned(),
             expires_after_s: 60,
             links: vec![link()],
+            revision: 9,
         }),
         Body::JoinLink(link()),
         Body::Timer(86_400),
@@ -327,6 +328,7 @@ fn any_body() -> impl Strategy<Value = Body> {
                 description,
                 expires_after_s,
                 links: vec![link(); links],
+                revision: u64::from(expires_after_s),
             })
         },
     );

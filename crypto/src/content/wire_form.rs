@@ -69,6 +69,7 @@ impl Body {
                 description: info.description.clone(),
                 expires_after_s: info.expires_after_s,
                 links: info.links.iter().map(link_to_wire).collect(),
+                revision: info.revision,
             }),
             Self::JoinLink(link) => Wire::JoinLink(link_to_wire(link)),
             Self::Timer(expires_after_s) => Wire::Timer(wire::TimerBody {
@@ -121,6 +122,7 @@ impl Body {
                     .into_iter()
                     .map(link_from_wire)
                     .collect::<Result<_, _>>()?,
+                revision: info.revision,
             }),
             Wire::JoinLink(link) => Self::JoinLink(link_from_wire(link)?),
             Wire::Timer(timer) => Self::Timer(timer.expires_after_s),

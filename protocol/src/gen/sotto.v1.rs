@@ -1912,6 +1912,11 @@ pub struct GroupInfoBody {
     /// Links that still count, for admins who come later; at most 32.
     #[prost(message, repeated, tag = "4")]
     pub links: ::prost::alloc::vec::Vec<JoinLinkBody>,
+    /// When title or description were changed: milliseconds since 1970 UTC by the clock of who changed
+    /// them, or one more than what was there. The same where it is only said again. The greatest
+    /// counts; of two alike the one whose title, then description, sorts later.
+    #[prost(uint64, tag = "5")]
+    pub revision: u64,
 }
 /// An invite link.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -200,7 +200,7 @@ impl Engine {
         row.baseline = Baseline::FromStart;
         row.title = Some(title.to_owned());
         self.found(row, founding)?;
-        self.keep_title(id, title)
+        self.keep_title(id, title, self.now.unix_ms)
     }
 
     /// A group whose keys are of no use to anybody: an admin makes its next

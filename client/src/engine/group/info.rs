@@ -71,16 +71,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Keeps how a group is called, as of this revision; 0 for what others only say of it.
     pub(super) fn keep_title(
         &self,
         conversation: &ConversationId,
         title: &str,
+        revision: u64,
     ) -> Result<(), EngineError> {
         if self.store().conversation(conversation)?.is_none() {
             return Ok(());
         }
         let mut info = self.group_info(conversation)?;
         title.clone_into(&mut info.title);
+        info.revision = revision;
         self.keep_info(conversation, &info)
     }
 
@@ -94,6 +97,8 @@ impl Engine {
             InfoChange::Title(title) => info.title = title,
             InfoChange::Description(text) => info.description = text,
         }
+        // By the clock, so that who came later and heard of no revision yet does not count as old.
+        info.revision = self.now.unix_ms.max(info.revision.saturating_add(1));
         self.keep_info(&row.id, &info)?;
         self.send_info(row, info)
     }
@@ -178,6 +183,10 @@ impl Engine {
             ..info
         };
         let before = self.group_info(&row.id)?;
+        if order(&info) < order(&before) {
+            // Said before it heard of what is known here, or said again by somebody who had not.
+            return Ok(());
+        }
         self.keep_info(&row.id, &info)?;
         if (&before.title, &before.description) != (&info.title, &info.description) {
             self.emit(Event::Group(GroupNews {
@@ -189,4 +198,10 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Which of two things that were said about a group counts, whatever the order in which they come:
+/// the greater one.
+fn order(info: &GroupInfo) -> (u64, &str, &str) {
+    (info.revision, &info.title, &info.description)
 }

@@ -92,7 +92,7 @@ impl Engine {
         };
         let row = self.new_row(*id, talk, 0, ConversationState::Broken);
         self.store().put_conversation(&row)?;
-        self.keep_title(id, &title)?;
+        self.keep_title(id, &title, 0)?;
         self.drive_broken(&row)
     }
 
