@@ -1,7 +1,9 @@
 //! What a person asks for: done here at once, or with the server's help when
 //! a session stands. Bounded; a command lost with a connection is asked again.
 
+use prost::Message as _;
 use sotto_crypto::Body;
+use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ClientMessageId, ConversationId, ErrorCode, Username, wire};
@@ -18,7 +20,7 @@ use super::group::{LinkAsk, Listing};
 use super::session::{Session, failure};
 use super::work::people_changed;
 use super::{Engine, EngineError};
-use crate::history::{ConversationState, OutboxKind, OutboxRow, Relation};
+use crate::history::{ConversationState, OutboxKind, OutboxRow, Relation, RequestStanding};
 use crate::profile::ProfileError;
 use crate::talk::Talk;
 
@@ -224,7 +226,8 @@ impl Engine {
     fn accept(&mut self, id: CommandId, name: &Username, keep: Keep) -> Result<(), EngineError> {
         let mut person = self.person(name)?;
         let changed = person.changed_identity.is_some();
-        let request = self.store().request(name)?;
+        let asked = person.relation != Relation::Blocked;
+        let request = self.store().request(name)?.filter(|_| asked);
         if !changed && request.is_none() {
             self.failed(id, "not_a_request", "there is no request of this person");
             return Ok(());
@@ -239,13 +242,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets a request with everything that came with it.
+    /// Forgets what came with a request. The way into the conversation is kept: whoever writes
+    /// again asks again, instead of writing to nobody without knowing.
     fn forget_request(&mut self, name: &Username) -> Result<Forgotten, EngineError> {
-        let Some(request) = self.store().request(name)? else {
+        let request = self.store().request(name)?;
+        let Some(mut request) =
+            request.filter(|request| request.standing != RequestStanding::TurnedAway)
+        else {
             return Ok(Forgotten::Nothing);
         };
-        self.store().remove_request(name)?;
-        self.store().take_request_entries(&request.conversation)?;
+        request.standing = RequestStanding::TurnedAway;
+        self.store().put_request(&request)?;
+        for (seq, bytes) in self.store().take_request_entries(&request.conversation)? {
+            let envelope = wire::Envelope::decode(bytes.as_slice()).unwrap_or_default();
+            let kept = match envelope.kind() {
+                EnvelopeKind::Commit => bytes.as_slice(),
+                _ => &[],
+            };
+            self.store()
+                .put_request_entry(&request.conversation, seq, kept)?;
+            self.acknowledge_at_least(&request.conversation, seq);
+        }
         Ok(Forgotten::Request)
     }
 
@@ -287,6 +304,10 @@ impl Engine {
             };
             self.store().put_peer(&person)?;
             self.work.remove(&Talk::from(name));
+            if let Some(request) = self.store().request(name)?.filter(|_| talked) {
+                // They made the conversation anew meanwhile.
+                self.enter_request(request, Keep::Saved)?;
+            }
         }
         self.done(id);
         Ok(())

@@ -12,7 +12,9 @@ use super::error::open_failure;
 use super::session::Session;
 use super::work::Step;
 use super::{Engine, EngineError, Listening};
-use crate::history::{Baseline, ConversationRow, ConversationState, OwnEntry, Relation};
+use crate::history::{
+    Baseline, ConversationRow, ConversationState, OwnEntry, Relation, RequestStanding,
+};
 
 /// Entries of strangers that may stay unacknowledged in a session because
 /// nobody decided about them yet; further ones are passed, so that one stranger
@@ -86,13 +88,47 @@ impl Engine {
             // Neither passed nor answered before there is consent.
             return Ok(());
         }
-        if self.store().request_for(&entry.conversation)?.is_some() {
-            self.store()
-                .put_request_entry(&entry.conversation, entry.seq, envelope)?;
-            self.hold_of_stranger(entry);
-        } else {
+        let Some(mut request) = self.store().request_for(&entry.conversation)? else {
             self.acknowledge_at_least(&entry.conversation, entry.seq);
+            return Ok(());
+        };
+        let written = entry.kind == i32::from(EnvelopeKind::Application);
+        let blocked = self.person(&request.inviter)?.relation == Relation::Blocked;
+        let turned_away = request.standing == RequestStanding::TurnedAway;
+        if turned_away && (blocked || !written) {
+            // Renewals of keys are kept, or nothing after them could be opened.
+            let kept: &[u8] = if written { &[] } else { envelope };
+            self.store()
+                .put_request_entry(&entry.conversation, entry.seq, kept)?;
+            self.acknowledge_at_least(&entry.conversation, entry.seq);
+            return Ok(());
         }
+        if turned_away {
+            request.standing = RequestStanding::WaitsAgain;
+            request.received_at_ms = entry.stored_at_ms;
+            self.store().put_request(&request)?;
+            self.announce_request(&request);
+        }
+        self.store()
+            .put_request_entry(&entry.conversation, entry.seq, envelope)?;
+        self.hold_of_stranger(entry);
+        Ok(())
+    }
+
+    /// A place in a log of which nothing was kept, on purpose.
+    pub(super) fn pass_over(
+        &mut self,
+        conversation: &ConversationId,
+        seq: u64,
+    ) -> Result<(), EngineError> {
+        let row = self.store().conversation(conversation)?;
+        let Some(mut row) = row.filter(|row| row.cursor + 1 == seq) else {
+            return Ok(());
+        };
+        self.readable_from(&row, seq + 1)?;
+        row.cursor = seq;
+        self.store().put_conversation(&row)?;
+        self.acknowledge_at_least(conversation, seq);
         Ok(())
     }
 

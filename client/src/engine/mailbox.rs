@@ -19,6 +19,7 @@ use super::work::Step;
 use super::{Engine, EngineError};
 use crate::history::{
     Baseline, ConversationRow, ConversationState, REQUESTS_MAX, Relation, RequestRow,
+    RequestStanding,
 };
 use crate::talk::Talk;
 
@@ -56,6 +57,7 @@ impl Engine {
             tree: Vec::new(),
             note: sent.note.to_vec(),
             received_at_ms: entry.stored_at_ms,
+            standing: RequestStanding::Waits,
         };
         self.consider_welcome(request, sent.epoch)
     }
@@ -64,9 +66,7 @@ impl Engine {
         let person = self.person(&request.inviter)?;
         let known = self.store().request(&request.inviter)?.is_some();
         let full = !known && self.store().requests_len()? >= REQUESTS_MAX;
-        if person.relation == Relation::Blocked {
-            return Ok(());
-        }
+        let blocked = person.relation == Relation::Blocked;
         let welcome = WithTree {
             message: &request.welcome,
             tree: &request.tree,
@@ -80,6 +80,7 @@ impl Engine {
                 Ok(())
             }
             Ok((summary, about)) => match summary.roster.policy.group_rules() {
+                Some(_) if blocked => Ok(()),
                 Some(rules) if self.is_as_said(&request, &summary) => {
                     self.group_welcome(request, (&summary, about), rules)
                 }
@@ -88,6 +89,9 @@ impl Engine {
             },
             Err(error) => {
                 let error = welcome_failure(error)?;
+                if blocked {
+                    return Ok(());
+                }
                 let again =
                     matches!(error, WelcomeError::AlreadyIn) && self.end_earlier_stay(&request)?;
                 match again {
@@ -228,17 +232,28 @@ impl Engine {
         if trust == Trust::Pinned && wanted {
             return self.enter_request(request, Keep::Saved);
         }
-        let event = Event::Request(Request {
-            conversation: request.conversation,
-            from: inviter.clone(),
-            received_at_ms: request.received_at_ms,
-        });
-        let repeated = self.store().request(&inviter)?.is_some();
+        if self.person(&inviter)?.relation == Relation::Blocked {
+            // Kept unseen: after `unblock` what is written next asks again.
+            request.standing = RequestStanding::TurnedAway;
+            return Ok(self.store().put_request(&request)?);
+        }
+        let before = self.store().request(&inviter)?.map(|row| row.standing);
+        if before.is_some_and(|before| before != RequestStanding::Waits) {
+            request.standing = RequestStanding::WaitsAgain;
+        }
         self.store().put_request(&request)?;
-        if !repeated {
-            self.emit(event);
+        if before.is_none_or(|before| before == RequestStanding::TurnedAway) {
+            self.announce_request(&request);
         }
         Ok(())
+    }
+
+    pub(super) fn announce_request(&mut self, request: &RequestRow) {
+        self.emit(Event::Request(Request {
+            conversation: request.conversation,
+            from: request.inviter.clone(),
+            received_at_ms: request.received_at_ms,
+        }));
     }
 
     /// As for an identity that the server shows, but a stranger's is not
@@ -288,7 +303,10 @@ impl Engine {
             Ok((group, summary)) => match self.check_members(&summary.roster, &row.talk)? {
                 Ok(()) => {
                     row.baseline = match summary.roster.epoch {
-                        1 if row.generation == 0 => Baseline::FromStart,
+                        // What was written before it was turned away is not missed.
+                        1 if row.generation == 0 && request.standing == RequestStanding::Waits => {
+                            Baseline::FromStart
+                        }
                         _ => Baseline::FirstSeen,
                     };
                     self.keep_group(group);
@@ -382,8 +400,10 @@ impl Engine {
         self.forget_old_generations(&row)?;
         self.succeeded(&row.talk);
         self.replace_key_package(Some(Suite::Hybrid))?;
-        for bytes in self.store().take_request_entries(&row.id)? {
-            if let Ok(envelope) = wire::Envelope::decode(bytes.as_slice()) {
+        for (seq, bytes) in self.store().take_request_entries(&row.id)? {
+            if bytes.is_empty() {
+                self.pass_over(&row.id, seq)?;
+            } else if let Ok(envelope) = wire::Envelope::decode(bytes.as_slice()) {
                 self.envelope(envelope)?;
             }
         }

@@ -55,7 +55,7 @@ pub(crate) use outbox::{OutboxKind, OutboxRow, Sealed};
 pub(crate) use peer::{PeerRow, Relation};
 pub(crate) use pending::{PendingCommitRow, PendingKind};
 pub(crate) use receipt::{Marks, Reader};
-pub(crate) use request::{REQUESTS_MAX, RequestRow};
+pub(crate) use request::{REQUESTS_MAX, RequestRow, RequestStanding};
 pub(crate) use search::Query;
 pub(crate) use upload::UploadRow;
 
@@ -71,6 +71,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_links.sql"),
     include_str!("migrations/0008_invitations.sql"),
     include_str!("migrations/0009_reach.sql"),
+    include_str!("migrations/0010_turned_away.sql"),
 ];
 /// The schema that this version reads and writes.
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension as _, Row, named_params};
 use sotto_protocol::{ConversationId, Username};
 
+use super::codec::stored_enum;
 use super::{History, HistoryError, codec};
 
 /// The most requests that are kept; further strangers are not heard until some are answered.
@@ -11,6 +12,23 @@ pub(crate) const REQUESTS_MAX: u64 = 256;
 const REQUEST_ENTRIES_MAX: u64 = 128;
 /// Bytes of sealed entries kept for one request.
 const REQUEST_BYTES_MAX: u64 = 256 * 1024;
+
+/// How a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestStanding {
+    /// It waits for an answer.
+    Waits,
+    /// It was declined, or its writer is blocked: nothing of it is shown.
+    TurnedAway,
+    /// Its writer wrote again.
+    WaitsAgain,
+}
+
+stored_enum!(RequestStanding {
+    Waits = 0,
+    TurnedAway = 1,
+    WaitsAgain = 2
+});
 
 /// A welcome that waits.
 #[derive(Clone)]
@@ -28,6 +46,7 @@ pub(crate) struct RequestRow {
     /// What is sealed beside the welcome about the group; never with two people.
     pub(crate) note: Vec<u8>,
     pub(crate) received_at_ms: u64,
+    pub(crate) standing: RequestStanding,
 }
 
 /// Welcomes without their trees that are kept: the newest.
@@ -82,8 +101,9 @@ impl History {
     pub(crate) fn put_request(&self, row: &RequestRow) -> Result<(), HistoryError> {
         self.connection().execute(
             "INSERT OR REPLACE INTO request
-                 (inviter, conversation, generation, seq, identity, welcome, received_at_ms)
-             VALUES (:inviter, :conversation, :generation, :seq, :identity, :welcome, :received)",
+                 (inviter, conversation, generation, seq, identity, welcome, received_at_ms, standing)
+             VALUES (:inviter, :conversation, :generation, :seq, :identity, :welcome, :received,
+                 :standing)",
             named_params! {
                 ":inviter": row.inviter.as_str(),
                 ":conversation": row.conversation.as_bytes(),
@@ -92,12 +112,19 @@ impl History {
                 ":identity": row.identity,
                 ":welcome": row.welcome,
                 ":received": row.received_at_ms,
+                ":standing": row.standing.number(),
             },
+        )?;
+        // Those who were turned away are remembered as far as there is room.
+        self.connection().execute(
+            "DELETE FROM request WHERE rowid IN (SELECT rowid FROM request WHERE standing = 1
+                 ORDER BY received_at_ms DESC LIMIT -1 OFFSET ?1)",
+            [REQUESTS_MAX],
         )?;
         Ok(())
     }
 
-    /// The request of a person.
+    /// The request of a person, also one that was turned away.
     pub(crate) fn request(&self, inviter: &Username) -> Result<Option<RequestRow>, HistoryError> {
         let mut statement = self
             .connection()
@@ -108,20 +135,22 @@ impl History {
             .transpose()
     }
 
-    /// All requests, oldest first.
+    /// The requests that wait for an answer, oldest first.
     pub(crate) fn requests(&self) -> Result<Vec<RequestRow>, HistoryError> {
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT * FROM request ORDER BY received_at_ms, inviter")?;
+        let mut statement = self.connection().prepare_cached(
+            "SELECT * FROM request WHERE standing <> 1 ORDER BY received_at_ms, inviter",
+        )?;
         let rows = statement.query_map([], |row| Ok(read(row)))?;
         rows.map(|row| row?).collect()
     }
 
     /// How many requests wait.
     pub(crate) fn requests_len(&self) -> Result<u64, HistoryError> {
-        Ok(self
-            .connection()
-            .query_row("SELECT count(*) FROM request", [], |row| row.get(0))?)
+        Ok(self.connection().query_row(
+            "SELECT count(*) FROM request WHERE standing <> 1",
+            [],
+            |row| row.get(0),
+        )?)
     }
 
     /// Forgets a request. What was kept of its conversation stays until taken.
@@ -156,15 +185,18 @@ impl History {
         Ok(())
     }
 
-    /// Takes out what was kept of a requested conversation, in log order.
+    /// Takes out what was kept of a requested conversation, in log order. An empty entry was
+    /// passed over: what stood there is nobody's to read.
     pub(crate) fn take_request_entries(
         &self,
         conversation: &ConversationId,
-    ) -> Result<Vec<Vec<u8>>, HistoryError> {
+    ) -> Result<Vec<(u64, Vec<u8>)>, HistoryError> {
         let mut statement = self.connection().prepare_cached(
-            "SELECT envelope FROM request_entry WHERE conversation = ?1 ORDER BY seq",
+            "SELECT seq, envelope FROM request_entry WHERE conversation = ?1 ORDER BY seq",
         )?;
-        let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0))?;
+        let rows = statement.query_map([conversation.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
         let entries = rows.collect::<Result<Vec<_>, _>>()?;
         self.connection().execute(
             "DELETE FROM request_entry WHERE conversation = ?1",
@@ -173,18 +205,16 @@ impl History {
         Ok(entries)
     }
 
-    /// Who asked for a conversation, if that waits for an answer.
+    /// The request for a conversation, also one that was turned away.
     pub(crate) fn request_for(
         &self,
         conversation: &ConversationId,
-    ) -> Result<Option<Username>, HistoryError> {
+    ) -> Result<Option<RequestRow>, HistoryError> {
         let mut statement = self
             .connection()
-            .prepare_cached("SELECT inviter FROM request WHERE conversation = ?1 LIMIT 1")?;
+            .prepare_cached("SELECT * FROM request WHERE conversation = ?1 LIMIT 1")?;
         statement
-            .query_row([conversation.as_bytes()], |row| {
-                Ok(codec::name(row, "inviter"))
-            })
+            .query_row([conversation.as_bytes()], |row| Ok(read(row)))
             .optional()?
             .transpose()
     }
@@ -201,6 +231,7 @@ fn read_treeless(row: &Row<'_>) -> Result<(RequestRow, u64), HistoryError> {
         tree: Vec::new(),
         note: row.get("note")?,
         received_at_ms: row.get("received_at_ms")?,
+        standing: RequestStanding::Waits,
     };
     Ok((request, row.get("epoch")?))
 }
@@ -216,5 +247,6 @@ fn read(row: &Row<'_>) -> Result<RequestRow, HistoryError> {
         tree: Vec::new(),
         note: Vec::new(),
         received_at_ms: row.get("received_at_ms")?,
+        standing: RequestStanding::from_number(row.get("standing")?)?,
     })
 }

@@ -128,11 +128,39 @@ fn a_declined_request_is_forgotten_and_a_blocked_person_is_not_heard() {
     world.run();
     world.settle();
     assert!(world.texts(1).is_empty());
-    assert!(world.engine(1).requests().unwrap().is_empty());
+    // Who writes again asks again; who is blocked does not.
+    let waiting = |world: &mut World| {
+        let requests = world.engine(1).requests().unwrap();
+        let names = requests.into_iter().map(|request| request.from.to_string());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(waiting(&mut world), ["alice"]);
     world.restart(1);
     world.settle();
     assert!(world.texts(1).is_empty());
-    assert_eq!(world.requests(1), 2);
+    assert_eq!(world.requests(1), 3);
+
+    let (of_alice, of_carol) = (name("alice"), name("carol"));
+    world.command(1, Command::Unblock { name: of_carol });
+    world.run();
+    assert_eq!(waiting(&mut world), ["alice"]);
+    // Renewals of keys while nobody reads do not ask, and what comes after them is read.
+    world.advance(25 * 3_600_000);
+    assert_eq!(waiting(&mut world), ["alice"]);
+    world.send(2, "bob", "I am sorry");
+    world.run();
+    assert_eq!(waiting(&mut world), ["alice", "carol"]);
+    for name in [of_alice, name("carol")] {
+        let keep = Keep::Saved;
+        world.command(1, Command::Accept { name, keep });
+        world.run();
+    }
+    world.settle();
+    assert_eq!(world.texts(1), ["are you there", "I am sorry"]);
+    assert_eq!(world.security(1, SecurityKind::Gap), 0);
+    world.send(1, "carol", "never mind");
+    world.run();
+    assert_eq!(world.texts(2), ["never mind"]);
 }
 
 #[test]
