@@ -6,7 +6,7 @@ CREATE TABLE schema_version (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (1), (2), (3), (4), (5), (6);
+INSERT INTO schema_version (version) VALUES (1), (2), (3), (4), (5), (6), (7);
 
 -- Ids of devices, conversations and messages are 16 random bytes chosen by their owners.
 -- Times are the database's. What may be lost with a crash of Postgres is UNLOGGED.
@@ -47,6 +47,13 @@ CREATE TABLE device (
 );
 
 CREATE INDEX device_account ON device (account_id);
+
+-- Devices that another device of their account ended: they do not come back by the password.
+CREATE TABLE revoked_device (
+    id bytea PRIMARY KEY CHECK (octet_length(id) = 16),
+    account_id bigint NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    revoked_at timestamptz NOT NULL DEFAULT now()
+);
 
 CREATE TABLE key_package (
     reference bytea PRIMARY KEY,

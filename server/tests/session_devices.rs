@@ -56,6 +56,11 @@ async fn a_revoked_device_is_out_at_once_everywhere() {
     let hello = late.hello().await;
     let login = Request::DeviceLogin(phone.device_login(&hello, &late));
     assert_eq!(code(late.ask(login).await), ErrorCode::WrongCredentials);
+    // Nor does the password bring it back, whatever it holds.
+    let mut again = Client::connect(servers[0].listen, &deployment.certificates.ca).await;
+    again.hello().await;
+    let refused = code(again.ask(phone.password_request()).await);
+    assert_eq!(refused, ErrorCode::CertificateInvalid);
     assert_eq!(
         code(client.ask(revoke(&phone)).await),
         ErrorCode::UnknownDevice

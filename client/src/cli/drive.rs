@@ -158,11 +158,12 @@ fn refusal(login: LoginBy, mut failure: Failure) -> Failure {
     match (login, failure.code.as_str()) {
         (LoginBy::Device, "wrong_credentials") => Failure::named(
             "not_logged_in",
-            "the account does not have this device any more; use sotto login",
+            "the account does not have this device any more: after a logout, use sotto login; if another device ended it, link it anew",
         ),
         (_, "identity_mismatch") => {
-            failure.message = "the account has another identity than this profile. If the devices that \
-                               have it are lost, sotto login --new-identity puts a new one in its place"
+            failure.message = "the account exists and this machine is not one of its devices: use sotto link \
+                               with a device of it at hand, or sotto recover with its recovery key. If \
+                               all devices and the key are lost, sotto login --new-identity begins anew"
                 .to_owned();
             failure
         }

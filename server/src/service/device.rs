@@ -61,7 +61,7 @@ pub(super) async fn revoke(
     if row.is_none_or(|row| row.account != me.account) {
         return Err(Refusal::new(ErrorCode::UnknownDevice));
     }
-    server.store.remove_device(device).await?;
+    server.store.revoke_device(me.account, device).await?;
     Ok(Answer::done())
 }
 

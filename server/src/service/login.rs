@@ -108,6 +108,10 @@ pub(super) fn own_certificate(
         .ok_or(Refusal::new(ErrorCode::CertificateInvalid))
 }
 
+const REVOKED: &str = "\
+    Another device of the account ended this one; move its profile away, and link a new one or get \
+    the account back by its recovery key.";
+
 /// Adds the device, unless the account has it already.
 pub(super) async fn enter_device(
     server: &Server,
@@ -122,6 +126,9 @@ pub(super) async fn enter_device(
         }
         // A certificate never changes: the same device under another one is refused.
         Some(_) => Err(Refusal::new(ErrorCode::CertificateInvalid)),
+        None if server.store.is_revoked(*certificate.device_id()).await? => {
+            Err(Refusal::with(ErrorCode::CertificateInvalid, REVOKED))
+        }
         None => Ok(server
             .store
             .add_device(account, new_device(certificate))

@@ -56,6 +56,9 @@ pub(super) const END_DEVICE: [&str; 6] = [
     "DELETE FROM session WHERE device_id = $1",
 ];
 
+const REVOKED: &str = "\
+    INSERT INTO revoked_device (id, account_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+
 impl Store {
     /// Makes an account with its first device.
     ///
@@ -277,6 +280,35 @@ impl Store {
         self.commit(transaction).await?;
         self.bus().publish(device.mailbox());
         Ok(())
+    }
+
+    /// As [`Self::remove_device`], by another device of the account: this one does not come back.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Unknown`; doing it again is safe.
+    pub async fn revoke_device(
+        &self,
+        account: AccountId,
+        device: DeviceId,
+    ) -> Result<(), StoreError> {
+        let mut client = self.pooled().await?;
+        let transaction = client.transaction().await.map_err(StoreError::from_db)?;
+        end_device(&transaction, device).await?;
+        let id = device.as_bytes().as_slice();
+        execute(&transaction, REVOKED, &[&id, &account.0]).await?;
+        self.commit(transaction).await?;
+        self.bus().publish(device.mailbox());
+        Ok(())
+    }
+
+    /// Whether another device of its account ended a device.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn is_revoked(&self, device: DeviceId) -> Result<bool, StoreError> {
+        let id = device.as_bytes().as_slice();
+        let sql = "SELECT FROM revoked_device WHERE id = $1";
+        Ok(self.one(sql, &[&id]).await?.is_some())
     }
 
     /// Makes an invite code good for `uses` registrations within `valid_for`. Only its hash is
