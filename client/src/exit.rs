@@ -210,7 +210,11 @@ impl Failure {
     pub fn to_sentence(&self) -> SafeText {
         let mut sentence = self.message.clone();
         if let Some(ms) = self.retry_after_ms {
-            sentence.push_str(&format!(" (try again in {} s)", ms.div_ceil(1000)));
+            let wait = match ms.div_ceil(1000) {
+                seconds @ ..120 => format!("{seconds} s"),
+                seconds => format!("{} min", seconds.div_ceil(60)),
+            };
+            sentence.push_str(&format!(" (try again in {wait})"));
         }
         SafeText::line(&sentence, SENTENCE_CELLS_MAX)
     }

@@ -114,6 +114,11 @@ fn lines(
     width_cells: Option<usize>,
 ) -> Vec<Vec<(Style, SafeText)>> {
     let (style, name) = match (message.direction, place) {
+        (Direction::Incoming, Place::Anywhere) if message.talk.group().is_some() => {
+            // Whether many read along is seen before anybody answers.
+            let whole = message.talk.label(message.title.as_deref());
+            (Style::Other, format!("{whole} {}", message.sender))
+        }
         (Direction::Incoming, _) => (Style::Other, message.sender.to_string()),
         (Direction::Outgoing, Place::Conversation | Place::Archive) => {
             (Style::Own, message.sender.to_string())

@@ -163,6 +163,14 @@ fn explain(app: &mut App, args: &Send, watch: &Watch, failure: Failure) -> Resul
             );
             Err(Failure::named("queued", message).retry_after(failure.retry_after_ms))
         }
+        // It was taken before the change was known, and waits for an answer to it.
+        Progress::Queued if failure.code == "key_changed" => {
+            let message = format!(
+                "{}; the message is queued and goes out after that",
+                failure.message
+            );
+            Err(Failure { message, ..failure })
+        }
         Progress::Forgotten if late => Err(Failure::named(
             "forgotten",
             "the message was not sent in time; this conversation is not saved, so it is forgotten: send it again",

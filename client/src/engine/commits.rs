@@ -202,7 +202,10 @@ impl Engine {
         }
         let entered = matches!(pending.kind, PendingKind::Create | PendingKind::Rejoin);
         if entered && row.cursor > 0 && seq > row.cursor + 1 {
-            self.entries_missing(&row, row.cursor + 1, seq - row.cursor - 1)?;
+            // Whoever left and comes in again was to read nothing in between.
+            if !self.is_entering(&row.talk) {
+                self.entries_missing(&row, row.cursor + 1, seq - row.cursor - 1)?;
+            }
             self.store().forget_sender_counters(&row.id)?;
             row.baseline = Baseline::FirstSeen;
         }

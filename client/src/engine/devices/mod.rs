@@ -119,11 +119,8 @@ impl Engine {
 
     /// The identity key's word for the new device.
     fn certify(&self, offer: &LinkOffer) -> Result<Vec<u8>, Failure> {
-        if offer.deployment != *self.profile.deployment() || offer.username != *self.my_name() {
-            return Err(refusal(
-                "wrong_account",
-                "the new device wants to be of another account; begin again there with this account's name",
-            ));
+        if !self.is_for_this_account(offer) {
+            return Err(wrong_account());
         }
         let identity = self.identity_key()?;
         let made = identity.certify(
@@ -135,6 +132,10 @@ impl Engine {
         );
         made.map(|certificate| certificate.as_bytes().to_vec())
             .map_err(|_| unreadable(LinkError::Malformed))
+    }
+
+    fn is_for_this_account(&self, offer: &LinkOffer) -> bool {
+        offer.deployment == *self.profile.deployment() && offer.username == *self.my_name()
     }
 
     fn identity_key(&self) -> Result<IdentityKey, Failure> {
@@ -213,6 +214,9 @@ impl Engine {
         match (ask, answer) {
             (DeviceAsk::Offer(code), Answer::LinkOffer(found)) => {
                 match LinkOffer::open(&code, &found.offer) {
+                    Ok(offer) if !self.is_for_this_account(&offer) => {
+                        self.failed_with(id, wrong_account());
+                    }
                     Ok(offer) => self.emit(Event::LinkOffered {
                         command: id,
                         offer: Box::new(offer),
@@ -382,6 +386,13 @@ impl Engine {
             })
             .collect())
     }
+}
+
+fn wrong_account() -> Failure {
+    refusal(
+        "wrong_account",
+        "the new device wants to be of another account; begin again there with this account's name",
+    )
 }
 
 fn unreadable(error: LinkError) -> Failure {

@@ -263,6 +263,8 @@ impl Engine {
         let work = self.work_of(&row.talk);
         work.rejoins = 0;
         work.rebuild = None;
+        // A first sign to the others that the invitation was followed.
+        self.message_arrived(&row.id, invitation.seq)?;
         match was {
             ConversationState::Broken | ConversationState::Rejoining => self.security(
                 SecurityKind::RecoveryDone,

@@ -340,13 +340,13 @@ fn wrong_words(change: &Change) -> Option<Failure> {
         | Change::Ban(names)
         | Change::Unban(names)
         | Change::Roles(names, _) => (Some(names), None, None),
-        Change::Info(InfoChange::Title(title)) => (None, Some(title), None),
+        Change::Info(InfoChange::Title(title)) | Change::Found { title, .. } => {
+            (None, Some(title), None)
+        }
         Change::Info(InfoChange::Description(text)) => (None, None, Some(text)),
-        Change::Rebuild(_)
-        | Change::Found { .. }
-        | Change::Enter { .. }
-        | Change::Evict(_)
-        | Change::Link { .. } => (None, None, None),
+        Change::Rebuild(_) | Change::Enter { .. } | Change::Evict(_) | Change::Link { .. } => {
+            (None, None, None)
+        }
     };
     if names.is_some_and(|names| names.len() > NAMES_MAX) {
         return Some(refusal("too_large", "a group has at most 4,096 devices"));

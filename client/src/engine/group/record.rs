@@ -75,7 +75,6 @@ impl Engine {
         summary: &CommitSummary,
     ) -> Result<(), EngineError> {
         let by = summary.committer.username();
-        self.store().mark_seen(&row.id, by)?;
         let moved: BTreeSet<&Username> = summary
             .changes
             .iter()
@@ -92,6 +91,8 @@ impl Engine {
                 self.membership(row, told, subject, by.clone(), summary.epoch);
             }
         }
+        // Whoever commits is in, also who came in by this very commit.
+        self.store().mark_seen(&row.id, by)?;
         if summary.changes.is_empty() || summary.removed_me {
             return Ok(());
         }

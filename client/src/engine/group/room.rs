@@ -116,7 +116,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         match command {
             ServerCommand::Leave { group, .. } => self.leave_answered(id, &group, &answer)?,
-            ServerCommand::SetRoom(listing) => self.room_answered(id, listing, &answer),
+            ServerCommand::SetRoom(listing) => self.room_answered(id, listing, &answer)?,
             ServerCommand::ListRooms(found) => self.rooms_answered(id, found, answer),
             ServerCommand::Link(ask) => self.link_answered(id, ask, answer)?,
             _ => {}
@@ -152,9 +152,24 @@ impl Engine {
         }
     }
 
-    fn room_answered(&mut self, id: CommandId, listing: Listing, answer: &Answer) {
+    fn room_answered(
+        &mut self,
+        id: CommandId,
+        listing: Listing,
+        answer: &Answer,
+    ) -> Result<(), EngineError> {
         match (answer, listing.founding) {
-            (Answer::Error(error), _) => self.command_refused(id, error),
+            (Answer::Error(error), founding) => {
+                self.command_refused(id, error);
+                let row = self.store().conversation(&listing.group)?;
+                if let Some(row) = row.filter(|_| founding == Founding::New) {
+                    // A room that is listed nowhere, with nobody else in it, is none.
+                    self.delete_group(&row)?;
+                    self.jobs.remove(&row.talk);
+                    self.work.remove(&row.talk);
+                    self.store().delete_conversation(&row.id)?;
+                }
+            }
             (_, Founding::New) => self.emit(Event::GroupMade {
                 command: id,
                 conversation: listing.group,
@@ -162,6 +177,7 @@ impl Engine {
             }),
             (_, Founding::Known) => self.done(id),
         }
+        Ok(())
     }
 
     pub(super) fn command_refused(&mut self, id: CommandId, error: &wire::Error) {
