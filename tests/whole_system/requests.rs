@@ -43,6 +43,15 @@ fn a_declined_request_is_gone() {
     alice.ok(&["send", &bob.name, "more spam"]);
     let heard = bob.ok(&["listen", "--for", "2s"]);
     assert!(heard.texts().is_empty(), "{heard:?}");
+    // Who writes again asks again, and what was turned away stays away.
+    assert_eq!(bob.ok(&["requests"]).events.len(), 1);
+    bob.ok(&["accept", &alice.name]);
+    let heard = bob.ok(&["listen", "--for", "2s"]);
+    assert_eq!(
+        bob.ok(&["history", &alice.name]).texts(),
+        ["more spam"],
+        "{heard:?}"
+    );
 }
 
 #[test]

@@ -252,6 +252,7 @@ impl Engine {
             return Ok(Forgotten::Nothing);
         };
         request.standing = RequestStanding::TurnedAway;
+        request.received_at_ms = self.now.unix_ms;
         self.store().put_request(&request)?;
         for (seq, bytes) in self.store().take_request_entries(&request.conversation)? {
             let envelope = wire::Envelope::decode(bytes.as_slice()).unwrap_or_default();

@@ -95,7 +95,14 @@ impl Engine {
         let written = entry.kind == i32::from(EnvelopeKind::Application);
         let blocked = self.person(&request.inviter)?.relation == Relation::Blocked;
         let turned_away = request.standing == RequestStanding::TurnedAway;
-        if turned_away && (blocked || !written) {
+        if turned_away && entry.seq <= self.store().last_request_entry(&entry.conversation)? {
+            // Delivered again: it was turned away with the rest.
+            self.acknowledge_at_least(&entry.conversation, entry.seq);
+            return Ok(());
+        }
+        // Written before it was turned away, and only now delivered.
+        let earlier = entry.stored_at_ms < request.received_at_ms;
+        if turned_away && (blocked || earlier || !written) {
             // Renewals of keys are kept, or nothing after them could be opened.
             let kept: &[u8] = if written { &[] } else { envelope };
             self.store()

@@ -45,6 +45,7 @@ pub(crate) struct RequestRow {
     pub(crate) tree: Vec<u8>,
     /// What is sealed beside the welcome about the group; never with two people.
     pub(crate) note: Vec<u8>,
+    /// When it came; of one that was turned away, when that was.
     pub(crate) received_at_ms: u64,
     pub(crate) standing: RequestStanding,
 }
@@ -183,6 +184,17 @@ impl History {
             REQUEST_BYTES_MAX,
         ))?;
         Ok(())
+    }
+
+    /// The last entry of a requested conversation that was kept, or passed over; 0 without any.
+    pub(crate) fn last_request_entry(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<u64, HistoryError> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT coalesce(max(seq), 0) FROM request_entry WHERE conversation = ?1",
+        )?;
+        Ok(statement.query_row([conversation.as_bytes()], |row| row.get(0))?)
     }
 
     /// Takes out what was kept of a requested conversation, in log order. An empty entry was
