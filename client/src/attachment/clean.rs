@@ -4,9 +4,10 @@
 //! bytes stay as they are. Only the way it is turned is kept, as the one entry of a fresh EXIF block.
 //!
 //! Works by lists of what may stay: a block of a kind that is not known is left out. Refuses what
-//! it cannot read to the end. Existing libraries keep what follows the picture, so the three
+//! it cannot read to the end. Existing libraries keep what follows the picture, so the four
 //! containers are walked here.
 
+mod gif;
 mod jpeg;
 mod png;
 mod webp;
@@ -24,7 +25,7 @@ pub enum CleanError {
     Damaged,
     /// Nothing here knows how.
     #[error(
-        "images of this kind may say where and when they were made, and that cannot be taken out here; convert it to JPEG, PNG or WebP"
+        "images of this kind may say where and when they were made, and that cannot be taken out here; convert it to JPEG, PNG, WebP or GIF"
     )]
     Unsupported,
 }
@@ -38,8 +39,9 @@ pub fn clean(kind: Kind, bytes: &[u8]) -> Result<Option<Vec<u8>>, CleanError> {
         Kind::Jpeg => jpeg::clean(bytes),
         Kind::Png => png::clean(bytes),
         Kind::Webp => webp::clean(bytes),
+        Kind::Gif => gif::clean(bytes),
         Kind::OtherImage => return Err(CleanError::Unsupported),
-        Kind::Gif | Kind::Program | Kind::Other => return Ok(None),
+        Kind::Program | Kind::Other => return Ok(None),
     };
     cleaned.map(Some).ok_or(CleanError::Damaged)
 }

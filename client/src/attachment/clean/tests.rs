@@ -223,3 +223,36 @@ proptest! {
         let _ = Orientation::of_exif(&bytes);
     }
 }
+
+/// An animation with a loop, a comment, what a program says, and something behind the end.
+fn talkative_gif() -> Vec<u8> {
+    let plain = encoded(ImageFormat::Gif);
+    let first = plain.iter().position(|byte| *byte == 0x21).unwrap();
+    let (head, rest) = plain.split_at(first);
+    let comment = [&[0x21, 0xfe, 6][..], b"SECRET", &[0]].concat();
+    let program = [&[0x21, 0xff, 11][..], b"XMP DataXMP", &[6], b"SECRET", &[0]].concat();
+    let looped = [&[0x21, 0xff, 11][..], b"NETSCAPE2.0", &[3, 1, 0, 0, 0]].concat();
+    [head, &comment, &program, &looped, rest, b"SECRET"].concat()
+}
+
+#[test]
+fn a_gif_tells_nothing_but_its_frames() {
+    let talkative = talkative_gif();
+    let cleaned = clean(Kind::Gif, &talkative).unwrap().unwrap();
+    assert!(!holds(&cleaned, b"SECRET") && holds(&cleaned, b"NETSCAPE2.0"));
+    assert_eq!(pixels(&cleaned), pixels(&talkative));
+    assert_eq!(clean(Kind::Gif, &cleaned).unwrap().unwrap(), cleaned);
+    for end in 0..cleaned.len() {
+        assert!(clean(Kind::Gif, &cleaned[..end]).is_err(), "{end}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn damage_in_a_gif_is_read_or_refused(at: prop::sample::Index, value: u8) {
+        let mut bytes = talkative_gif();
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        let _ = clean(Kind::Gif, &bytes);
+    }
+}
