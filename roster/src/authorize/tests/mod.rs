@@ -11,7 +11,10 @@ use std::sync::OnceLock;
 use ed25519_dalek::{Signer as _, SigningKey};
 use sotto_protocol::{ConversationId, DeploymentId, DeviceId, Username};
 
-use super::{AddedLeaf, Change, Committer, Freshness, Lifetime, Proposer, Removal};
+use super::{
+    AddedLeaf, Change, Committer, Denied, Freshness, LIFETIME_LEFT_S_MIN, LIFETIME_S_MAX, Lifetime,
+    PAIR_LEAVES_MAX, Proposer, Removal, SKEW_S, authorize,
+};
 use crate::certificate::{CertificateFields, DeviceCertificate, signing_input};
 use crate::roles::{Policy, Role};
 use crate::state::{LeafIndex, Roster};
@@ -128,4 +131,31 @@ pub(super) fn removal(leaf: u32) -> Removal {
         leaf: LeafIndex(leaf),
         proposer: Proposer::Committer,
     }
+}
+
+#[test]
+fn durations_are_what_the_documents_say() {
+    let durations = [SKEW_S, LIFETIME_S_MAX, LIFETIME_LEFT_S_MIN];
+    assert_eq!(durations, [86_400, 7_776_000, 1_296_000]);
+}
+
+#[test]
+fn a_pair_has_as_many_leaves_as_it_may_and_no_more() {
+    let mut roster = roster(pair_policy(), &[(1, 0, 0)]);
+    let device = |number: usize| make((0, 0, 10 + number));
+    for number in 1..PAIR_LEAVES_MAX - 1 {
+        let leaf = LeafIndex(u32::try_from(number).unwrap());
+        roster.leaves.insert(leaf, device(number));
+    }
+    let mut change = commit_by(&roster, 1);
+    let lifetime = days_from_now(-1, 30);
+    let added = |number| AddedLeaf {
+        certificate: device(number),
+        lifetime,
+    };
+    change.adds = vec![added(PAIR_LEAVES_MAX)];
+    assert!(authorize(&roster, &change).is_ok());
+    change.adds.push(added(PAIR_LEAVES_MAX + 1));
+    let refused = Some(Denied::TooManyLeaves);
+    assert_eq!(authorize(&roster, &change).err(), refused);
 }

@@ -1,7 +1,7 @@
 //! Public groups, bans and being put out: who comes in alone, who never, and who decides it.
 
 use super::super::{Committer, Denied, MembershipChange, authorize, authorize_join};
-use super::{Tag, add, certificate, commit_by, name, removal, roster};
+use super::{Tag, add, certificate, commit_by, group_policy, name, removal, roster};
 use crate::roles::{Access, GroupRules, Policy, Role, Rules};
 use crate::state::{LeafIndex, Roster};
 
@@ -219,4 +219,13 @@ fn admins_note_and_forget_who_was_put_out() {
     rules.roles.insert(name(3), Role::Member);
     back.policy = Some(later.policy.next(Rules::Group(rules)).unwrap());
     assert!(authorize(&later, &back).is_ok());
+}
+
+#[test]
+fn nobody_comes_into_a_closed_group_alone() {
+    let policy = group_policy(&[(0, Role::Owner), (1, Role::Member)]);
+    let closed = roster(policy, &[(0, 0, 0), (1, 0, 0)]);
+    let refused = Err(Denied::BadExternalCommit);
+    assert_eq!(joining(&closed, (3, 0, 0)), refused);
+    assert!(joining(&closed, (1, 0, 1)).is_ok());
 }
