@@ -72,7 +72,9 @@ fn promises(simulation: &Simulation, places: &Places, wrong: &mut Vec<String>) {
     for (message, asked) in &simulation.asked {
         let to_person = matches!(asked.to, Talk::Person(_));
         match (asked.failed, places.contains_key(message)) {
-            (false, false) if to_person && asked.what == What::Message => {
+            (false, false)
+                if to_person && asked.what == What::Message && !simulation.is_gone(asked.who) =>
+            {
                 wrong.push(format!("{} never left", called(simulation, message)));
             }
             (true, true) => {
@@ -189,23 +191,25 @@ fn receipts(simulation: &Simulation, places: &Places, wrong: &mut Vec<String>) {
         for (message, (conversation, seq)) in places {
             let asked = &simulation.asked[message];
             let about = *conversation == told.conversation && *seq <= told.up_to;
-            if !about || asked.who == told.by || asked.what == What::Change {
+            if !about || NAMES[asked.who] == told.by || asked.what == What::Change {
                 continue;
             }
-            let mut of_them = simulation
-                .devices
-                .iter()
-                .filter(|(_, who)| **who == told.by);
+            let devices = simulation.devices.iter();
+            let mut of_them = devices.filter(|(_, who)| NAMES[**who] == told.by);
             let there = of_them.any(|(device, who)| {
-                let mut stays = simulation.stays[&(*conversation, *device)].iter();
-                stays.any(|stay| {
+                let stays = simulation.stays.get(&(*conversation, *device));
+                stays.into_iter().flatten().any(|stay| {
                     stay.has(*seq) && has_agreed(simulation, conversation, (*who, device), stay)
                 })
             });
-            let shown = first.get(&(told.by, *message));
-            if there && shown.is_none_or(|index| *index >= told.shown_before) {
+            let mut programs = (0..NAMES.len()).filter(|who| NAMES[*who] == told.by);
+            let shown = programs.any(|who| {
+                let shown = first.get(&(who, *message));
+                shown.is_some_and(|index| *index < told.shown_before)
+            });
+            if there && !shown {
                 let name = called(simulation, message);
-                let by = NAMES[told.by];
+                let by = &told.by;
                 found.insert(format!(
                     "{by} told that {name} came, which they had not shown"
                 ));

@@ -41,6 +41,9 @@ fn trial(template: &Template, seed: u64) -> Vec<String> {
     simulation.story.write(seed);
     if std::env::var_os("SOTTO_SIMULATION_TALK").is_some() {
         println!("seed {seed}: {}", simulation.summary());
+        for what in &wrong {
+            println!("seed {seed}: {what}");
+        }
     }
     wrong
 }

@@ -8,18 +8,23 @@ use sotto_client::engine::api::{
     Connection, ConnectionInfo, Event, Login, MembershipChange, Now, SecurityKind,
 };
 use sotto_client::profile::{Location, Profile, Unlock};
-use sotto_client::talk::Talk;
 use sotto_protocol::{ConversationId, DeviceId, wire};
 
+mod anew;
 mod people;
+mod record;
+
+pub(super) use record::{Asked, Shown, Stay, Told, What};
 
 use super::dice::Dice;
 use super::story::{self, Story};
 use crate::relay::{DEPLOYMENT, Relay};
 use crate::world::{World, copy_directory};
 
-/// Who takes part.
-pub(super) const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
+/// How many people there are.
+pub(super) const PEOPLE: usize = 4;
+/// Whose program each is; the last one is for whoever begins anew.
+pub(super) const NAMES: [&str; PEOPLE + 1] = ["alice", "bob", "carol", "dave", "bob"];
 /// How long things go wrong, in milliseconds of the simulation.
 const STORM_MS: u64 = 25_000;
 /// How long everything then takes to come to rest, each time.
@@ -40,11 +45,12 @@ impl Template {
             true => World::new_in(memory),
             false => World::new(),
         };
-        for who in NAMES {
+        for who in &NAMES[..PEOPLE] {
             world.register(who);
         }
         world.settle();
-        (0..NAMES.len()).for_each(|person| world.kill(person));
+        anew::prepare(&world);
+        (0..PEOPLE).for_each(|person| world.kill(person));
         let directory = world.path().to_owned();
         copy_directory(&directory.join("home"), &directory.join("template"));
         Self { world }
@@ -68,61 +74,6 @@ struct Actor {
     life: u32,
 }
 
-/// What somebody asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    Message,
-    /// Something about a message or a conversation.
-    Change,
-}
-
-/// A receipt, and how much was on screens when it came.
-pub(super) struct Told {
-    pub(super) shown_before: usize,
-    pub(super) conversation: ConversationId,
-    pub(super) by: usize,
-    pub(super) up_to: u64,
-}
-
-/// A message, or a change of one, that somebody asked for.
-pub(super) struct Asked {
-    pub(super) who: usize,
-    pub(super) number: u32,
-    pub(super) to: Talk,
-    pub(super) what: What,
-    /// The engine said that it cannot be sent.
-    pub(super) failed: bool,
-}
-
-/// A message on a screen.
-pub(super) struct Shown {
-    pub(super) who: usize,
-    pub(super) life: u32,
-    pub(super) conversation: ConversationId,
-    pub(super) seq: u64,
-    pub(super) id: [u8; 16],
-}
-
-/// A stay in a conversation, by the server's record.
-pub(super) struct Stay {
-    /// It begins behind this place.
-    after: u64,
-    /// The last place of it, once it is over.
-    end: Option<u64>,
-    /// The epoch that it began with.
-    pub(super) epoch: u64,
-}
-
-impl Stay {
-    pub(super) fn has(&self, seq: u64) -> bool {
-        self.after < seq && self.end.is_none_or(|end| seq <= end)
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.end.is_some()
-    }
-}
-
 /// What happens next.
 enum Due {
     Up(usize),
@@ -144,6 +95,10 @@ pub(super) struct Simulation {
     actors: Vec<Actor>,
     pub(super) now: Now,
     dice: Dice,
+    seed: u64,
+    began_anew: bool,
+    /// Who was told of whose other identity, and has not agreed to it yet.
+    changed: anew::Changed,
     mood: Mood,
     chance_at: u64,
     lines_made: usize,
@@ -160,6 +115,8 @@ pub(super) struct Simulation {
     pub(super) agreed: BTreeSet<(ConversationId, usize, u64)>,
     pub(super) told: Vec<Told>,
     pub(super) wrong: Vec<String>,
+    /// Commands that were refused.
+    refusals: u32,
     cuts: u32,
     kills: u32,
     /// What happened, for those who want to read along.
@@ -174,22 +131,25 @@ impl Simulation {
         copy_directory(&world.path().join("template"), &home);
         let relay = world.relay.fork();
         let mut devices = BTreeMap::new();
-        for (who, name) in NAMES.iter().enumerate() {
+        for (who, name) in NAMES[..PEOPLE].iter().enumerate() {
             let own = relay.accounts[*name].certificates.keys();
             devices.extend(own.map(|device| (*device, who)));
         }
-        let actor = |who: &&str| Actor {
-            location: world.location(who),
+        let actor = |who: usize| Actor {
+            location: world.location(&anew::profile_of(who)),
             engine: None,
             line: None,
-            wake_at: Some(now.monotonic_ms),
+            wake_at: (who < PEOPLE).then_some(now.monotonic_ms),
             life: 0,
         };
         Self {
             relay,
-            actors: NAMES.iter().map(actor).collect(),
+            actors: (0..NAMES.len()).map(actor).collect(),
             now,
             dice: Dice::new(seed, 0),
+            seed,
+            began_anew: false,
+            changed: anew::Changed::new(),
             mood: Mood::Storm,
             chance_at: now.monotonic_ms + 500,
             lines_made: 0,
@@ -204,6 +164,7 @@ impl Simulation {
             agreed: BTreeSet::new(),
             told: Vec::new(),
             wrong: Vec::new(),
+            refusals: 0,
             cuts: 0,
             kills: 0,
             story: Story::new(),
@@ -235,22 +196,33 @@ impl Simulation {
             actor.wake_at = actor.wake_at.map(|at| at.min(now));
         }
         self.run_for(REST_MS);
-        for who in 0..NAMES.len() {
-            self.answer_everything(who);
+        for _ in 0..2 {
+            for who in 0..NAMES.len() {
+                self.answer_everything(who);
+            }
+            self.run_for(REST_MS);
         }
-        self.run_for(REST_MS);
         for who in 0..NAMES.len() {
             for talk in self.open_talks(who) {
                 self.write(who, talk);
             }
         }
         self.run_for(REST_MS);
+        // What was only now begun with whoever began anew.
+        for who in 0..NAMES.len() {
+            self.answer_everything(who);
+        }
+        self.run_for(REST_MS);
         for (who, who_is) in NAMES.iter().enumerate() {
+            // A group may wait for its only admin, who lost everything.
+            if self.began_anew {
+                break;
+            }
             let queued = self.actors[who]
                 .engine
                 .as_mut()
                 .map(|engine| engine.queued().unwrap());
-            if queued != Some(0) {
+            if queued != Some(0) && !self.is_gone(who) {
                 self.wrong
                     .push(format!("{who_is} still has {queued:?} messages to send"));
             }
@@ -377,6 +349,7 @@ impl Simulation {
 
     /// Who is in which log, from which place to which.
     fn note_stays(&mut self) {
+        self.note_device();
         for (id, log) in &self.relay.logs {
             if log.group.is_none() {
                 continue;
@@ -467,15 +440,18 @@ impl Simulation {
                 }
             }
             Event::Receipt(receipt) => {
-                let by = NAMES.iter().position(|one| *one == receipt.by.as_str());
                 self.told.push(Told {
                     shown_before: self.shown.len(),
                     conversation: receipt.conversation,
-                    by: by.unwrap(),
+                    by: receipt.by.to_string(),
                     up_to: receipt.delivered_up_to.max(receipt.read_up_to),
                 });
             }
-            Event::SendFailed { id, .. } => {
+            Event::Failed {
+                command: Some(_), ..
+            } => self.refusals += 1,
+            // What waits for somebody's word stays queued.
+            Event::SendFailed { id, failure, .. } if failure.code != "key_changed" => {
                 if let Some(asked) = self.asked.get_mut(id.as_bytes()) {
                     asked.failed = true;
                 }
@@ -491,11 +467,25 @@ impl Simulation {
             {
                 self.agreed.insert((told.conversation, who, told.epoch));
             }
-            Event::Security(security) if security.kind != SecurityKind::DeviceAdded => {
+            Event::Security(security) if security.kind == SecurityKind::KeyChanged => {
+                if let Some(subject) = security.subject.filter(|_| self.began_anew) {
+                    self.changed.insert((who, subject.to_string()));
+                }
+            }
+            Event::Security(security) if self.is_worth_telling(security.kind) => {
                 let what = format!("{} reports {:?}", NAMES[who], security.kind);
                 self.wrong.push(what);
             }
             _ => {}
+        }
+    }
+
+    /// Whoever begins anew has conversations made anew.
+    fn is_worth_telling(&self, kind: SecurityKind) -> bool {
+        match kind {
+            SecurityKind::DeviceAdded => false,
+            SecurityKind::RecoveryStarted | SecurityKind::RecoveryDone => !self.began_anew,
+            _ => true,
         }
     }
 
@@ -560,6 +550,9 @@ impl Simulation {
     }
 
     fn kill(&mut self, who: usize) {
+        if !self.may_be_killed(who) {
+            return;
+        }
         self.cut(who);
         if self.actors[who].engine.take().is_some() {
             self.tell(|| format!("{} is killed", NAMES[who]));

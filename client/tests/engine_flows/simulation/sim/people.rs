@@ -9,17 +9,18 @@ use sotto_client::talk::Talk;
 use sotto_crypto::content::{Emoji, MessageRef};
 use sotto_protocol::{ClientMessageId, ConversationId};
 
-use super::{Asked, NAMES, Simulation, What};
+use super::{Asked, NAMES, PEOPLE, Simulation, What};
 use crate::world::name;
 
 impl Simulation {
     /// Something that somebody does, or that goes wrong.
     pub(super) fn chance(&mut self) {
         self.chance_at = self.now.monotonic_ms + self.dice.within(10, 400);
-        let who = self.dice.index(NAMES.len());
+        let person = self.dice.index(PEOPLE);
+        let who = self.program_of(person);
         match self.dice.within(0, 100) {
             0..42 => {
-                let others: Vec<usize> = (0..NAMES.len()).filter(|other| *other != who).collect();
+                let others: Vec<usize> = (0..PEOPLE).filter(|other| *other != person).collect();
                 let groups = self.groups.clone();
                 let talk = match self.dice.pick(&groups) {
                     Some(group) if self.dice.chance(500) => Talk::Group(*group),
@@ -33,6 +34,7 @@ impl Simulation {
             78..91 => self.cut(who),
             91..97 => self.kill(who),
             97 => (0..NAMES.len()).for_each(|who| self.cut(who)),
+            98 if self.may_begin_anew() => self.begin_anew(),
             _ => {}
         }
     }
@@ -49,7 +51,11 @@ impl Simulation {
             text,
             client_id,
         };
+        let before = self.refusals;
         self.command(who, command);
+        if let Some(asked) = self.asked.get_mut(client_id.as_bytes()) {
+            asked.failed |= self.refusals > before;
+        }
     }
 
     fn ask(&mut self, who: usize, to: &Talk, what: What) -> (u32, ClientMessageId) {
@@ -145,11 +151,12 @@ impl Simulation {
         engine.map_or_else(Vec::new, |engine| engine.history(&talk, 1_000).unwrap())
     }
 
-    fn command(&mut self, who: usize, command: Command) {
+    pub(super) fn command(&mut self, who: usize, command: Command) {
         self.with_engine(who, |engine, now| engine.handle_command(command, now));
     }
 
     pub(super) fn answer_everything(&mut self, who: usize) {
+        self.accept_changed(who);
         let Some(engine) = &mut self.actors[who].engine else {
             return;
         };
@@ -167,10 +174,10 @@ impl Simulation {
     }
 
     fn change_group(&mut self, who: usize) {
-        let other = name(NAMES[self.dice.index(NAMES.len())]);
+        let other = name(NAMES[self.dice.index(PEOPLE)]);
         let groups = self.groups.clone();
         let Some(&group) = self.dice.pick(&groups).filter(|_| groups.len() > 1) else {
-            let members = NAMES.iter().filter(|one| **one != NAMES[who]);
+            let members = NAMES[..PEOPLE].iter().filter(|one| **one != NAMES[who]);
             let command = GroupCommand::New {
                 title: "team".to_owned(),
                 members: members.map(|one| name(one)).collect(),
