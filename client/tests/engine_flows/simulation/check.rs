@@ -187,7 +187,10 @@ fn receipts(simulation: &Simulation, places: &Places, wrong: &mut Vec<String>) {
         first.entry((shown.who, shown.id)).or_insert(index);
     }
     let mut found = BTreeSet::new();
-    for told in &simulation.told {
+    // Whoever began anew tells of what the new device can read; the event does not say from where.
+    let anew = |by: &str| (0..NAMES.len()).any(|who| simulation.is_gone(who) && NAMES[who] == by);
+    let told = simulation.told.iter();
+    for told in told.filter(|told| simulation.is_whole() || !anew(&told.by)) {
         for (message, (conversation, seq)) in places {
             let asked = &simulation.asked[message];
             let about = *conversation == told.conversation && *seq <= told.up_to;

@@ -53,6 +53,11 @@ impl Simulation {
         }
     }
 
+    /// Whether everybody still is who they were.
+    pub(in crate::simulation) const fn is_whole(&self) -> bool {
+        !self.began_anew
+    }
+
     pub(super) fn may_begin_anew(&self) -> bool {
         self.seed.is_multiple_of(SEEDS_EACH) && !self.began_anew
     }
