@@ -385,7 +385,12 @@ impl Engine {
                 continue;
             }
             match states.get(&row.id) {
-                Some(remote) if remote.cursor > row.cursor && settled(&row) => {
+                // Of a newer generation the server counts from the welcome on, which is still to come.
+                Some(remote)
+                    if remote.cursor > row.cursor
+                        && remote.generation <= row.generation
+                        && settled(&row) =>
+                {
                     match self.is_leap(&row, remote.cursor - row.cursor) {
                         Leap::Yes => self.break_conversation(row, "it was made anew")?,
                         // Perhaps put out and invited again meanwhile: the mailbox says so.

@@ -513,3 +513,30 @@ fn who_is_online_learns_of_another_identity_at_once() {
     world.run();
     assert_eq!(world.texts(again), ["welcome back"]);
 }
+
+#[test]
+fn a_conversation_made_anew_while_one_was_away_is_no_older_store() {
+    let mut world = World::contacts();
+    world.settle();
+    world.disconnect(0);
+    let again = world.begin_anew(1, "bob");
+    world.send(again, "alice", "here I am");
+    world.run();
+    world.settle();
+    world.connect(0);
+    world.run();
+    world.settle();
+    assert_eq!(world.security(0, SecurityKind::KeyChanged), 1);
+    assert_eq!(world.security(0, SecurityKind::Rollback), 0);
+    world.command(
+        0,
+        Command::Accept {
+            name: name("bob"),
+            keep: Keep::Saved,
+        },
+    );
+    world.run();
+    world.settle();
+    assert_eq!(world.texts(0), ["here I am"]);
+    assert_eq!(world.security(0, SecurityKind::Rollback), 0);
+}
