@@ -275,7 +275,13 @@ impl Engine {
             (LoginStep::Device, ErrorCode::WrongCredentials) => {
                 // Ended by another device, or by a new identity.
                 self.store().set_account_state(AccountState::Revoked)?;
-                self.refuse_session(failure(error));
+                self.refuse_session(Failure {
+                    message:
+                        "this device was logged out, by another device of the account or by a \
+                              new identity; log in again, or link it anew"
+                            .to_owned(),
+                    ..failure(error)
+                });
             }
             _ => self.refuse_session(failure(error)),
         }

@@ -151,9 +151,38 @@ impl Model {
             Action::PageDown => sheet.scroll(page),
             Action::Top => sheet.scroll = 0,
             Action::Bottom => sheet.scroll(isize::MAX),
-            Action::Quit => self.quit(),
+            Action::Back | Action::Confirm | Action::Help => self.overlay = None,
+            other => self.act_over_list(other),
+        }
+    }
+
+    /// What leads elsewhere does so from a list or a sheet too. Nothing else closes them: what is
+    /// typed next would go to whoever is open below.
+    pub(super) fn act_over_list(&mut self, action: Action) {
+        match action {
             Action::Lock => self.lock(),
-            _ => self.overlay = None,
+            Action::Quit => self.quit(),
+            Action::Suspend | Action::Redraw => self.act_here(action),
+            Action::Help
+            | Action::Palette
+            | Action::Commands
+            | Action::People
+            | Action::Requests
+            | Action::Rooms
+            | Action::Devices
+            | Action::Settings
+            | Action::Search
+            | Action::SearchHere
+            | Action::Verify
+            | Action::Members
+            | Action::Pins
+            | Action::NextUnread
+            | Action::NextChat
+            | Action::PreviousChat => {
+                self.overlay = None;
+                self.act_here(action);
+            }
+            _ => {}
         }
     }
 

@@ -212,13 +212,35 @@ impl Model {
         let here = self.pane.as_mut().filter(|pane| pane.talk == talk);
         if let Some(pane) = here {
             pane.not_sent(id);
-            if self.composer.is_empty() {
-                self.composer.set(&text);
-            }
+            // It is in the line again, behind what was begun since.
+            let both = match self.composer.is_empty() {
+                true => text,
+                false => format!("{}\n{text}", self.composer.text()),
+            };
+            self.composer.set(&both);
         } else {
             self.drafts.insert(talk.clone(), text.clone());
             self.ask(Ask::Draft { to: talk, text });
         }
+    }
+
+    fn send_failed(
+        &mut self,
+        id: &sotto_protocol::ClientMessageId,
+        failure: &crate::engine::api::Failure,
+    ) {
+        self.patience.answered(id, self.now.monotonic_ms);
+        match failure.code {
+            // It waits still.
+            "key_changed" | "no_key_package" => self.say(Tone::Warning, failure.message.clone()),
+            _ => {
+                self.not_sent(id);
+                let words = vec![failure.message.clone()];
+                self.notice(("Not sent", Tone::Warning), words);
+            }
+        }
+        self.overview_again();
+        self.chats_again();
     }
 
     /// How the open conversation stands is asked again.
@@ -245,13 +267,7 @@ impl Model {
                 }
                 self.chats_again();
             }
-            Event::SendFailed { id, failure, .. } => {
-                self.patience.answered(id, self.now.monotonic_ms);
-                let sentence = failure.message.clone();
-                self.say(Tone::Warning, sentence);
-                self.overview_again();
-                self.chats_again();
-            }
+            Event::SendFailed { id, failure, .. } => self.send_failed(id, failure),
             Event::Typing(typing) => self.somebody_writes(typing),
             Event::Changed(change) => {
                 if let ChangeKind::Timer(seconds) = change.kind {

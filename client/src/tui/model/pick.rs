@@ -191,9 +191,8 @@ impl Model {
             Action::Confirm | Action::Accept | Action::Decline | Action::Block => {
                 self.pick(action);
             }
-            Action::Lock => self.lock(),
-            Action::Quit => self.quit(),
-            _ => self.overlay = None,
+            Action::Back => self.overlay = None,
+            other => self.act_over_list(other),
         }
     }
 

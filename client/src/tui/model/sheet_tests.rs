@@ -146,3 +146,30 @@ fn from_the_end_of_a_sheet_every_key_up_is_seen() {
     sim.press("down");
     assert_eq!(sim.words(), end);
 }
+
+#[test]
+fn a_key_that_leads_elsewhere_does_so_over_a_list_and_nothing_typed_goes_below() {
+    let mut sim = Sim::new((80, 24));
+    sim.press("ctrl-k");
+    sim.types("bob");
+    sim.press("enter");
+    for below in ["f1", "f5", "f7", "f8"] {
+        sim.press(below);
+        assert!(sim.model.overlay.is_some(), "{below}");
+        sim.press("ctrl-k");
+        assert!(
+            matches!(&sim.model.overlay, Some(super::Overlay::Picker(_))),
+            "{below}"
+        );
+        sim.types("xyzzy");
+        assert_eq!(sim.model.composer.text(), "", "{below}");
+        sim.press("esc");
+    }
+    // Words typed over a sheet neither close it nor land in a message.
+    sim.press("f1");
+    sim.types("group");
+    assert!(matches!(&sim.model.overlay, Some(super::Overlay::Sheet(_))));
+    assert_eq!(sim.model.composer.text(), "");
+    sim.press("f1");
+    assert!(sim.model.overlay.is_none());
+}

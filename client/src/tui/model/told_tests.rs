@@ -295,3 +295,36 @@ fn who_waits_for_an_admins_word_is_told_until_it_is_seen() {
     sim.press("esc");
     assert!(!sim.words().contains("frank"));
 }
+
+#[test]
+fn what_cannot_be_sent_after_all_is_given_back_and_said_until_it_was_seen() {
+    let mut sim = Sim::new((80, 24));
+    sim.press("ctrl-k");
+    sim.types("bob");
+    sim.press("enter");
+    sim.types("hello nobody");
+    // Nobody answers what is asked of the worker.
+    let enter = ratatui::crossterm::event::KeyCode::Enter;
+    sim.model.handle_key(enter.into(), sim.now);
+    let mut asks = std::iter::from_fn(|| sim.model.poll_ask());
+    let written = asks.find_map(|ask| match ask {
+        crate::tui::ask::Ask::Write { to, client_id, .. } => Some((to, client_id)),
+        _ => None,
+    });
+    let (to, id) = written.expect("something was sent");
+    assert_eq!(sim.model.composer.text(), "");
+    sim.hear(News::Event(Box::new(Event::SendFailed {
+        id,
+        to,
+        title: None,
+        failure: crate::engine::api::Failure {
+            code: "unknown_user",
+            message: "There is no such account; check the name.".to_owned(),
+            retry_after_ms: None,
+        },
+    })));
+    assert!(sim.words().contains("There is no such account"));
+    sim.press("esc");
+    assert_eq!(sim.model.composer.text(), "hello nobody");
+    assert!(!sim.words().contains("queued"), "{}", sim.words());
+}
