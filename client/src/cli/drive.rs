@@ -156,10 +156,7 @@ impl Troubles {
 /// A refused login in words that help: which of the two it was, the server does not tell.
 fn refusal(login: LoginBy, mut failure: Failure) -> Failure {
     match (login, failure.code.as_str()) {
-        (LoginBy::Device, "wrong_credentials") => Failure::named(
-            "not_logged_in",
-            "the account does not have this device any more: after a logout, use sotto login; if another device ended it, link it anew",
-        ),
+        (LoginBy::Device, "wrong_credentials") => Failure::named("not_logged_in", failure.message),
         (_, "identity_mismatch") => {
             failure.message = "the account exists and this machine is not one of its devices: use sotto link \
                                with a device of it at hand, or sotto recover with its recovery key. If \

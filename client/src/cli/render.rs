@@ -113,20 +113,19 @@ fn lines(
     time: SafeText,
     width_cells: Option<usize>,
 ) -> Vec<Vec<(Style, SafeText)>> {
-    let (style, name) = match (message.direction, place) {
-        (Direction::Incoming, Place::Anywhere) if message.talk.group().is_some() => {
-            // Whether many read along is seen before anybody answers.
-            let whole = message.talk.label(message.title.as_deref());
-            (Style::Other, format!("{whole} {}", message.sender))
-        }
-        (Direction::Incoming, _) => (Style::Other, message.sender.to_string()),
-        (Direction::Outgoing, Place::Conversation | Place::Archive) => {
-            (Style::Own, message.sender.to_string())
-        }
-        (Direction::Outgoing, Place::Anywhere) => {
+    let style = match message.direction {
+        Direction::Incoming => Style::Other,
+        Direction::Outgoing => Style::Own,
+    };
+    // Whether many read along is seen before anybody answers. Who wrote stands first: no title
+    // pushes it out.
+    let elsewhere = message.direction == Direction::Outgoing || message.talk.group().is_some();
+    let name = match place {
+        Place::Anywhere if elsewhere => {
             let to = message.talk.label(message.title.as_deref());
-            (Style::Own, format!("{} → {to}", message.sender))
+            format!("{} → {to}", message.sender)
         }
+        _ => message.sender.to_string(),
     };
     let name = SafeText::line(&format!("{name:NAME_CELLS$}"), 80);
     let bar = own_words(
@@ -354,8 +353,11 @@ mod tests {
     }
 
     fn shown(sender: &str, time: &str, width_cells: Option<usize>, text: &str) -> String {
-        let message = said(sender, text);
-        let lines = lines(&message, Place::Anywhere, own_words(time), width_cells);
+        joined(&said(sender, text), time, width_cells)
+    }
+
+    fn joined(message: &Message, time: &str, width_cells: Option<usize>) -> String {
+        let lines = lines(message, Place::Anywhere, own_words(time), width_cells);
         let join = |line: &Vec<(Style, SafeText)>| -> String {
             line.iter().map(|(_, text)| text.as_str()).collect()
         };
@@ -394,5 +396,16 @@ mod tests {
             shown("bob", "2026-11-20 12:34 ", None, "hi"),
             "2026-11-20 12:34 bob        │ hi"
         );
+    }
+
+    #[test]
+    fn who_wrote_stands_before_the_group_whatever_it_is_called() {
+        let mut message = said("bob", "hi");
+        message.talk = crate::talk::Talk::Group(message.conversation);
+        message.title = Some("walks".to_owned());
+        assert_eq!(joined(&message, "12:34 ", None), "12:34 bob → #walks │ hi");
+        message.title = Some("carol │ ".repeat(16));
+        let shown = joined(&message, "12:34 ", None);
+        assert!(shown.starts_with("12:34 bob → #carol"), "{shown}");
     }
 }

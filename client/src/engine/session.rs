@@ -46,6 +46,9 @@ pub(super) struct Remote {
     pub(super) head: u64,
 }
 
+const DEVICE_ENDED: &str = "the account does not have this device any more: after a logout, use \
+     sotto login; if another device ended it, or the account has a new identity, link it anew";
+
 impl Engine {
     pub(super) fn connected(&mut self, info: ConnectionInfo) -> Result<(), EngineError> {
         self.disconnected();
@@ -276,10 +279,7 @@ impl Engine {
                 // Ended by another device, or by a new identity.
                 self.store().set_account_state(AccountState::Revoked)?;
                 self.refuse_session(Failure {
-                    message:
-                        "this device was logged out, by another device of the account or by a \
-                              new identity; log in again, or link it anew"
-                            .to_owned(),
+                    message: DEVICE_ENDED.to_owned(),
                     ..failure(error)
                 });
             }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use sotto_client::engine::Engine;
-use sotto_client::engine::api::{Command, Event, IdentityChange, Keep, Login, SecurityKind};
+use sotto_client::engine::api::{Command, Event, IdentityChange, Login, SecurityKind};
 use sotto_client::profile::{Profile, Unlock};
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::wire::{self, EnvelopeKind};
 
-use crate::world::{PASSWORD, Tap, Template, World, copy_directory, name};
+use crate::world::{PASSWORD, Tap, Template, World, copy_directory};
 
 /// Changes each delivered envelope of conversations, not of mailboxes.
 fn deliveries(
@@ -257,14 +257,7 @@ fn a_kill_between_any_two_frames_loses_and_doubles_nothing() {
         world.send(0, "bob", "two");
         world.run();
         world.settle();
-        world.command(
-            1,
-            Command::Accept {
-                name: name("alice"),
-                keep: Keep::Saved,
-            },
-        );
-        world.run();
+        world.accept(1, "alice");
         world.send(1, "alice", "three");
         world.run();
         world.settle();
@@ -353,24 +346,10 @@ fn a_changed_identity_gets_nothing_until_it_is_accepted() {
     );
     assert_eq!(world.engine(0).queued().unwrap(), 5);
 
-    world.command(
-        0,
-        Command::Accept {
-            name: name("bob"),
-            keep: Keep::Saved,
-        },
-    );
-    world.run();
+    world.accept(0, "bob");
     world.settle();
     assert_eq!(world.sent(0), 6, "{:?}", world.people[0].events);
-    world.command(
-        again,
-        Command::Accept {
-            name: name("alice"),
-            keep: Keep::Saved,
-        },
-    );
-    world.run();
+    world.accept(again, "alice");
     world.settle();
     assert_eq!(world.texts(again).len(), 5);
     world.send(again, "alice", "it is really me");
@@ -399,14 +378,7 @@ fn a_used_up_key_package_heals_by_itself() {
     let carol = world.register("carol");
     world.send(carol, "bob", "from carol");
     world.run();
-    world.command(
-        1,
-        Command::Accept {
-            name: name("carol"),
-            keep: Keep::Saved,
-        },
-    );
-    world.run();
+    world.accept(1, "carol");
     let dave = world.register("dave");
     world.send(dave, "bob", "from dave");
     world.run();
@@ -499,14 +471,7 @@ fn who_is_online_learns_of_another_identity_at_once() {
     world.send(again, "alice", "here I am");
     world.run();
     world.settle();
-    world.command(
-        0,
-        Command::Accept {
-            name: name("bob"),
-            keep: Keep::Saved,
-        },
-    );
-    world.run();
+    world.accept(0, "bob");
     world.settle();
     assert_eq!(world.texts(0), ["here I am"]);
     world.send(0, "bob", "welcome back");
@@ -528,14 +493,7 @@ fn a_conversation_made_anew_while_one_was_away_is_no_older_store() {
     world.settle();
     assert_eq!(world.security(0, SecurityKind::KeyChanged), 1);
     assert_eq!(world.security(0, SecurityKind::Rollback), 0);
-    world.command(
-        0,
-        Command::Accept {
-            name: name("bob"),
-            keep: Keep::Saved,
-        },
-    );
-    world.run();
+    world.accept(0, "bob");
     world.settle();
     assert_eq!(world.texts(0), ["here I am"]);
     assert_eq!(world.security(0, SecurityKind::Rollback), 0);

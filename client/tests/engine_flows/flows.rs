@@ -16,14 +16,7 @@ fn a_stranger_asks_is_accepted_and_both_talk() {
     assert_eq!(world.requests(1), 1, "{:?}", world.people[1].events);
     assert!(world.texts(1).is_empty(), "nothing is shown before consent");
 
-    world.command(
-        1,
-        Command::Accept {
-            name: name("alice"),
-            keep: Keep::Saved,
-        },
-    );
-    world.run();
+    world.accept(1, "alice");
     assert_eq!(world.texts(1), ["hello bob"]);
     world.send(1, "alice", "hello alice");
     world.run();

@@ -176,14 +176,7 @@ fn nothing_that_a_lost_device_was_to_get_counts_as_delivered_to_the_next() {
     world.send(again, "alice", "here I am");
     world.run();
     world.settle();
-    world.command(
-        0,
-        Command::Accept {
-            name: name("bob"),
-            keep: Keep::Saved,
-        },
-    );
-    world.run();
+    world.accept(0, "bob");
     world.send(0, "bob", "welcome back");
     world.run();
     world.settle();

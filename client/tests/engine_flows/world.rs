@@ -141,14 +141,7 @@ impl World {
         let mut world = Self::pair();
         world.send(0, "bob", "hello");
         world.run();
-        world.command(
-            1,
-            Command::Accept {
-                name: name("alice"),
-                keep: Keep::Saved,
-            },
-        );
-        world.run();
+        world.accept(1, "alice");
         world.settle();
         assert_eq!(world.texts(1), ["hello"]);
         world
@@ -291,6 +284,13 @@ impl World {
         let now = self.now;
         self.engine(person).handle_command(command, now).unwrap();
         self.drain(person);
+    }
+
+    /// Somebody's request, or their changed identity, is accepted.
+    pub(crate) fn accept(&mut self, person: usize, who: &str) {
+        let (name, keep) = (name(who), Keep::Saved);
+        self.command(person, Command::Accept { name, keep });
+        self.run();
     }
 
     pub(crate) fn send(&mut self, person: usize, to: &str, text: &str) -> ClientMessageId {

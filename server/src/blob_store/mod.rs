@@ -1,10 +1,10 @@
 //! Where sealed files lie: in Postgres, or, when one is configured, in an S3-compatible store.
 //!
 //! Of each MiB the last piece is durable in Postgres before it is acknowledged, and what was before
-//! it. With an object store, pieces wait
-//! there until they make a part of 8 MiB, which then moves; an upload goes on at any server after
-//! any crash, because the row of the blob says what has moved. Refuses to look into a blob, to
-//! tell an account of another's, and to let an account keep more than its quota.
+//! it. With an object store, pieces wait there until they make a part of 8 MiB, which then moves; an
+//! upload goes on at any server after any crash, because the row of the blob says what has
+//! moved. Refuses to look into a blob, to tell an account of another's, and to let an account keep
+//! more than its quota.
 
 mod objects;
 

@@ -229,10 +229,12 @@ impl Model {
         id: &sotto_protocol::ClientMessageId,
         failure: &crate::engine::api::Failure,
     ) {
-        self.patience.answered(id, self.now.monotonic_ms);
         match failure.code {
             // It waits still.
-            "key_changed" | "no_key_package" => self.say(Tone::Warning, failure.message.clone()),
+            "key_changed" | "no_key_package" => {
+                self.patience.answered(id, self.now.monotonic_ms);
+                self.say(Tone::Warning, failure.message.clone());
+            }
             _ => {
                 self.not_sent(id);
                 let words = vec![failure.message.clone()];
