@@ -21,6 +21,15 @@ const OF_STRANGER_MAX: u32 = 1;
 /// Invitations of one contact that are kept: the newest.
 const OF_CONTACT_MAX: u32 = 32;
 
+/// What a welcome is to whoever follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    /// This account was not in the group, or left it.
+    New,
+    /// It is in the group, which somebody repaired.
+    Back,
+}
+
 impl Engine {
     /// A welcome to a group was read.
     pub(in crate::engine) fn group_welcome(
@@ -186,9 +195,10 @@ impl Engine {
         invitation: InvitationRow,
     ) -> Result<(), EngineError> {
         let talk = Talk::Group(invitation.conversation);
-        let back = known
-            .as_ref()
-            .is_some_and(|row| row.state != ConversationState::Ended);
+        let entry = match &known {
+            Some(row) if row.state != ConversationState::Ended => Entry::Back,
+            _ => Entry::New,
+        };
         let mut row = match known {
             Some(row) => {
                 self.delete_group(&row)?;
@@ -222,7 +232,7 @@ impl Engine {
                 return self.break_conversation(row, "its invitation cannot be used");
             }
         };
-        if !back {
+        if entry == Entry::New {
             // A newcomer counts from the beginning.
             row.own_counter = 0;
             row.baseline = match summary.roster.epoch {
@@ -233,7 +243,7 @@ impl Engine {
         }
         let suite = group.suite();
         self.keep_group(group);
-        self.entered_group(row, &invitation, &summary)?;
+        self.entered_group(row, &invitation, (&summary, entry))?;
         self.replace_key_package(suite)?;
         Ok(())
     }
@@ -242,9 +252,8 @@ impl Engine {
         &mut self,
         mut row: ConversationRow,
         invitation: &InvitationRow,
-        summary: &WelcomeSummary,
+        (summary, entry): (&WelcomeSummary, Entry),
     ) -> Result<(), EngineError> {
-        let was = row.state;
         self.store().remove_joining(&row.id)?;
         self.store().put_conversation(&row)?;
         self.entered_at(&row, invitation.seq)?;
@@ -265,14 +274,14 @@ impl Engine {
         work.rebuild = None;
         // A first sign to the others that the invitation was followed.
         self.message_arrived(&row.id, invitation.seq)?;
-        match was {
-            ConversationState::Broken | ConversationState::Rejoining => self.security(
+        match entry {
+            Entry::Back => self.security(
                 SecurityKind::RecoveryDone,
                 Some(row.id),
                 None,
                 "the conversation works again under fresh keys",
             ),
-            _ => {
+            Entry::New => {
                 let me = self.my_name().clone();
                 let (by, epoch) = (invitation.inviter.clone(), summary.roster.epoch);
                 self.membership(&row, MembershipChange::Joined, me, by, epoch);
