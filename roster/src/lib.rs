@@ -16,6 +16,7 @@ pub mod state;
 pub use authorize::{
     AddedLeaf, Authorized, Change, Committer, Denied, Freshness, LeafUpdate, Lifetime,
     MembershipChange, Removal, authorize, authorize_join, authorize_new, authorize_rebuild,
+    is_vacant,
 };
 pub use certificate::{CertificateError, DeviceCertificate};
 pub use leave::{LeaveError, LeaveFields, LeaveStatement};

@@ -77,3 +77,72 @@ fn a_further_device_is_in_every_group_and_a_revoked_one_in_none() {
         second.fails(&["send", group, "still here?"], 3);
     }
 }
+
+fn begun_anew(deployment: &Deployment, person: &Person) -> Person {
+    let mut anew = deployment.person(&person.name);
+    anew.password_file.clone_from(&person.password_file);
+    anew.ok(&["login", &person.name, "--new-identity", "--yes"]);
+    anew
+}
+
+#[test]
+fn a_group_gets_its_only_owner_back_who_lost_every_device() {
+    let deployment = Deployment::shared();
+    let people = ["alice", "bob", "carol"].map(|stem| deployment.registered(stem));
+    let [alice, bob, carol] = &people;
+    let group = group_of("crew", &[alice, bob, carol]);
+    let anew = begun_anew(deployment, alice);
+    for person in [bob, carol] {
+        let mut listening = person.listen();
+        listening.until("word of the change", |events| {
+            events.iter().any(|event| event["kind"] == "key_changed")
+        });
+        listening.kill();
+        let refused = person.fails(&["send", &group, "to whom?"], 5);
+        assert_eq!(refused.error_code(), "key_changed");
+    }
+    for person in [bob, carol] {
+        person.ok(&["accept", &alice.name]);
+    }
+    let mut at_bob = bob.listen();
+    let mut at_carol = carol.listen();
+    let mut at_alice = anew.listen();
+    at_alice.until("the invitation", |events| {
+        events.iter().any(|event| event["event"] == "invitation")
+    });
+    at_alice.kill();
+    anew.ok(&["join", &group]);
+    anew.ok(&["send", &group, "I am back"]);
+    for listening in [&mut at_bob, &mut at_carol] {
+        listening.until("the owner", |events| {
+            texts(events).iter().any(|text| text == "I am back")
+        });
+    }
+    at_bob.kill();
+    at_carol.kill();
+    anew.ok(&["group", "promote", &group, &bob.name]);
+    bob.ok(&["send", &group, "and I help"]);
+    carol.ok(&["listen", "--for", "20s", "--count", "1"]);
+}
+
+/// Anybody may enter a public room, so nobody's new identity stops it.
+#[test]
+fn a_public_room_goes_on_when_somebody_in_it_begins_anew() {
+    let deployment = Deployment::shared();
+    let people = ["alice", "bob", "erin"].map(|stem| deployment.registered(stem));
+    let [alice, bob, erin] = &people;
+    let title = format!("room of {}", alice.name);
+    alice.ok(&["room", "new", &title, "--public"]);
+    for person in [bob, erin] {
+        person.ok(&["room", "join", &title]);
+    }
+    begun_anew(deployment, erin);
+    let mut at_bob = bob.listen();
+    let room = format!("#{title}");
+    alice.ok(&["send", &room, "nobody stops us"]);
+    at_bob.until("the message", |events| {
+        texts(events).iter().any(|text| text == "nobody stops us")
+    });
+    at_bob.kill();
+    bob.ok(&["send", &room, "no"]);
+}

@@ -347,18 +347,24 @@ impl Engine {
         if row.generation == 0 {
             self.store().delete_conversation(&row.id)?;
         } else {
-            row.state = ConversationState::Broken;
+            row.state = match self.is_bringing_back(&talk) {
+                Some(_) => ConversationState::Active,
+                None => ConversationState::Broken,
+            };
             // The refused number counts for nothing: refusals in a row would put the newest state
             // out of sight, and with it what tells an older one apart.
             if let Some((generation, _)) = self.newest_kept(&row)? {
                 row.generation = generation;
             }
             self.store().put_conversation(&row)?;
+            if row.state == ConversationState::Active {
+                // What came meanwhile was not passed.
+                self.resume(&row.id, row.cursor);
+            }
         }
         self.work_of(&talk).rebuild = None;
         if talk.group().is_some() && code != ErrorCode::StaleGeneration {
-            self.group_refused(&talk, error);
-            return Ok(());
+            return self.group_refused(&talk, error);
         }
         match (
             code,

@@ -13,7 +13,7 @@ use super::error::group_failure;
 use super::flight::Purpose;
 use super::people::Mismatch;
 use super::restored::Leap;
-use super::work::{Rebuild, Step};
+use super::work::{Rebuild, Step, Why};
 use super::{Engine, EngineError};
 use crate::history::{Baseline, ConversationRow, ConversationState, PendingCommitRow, PendingKind};
 use crate::talk::Talk;
@@ -104,7 +104,13 @@ impl Engine {
                 let generation = row.generation.max(info.generation) + 1;
                 let shown = policy_shown(&info.group_info);
                 let record = shown.as_ref().and_then(Policy::group_rules).cloned();
-                self.rebuild_beside(&row, Rebuild { generation, record });
+                let why = Why::Broken;
+                let rebuild = Rebuild {
+                    generation,
+                    record,
+                    why,
+                };
+                self.rebuild_beside(&row, rebuild);
                 Ok(())
             }
             Answer::GroupInfo(info) => self.rejoin(row, &info),
@@ -141,7 +147,13 @@ impl Engine {
 
     fn rebuild(&mut self, row: &ConversationRow, generation: u32) {
         let record = None;
-        self.rebuild_beside(row, Rebuild { generation, record });
+        let why = Why::Broken;
+        let rebuild = Rebuild {
+            generation,
+            record,
+            why,
+        };
+        self.rebuild_beside(row, rebuild);
     }
 
     fn rebuild_beside(&mut self, row: &ConversationRow, rebuild: Rebuild) {

@@ -71,6 +71,18 @@ pub(super) struct Rebuild {
     pub(super) generation: u32,
     /// What the server has of the group, where that is older than what is known here.
     pub(super) record: Option<GroupRules>,
+    pub(super) why: Why,
+}
+
+/// Why a conversation is built anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It cannot go on.
+    Broken,
+    /// Somebody began anew whom this admin may not put out.
+    Anew,
+    /// So did everybody with an office: any member builds it, changing nothing.
+    Vacant,
 }
 
 /// When a client is to do what needs nobody's word (monotonic milliseconds).

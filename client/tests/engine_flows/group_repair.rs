@@ -65,7 +65,7 @@ impl World {
         self.settle();
     }
 
-    fn code_of_last_failure(&self, person: usize) -> &'static str {
+    pub(crate) fn code_of_last_failure(&self, person: usize) -> &'static str {
         self.failures(person).last().unwrap().code
     }
 }

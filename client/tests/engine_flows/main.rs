@@ -20,6 +20,7 @@ mod flows;
 mod group_attacks;
 mod group_messages;
 mod group_repair;
+mod group_returns;
 mod groups;
 mod links;
 mod messages;

@@ -16,7 +16,7 @@ pub use change::{
     AddedLeaf, Authorized, Change, Committer, Denied, Freshness, LeafUpdate, Lifetime,
     MembershipChange, Proposer, Removal,
 };
-pub use origin::{authorize_join, authorize_new, authorize_rebuild};
+pub use origin::{authorize_join, authorize_new, authorize_rebuild, is_vacant};
 
 use crate::roles::{Policy, Rules};
 use crate::state::Roster;

@@ -45,8 +45,12 @@ pub fn authorize_join(
         .ok_or(Denied::NotInPolicy)?;
     let may = match roster.policy.rules() {
         Rules::Pair { .. } => true,
-        // An inviter may have handed its role on in the same commit, as a rebuild does.
-        Rules::Group(_) => role >= Role::Admin || inviter.same_account(me),
+        // An inviter may have handed its role on in the same commit, as a rebuild does. Whoever is in
+        // the group already asks besides whether that member may have rebuilt it.
+        Rules::Group(_) => {
+            let is_rebuilt = roster.generation > 0 && roster.epoch == 1;
+            role >= Role::Admin || inviter.same_account(me) || is_rebuilt
+        }
     };
     if may { Ok(()) } else { Err(Denied::RoleTooLow) }
 }
@@ -59,7 +63,8 @@ pub fn authorize_join(
 /// # Errors
 /// When somebody would come in who was not in, would gain a role, would be left
 /// out whom `by` may not remove, access would change, anybody's ban would end or
-/// their having been put out, or `by` may not rebuild.
+/// their having been put out, or `by` may not rebuild: admins may, and where
+/// [`is_vacant`] any member, who then changes nothing.
 pub fn authorize_rebuild(
     old: &Roster,
     new: &Roster,
@@ -84,9 +89,30 @@ pub fn authorize_rebuild(
         .ok_or(Denied::NotInPolicy)?;
     match (old.policy.rules(), new.policy.rules()) {
         (Rules::Pair { .. }, _) if same_rules(&old.policy, &new.policy) => Ok(()),
+        (Rules::Group(before), Rules::Group(after))
+            if role < Role::Admin && before == after && is_vacant(old, accepted) =>
+        {
+            Ok(())
+        }
         (Rules::Group(before), Rules::Group(after)) => rebuilt_group(before, after, role),
         _ => Err(Denied::PolicyChange),
     }
+}
+
+/// Whether nobody is left who could manage a group: each account that has an office has begun
+/// anew with another identity than its devices in it, by the `accepted` identity keys. Its members
+/// then may bring it back under the same rules.
+#[must_use]
+pub fn is_vacant(roster: &Roster, accepted: &BTreeMap<Username, [u8; 32]>) -> bool {
+    let has_office = |leaf: &&DeviceCertificate| {
+        let role = roster.policy.role_of(leaf.username());
+        role.is_some_and(|role| role >= Role::Admin)
+    };
+    let is_old = |leaf: &DeviceCertificate| {
+        let now = accepted.get(leaf.username());
+        now.is_some_and(|identity| identity != leaf.identity_key())
+    };
+    roster.leaves.values().filter(has_office).all(is_old)
 }
 
 /// Access stays, and so does whoever is banned or was put out. More may be, who are not in: what

@@ -14,6 +14,7 @@ use super::super::api::{Failure, role_name};
 use super::super::commands::{ServerCommand, refusal};
 use super::super::error::group_failure;
 use super::super::session::failure;
+use super::super::work::{Rebuild, Why};
 use super::super::{Engine, EngineError};
 use super::info::Words;
 use super::room::{Founding, Listing};
@@ -26,6 +27,7 @@ use crate::talk::Talk;
 enum Next {
     Claim(Username),
     Commit(Wanted),
+    Rebuild(Rebuild),
     Say(Words),
     /// What it said is on its way to the server.
     Wait,
@@ -75,6 +77,10 @@ impl Engine {
                     self.claim_for_group(&row.talk, &name, suite);
                     return Ok(Step::Working);
                 }
+                Next::Rebuild(rebuild) => {
+                    self.drive_rebuild(row, rebuild)?;
+                    return Ok(Step::Working);
+                }
                 Next::Commit(wanted) => {
                     if self.stage_change(row, &wanted)? == Step::Working {
                         return Ok(Step::Working);
@@ -109,10 +115,15 @@ impl Engine {
         };
         Ok(match &job.change {
             // Made already, or somebody else repaired it.
-            Change::Create { .. }
-            | Change::Found { .. }
-            | Change::Enter { .. }
-            | Change::Rebuild(_) => Next::Over(Ok(())),
+            Change::Create { .. } | Change::Found { .. } | Change::Enter { .. } => {
+                Next::Over(Ok(()))
+            }
+            Change::Rebuild(rebuild)
+                if rebuild.why != Why::Broken && rebuild.generation > roster.generation =>
+            {
+                Next::Rebuild(rebuild.clone())
+            }
+            Change::Rebuild(_) => Next::Over(Ok(())),
             Change::Ban(names) => at.ban(names, job),
             Change::Unban(names) => at.unban(names, job),
             Change::Add(names) => at.add(names, job),

@@ -11,7 +11,7 @@ use sotto_roster::{GroupRules, Role, Roster};
 
 use super::super::{Engine, EngineError};
 use super::{Change, Job};
-use crate::history::{ConversationRow, JoinRequestRow};
+use crate::history::ConversationRow;
 use crate::talk::Talk;
 
 /// How long an admin's client lets others go first, in milliseconds.
@@ -58,7 +58,7 @@ impl Engine {
                 continue;
             };
             if let Some(roster) = self.roster_of(&row)? {
-                self.plan_admission(&row.talk, &roster);
+                self.plan_admission(&row.talk, &roster)?;
                 self.plan_greeting(&row.talk, &roster);
             }
         }
@@ -66,11 +66,16 @@ impl Engine {
     }
 
     /// Somebody may come in without an admin's word.
-    pub(super) fn plan_admission(&mut self, talk: &Talk, roster: &Roster) {
-        if let Some(wait_ms) = self.turn(roster, 0) {
+    pub(super) fn plan_admission(
+        &mut self,
+        talk: &Talk,
+        roster: &Roster,
+    ) -> Result<(), EngineError> {
+        if let Some(wait_ms) = self.turn_for_admission(roster)? {
             let due = self.now.monotonic_ms + wait_ms;
             self.work_of(talk).chores.admit_at.get_or_insert(due);
         }
+        Ok(())
     }
 
     /// A device came in by itself, and everything said before is shut for it.
@@ -94,7 +99,7 @@ impl Engine {
     }
 
     /// How long this admin waits for others, in milliseconds; `None` for who is no admin.
-    fn turn(&mut self, roster: &Roster, alone_ms: u64) -> Option<u64> {
+    pub(super) fn turn(&mut self, roster: &Roster, alone_ms: u64) -> Option<u64> {
         let is_admin = |role: Option<Role>| role.is_some_and(|role| role >= Role::Admin);
         if !is_admin(roster.policy.role_of(self.my_name())) {
             return None;
@@ -107,42 +112,11 @@ impl Engine {
         })
     }
 
-    /// A person's changed identity was accepted here: in the groups that this
-    /// account manages it takes the old one's place. That takes two commits, for
-    /// nobody returns as somebody else in the one that puts them out; what is
-    /// still to be done is durable in between.
-    pub(in crate::engine) fn readmit(
-        &mut self,
-        name: &Username,
-        identity: &[u8; 32],
-    ) -> Result<(), EngineError> {
-        for id in self.store().groups_of(name)? {
-            let Some(row) = self.store().conversation(&id)? else {
-                continue;
-            };
-            let Some(roster) = self.roster_of(&row)? else {
-                continue;
-            };
-            let stale = roster.identity_of(name).is_some_and(|old| old != identity);
-            if stale && self.turn(&roster, 0).is_some() {
-                let wish = JoinRequestRow {
-                    name: name.clone(),
-                    identity: *identity,
-                    waits: false,
-                    received_at_ms: self.now.unix_ms,
-                };
-                self.store().put_join_request(&row.id, &wish)?;
-                self.plan_admission(&row.talk, &roster);
-            }
-        }
-        Ok(())
-    }
-
     /// Those who need no admin's word are let in: they proved to hold a link
     /// that asks nobody, or come back under an identity that was accepted.
     fn admit(&mut self, row: &ConversationRow, roster: &Roster) -> Result<(), EngineError> {
         let mut names = Vec::new();
-        let mut stale = Vec::new();
+        let (mut stale, mut back) = (Vec::new(), Vec::new());
         for wish in self.store().join_requests(&row.id)? {
             let inside = roster.identity_of(&wish.name);
             let pinned = self.person(&wish.name)?.identity == Some(wish.identity);
@@ -153,11 +127,12 @@ impl Engine {
             if waits && inside.is_none() {
                 continue;
             }
-            let settled = inside == Some(&wish.identity)
-                || !pinned
-                || other && !self.may_put_out(roster, &wish.name);
-            if settled {
+            if inside == Some(&wish.identity) || !pinned {
                 self.store().remove_join_request(&row.id, &wish.name)?;
+                continue;
+            }
+            if other && !self.may_put_out(roster, &wish.name) {
+                back.push(wish.name);
                 continue;
             }
             if other {
@@ -173,6 +148,8 @@ impl Engine {
                 jobs.push_back(Job::new(None, Change::Evict(stale)));
             }
             jobs.push_back(Job::new(None, Change::Add(names)));
+        } else if !back.is_empty() {
+            return self.bring_back(row, roster);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::super::error::group_failure;
 use super::super::flight::Purpose;
 use super::super::people::Trust;
 use super::super::session::failure;
-use super::super::work::{Rebuild, Step, people_changed};
+use super::super::work::{Rebuild, Step, Why, people_changed};
 use super::super::{Engine, EngineError};
 use super::refound::refound;
 use super::welcomes::{batch, invitation_note, welcomes};
@@ -217,13 +217,13 @@ impl Engine {
         let generation = rebuild.generation;
         let kept = self.rules_kept(&row.id)?;
         let begin = refound(&me, &members, kept, rebuild.record.as_ref());
-        if begin.roles.get(&me).is_none_or(|role| *role < Role::Admin) {
-            let until = self.now.monotonic_ms + REPAIR_MS;
-            let work = self.work_of(&row.talk);
-            work.rebuild = None;
-            work.rejoins = 0;
-            work.step = Step::Until(until);
-            return Ok(());
+        let why = rebuild.why;
+        let is_admin = begin
+            .roles
+            .get(&me)
+            .is_some_and(|role| *role >= Role::Admin);
+        if !is_admin && why != Why::Vacant {
+            return self.leave_repair_to_admins(row, why);
         }
         let change = Change::Rebuild(rebuild);
         let begun = self.job(&row.talk).is_some_and(|job| job.change == change);
@@ -260,6 +260,10 @@ impl Engine {
             .filter(|name| reachable(name))
             .collect();
         let names = batch(&reached, &job.claimed, 1);
+        if why == Why::Vacant && names.len() < others.len() {
+            // Not for a member to leave anybody out, nor to add them later.
+            return self.give_up_return(row);
+        }
         let later = reached
             .iter()
             .filter(|name| !names.contains(**name))
@@ -274,6 +278,22 @@ impl Engine {
         let more = (!later.is_empty()).then_some(Change::Add(later));
         job.later = more.into_iter().chain(begin.later).collect();
         self.found(row.clone(), &founding)
+    }
+
+    fn leave_repair_to_admins(
+        &mut self,
+        row: &ConversationRow,
+        why: Why,
+    ) -> Result<(), EngineError> {
+        if why != Why::Broken {
+            return self.give_up_return(row);
+        }
+        let until = self.now.monotonic_ms + REPAIR_MS;
+        let work = self.work_of(&row.talk);
+        work.rebuild = None;
+        work.rejoins = 0;
+        work.step = Step::Until(until);
+        Ok(())
     }
 
     /// Who may come in alone and who may not be in, as the last commit here
@@ -390,17 +410,26 @@ impl Engine {
     }
 
     /// The server did not take a new group.
-    pub(in crate::engine) fn group_refused(&mut self, talk: &Talk, error: &wire::Error) {
-        let repairing = self
-            .job(talk)
-            .is_some_and(|job| matches!(job.change, Change::Rebuild(_)));
-        if repairing {
-            // Its key packages may be what was wrong.
-            self.end_job(talk, Ok(()));
-            self.rest(talk, error.retry_after_ms);
-        } else {
+    pub(in crate::engine) fn group_refused(
+        &mut self,
+        talk: &Talk,
+        error: &wire::Error,
+    ) -> Result<(), EngineError> {
+        let why = match self.job(talk).map(|job| &job.change) {
+            Some(Change::Rebuild(rebuild)) => Some(rebuild.why),
+            _ => None,
+        };
+        let Some(why) = why else {
             self.end_job(talk, Err(failure(error)));
             self.set_step(talk, Step::Idle);
+            return Ok(());
+        };
+        // Its key packages may be what was wrong.
+        self.end_job(talk, Ok(()));
+        self.rest(talk, error.retry_after_ms);
+        match talk {
+            Talk::Group(id) if why != Why::Broken => self.forget_returns(id),
+            _ => Ok(()),
         }
     }
 }

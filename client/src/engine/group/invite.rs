@@ -150,12 +150,16 @@ impl Engine {
         invitation: InvitationRow,
     ) -> Result<(), EngineError> {
         let by = self.store().member(&row.id, &invitation.inviter)?;
-        let by_admin = by.is_some_and(|member| member.role >= Role::Admin);
         let own = invitation.inviter == *self.my_name();
         if invitation.generation <= row.generation && row.state == ConversationState::Active {
             return Ok(());
         }
-        if !by_admin && !own {
+        let may = match by {
+            Some(member) if member.role >= Role::Admin => true,
+            Some(_) => self.may_be_rebuilt_by_members(&row)?,
+            None => own,
+        };
+        if !may && !own {
             self.security(
                 SecurityKind::PolicyRejected,
                 Some(row.id),

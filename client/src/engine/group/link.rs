@@ -468,7 +468,7 @@ impl Engine {
             let request = join_request(row, wish, past);
             self.emit(Event::JoinRequested(request));
         } else {
-            self.plan_admission(&row.talk, &roster);
+            self.plan_admission(&row.talk, &roster)?;
         }
         Ok(())
     }

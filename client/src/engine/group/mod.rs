@@ -19,6 +19,7 @@
 //! | `record` | who is in, as the store and events tell              |
 //! | `welcomes` | how many come in at once, and with what           |
 
+mod anew;
 mod change;
 mod chores;
 mod create;

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use sotto_crypto::CommitSummary;
 use sotto_protocol::{ConversationId, Username};
-use sotto_roster::{DeviceCertificate, MembershipChange as Change, Roster};
+use sotto_roster::{Access, DeviceCertificate, MembershipChange as Change, Roster};
 
 use super::super::api::{
     Event, Failure, GroupMember, GroupView, Invitation, MemberTrust, Membership, MembershipChange,
     SecurityKind,
 };
-use super::super::commands::refusal;
 use super::super::people::Trust;
 use super::super::work::people_changed;
 use super::super::{Engine, EngineError};
@@ -209,8 +208,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether everybody in a group is who they were: nothing is sealed for
-    /// an identity that nobody here agreed to.
+    /// Whether everybody in a closed group is who they were: nothing is sealed for
+    /// an identity that nobody here agreed to. Where a person's new one was accepted,
+    /// devices of the one before may still be in, which was agreed to as well.
     pub(in crate::engine) fn hindrance_of_members(
         &mut self,
         talk: &Talk,
@@ -219,7 +219,16 @@ impl Engine {
         if self.work_of(talk).vetted == Some((roster.generation, roster.epoch)) {
             return Ok(None);
         }
+        if roster
+            .policy
+            .group_rules()
+            .is_some_and(|rules| rules.access == Access::Public)
+        {
+            // Anybody may enter and read: whom it is sealed for protects nothing.
+            return Ok(None);
+        }
         let me = self.my_name().clone();
+        let mut earlier = BTreeSet::new();
         for certificate in roster.leaves.values() {
             let name = certificate.username();
             if *name == me {
@@ -234,12 +243,11 @@ impl Engine {
                 return Ok(Some(people_changed(name)));
             }
             if !pinned {
-                let message = format!(
-                    "{name} is in this group under another identity than the one you accepted; \
-                     an admin must remove and add {name} again"
-                );
-                return Ok(Some(refusal("key_changed", &message)));
+                earlier.insert(name.clone());
             }
+        }
+        for name in &earlier {
+            self.tell_of_earlier_devices(talk, name);
         }
         self.work_of(talk).vetted = Some((roster.generation, roster.epoch));
         Ok(None)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Denied, authorize_join, authorize_new, authorize_rebuild};
+use super::super::{Denied, authorize_join, authorize_new, authorize_rebuild, is_vacant};
 use super::{certificate, group_policy, name, pair_policy, roster};
 use crate::roles::{GroupRules, Role, Rules};
 use crate::state::{LeafIndex, Roster};
@@ -101,6 +101,50 @@ fn a_rebuilt_group_gives_nobody_a_higher_role() {
     let grab = next(roster(group_policy(&raised), &tags));
     assert_eq!(
         authorize_rebuild(&old, &grab, &by(1), &none),
+        Err(Denied::RoleTooLow)
+    );
+}
+
+/// Whoever had an office began anew: the members bring the group back, as it was and with them.
+#[test]
+fn members_rebuild_a_group_that_nobody_can_manage() {
+    let roles = [
+        (0, Role::Owner),
+        (1, Role::Admin),
+        (2, Role::Member),
+        (3, Role::Member),
+    ];
+    let tags = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0)];
+    let old = roster(group_policy(&roles), &tags);
+    let anew = [(0, 1, 1), (1, 1, 1), (2, 0, 0), (3, 0, 0)];
+    let again = next(roster(group_policy(&roles), &anew));
+    let by = certificate((2, 0, 0));
+    let identity = |account: usize| (name(account), *certificate((account, 1, 1)).identity_key());
+    let one = BTreeMap::from([identity(0)]);
+    let both = BTreeMap::from([identity(0), identity(1)]);
+    assert!(!is_vacant(&old, &BTreeMap::new()) && !is_vacant(&old, &one) && is_vacant(&old, &both));
+    assert_eq!(authorize_rebuild(&old, &again, &by, &both), Ok(()));
+    let without_one = next(roster(group_policy(&roles[..3]), &anew[..3]));
+    let raised = [roles[0], roles[1], (2, Role::Admin), roles[3]];
+    let raised = next(roster(group_policy(&raised), &anew));
+    for grab in [&without_one, &raised] {
+        assert_eq!(
+            authorize_rebuild(&old, grab, &by, &both),
+            Err(Denied::RoleTooLow)
+        );
+    }
+    // One of them is who they were.
+    let half = [(0, 1, 1), (1, 0, 0), (2, 0, 0), (3, 0, 0)];
+    let half = next(roster(group_policy(&roles), &half));
+    assert_eq!(
+        authorize_rebuild(&old, &half, &by, &one),
+        Err(Denied::RoleTooLow)
+    );
+    let me = certificate((3, 0, 0));
+    assert_eq!(authorize_join(&again, &me, LeafIndex(2)), Ok(()));
+    let later = Roster { epoch: 2, ..again };
+    assert_eq!(
+        authorize_join(&later, &me, LeafIndex(2)),
         Err(Denied::RoleTooLow)
     );
 }

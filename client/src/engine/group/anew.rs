@@ -1,0 +1,150 @@
+//! Members who began anew with another identity: how the new one takes the old one's place.
+//!
+//! Where the roles allow it an admin's client puts the old devices out and the new ones in. Those of
+//! somebody whom it may not put out are replaced by a new generation, which gives everybody the role
+//! that they had. Where nobody with an office is left, any member's client makes that generation.
+//! Refuses to act for an identity that was not accepted here.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt as _;
+use sotto_protocol::{ConversationId, Username};
+use sotto_roster::{Role, Roster, is_vacant};
+
+use super::super::api::SecurityKind;
+use super::super::work::{Rebuild, Why};
+use super::super::{Engine, EngineError};
+use super::chores::JITTER_MS;
+use super::{Change, Job};
+use crate::history::{ConversationRow, JoinRequestRow};
+use crate::talk::Talk;
+
+impl Engine {
+    /// A person's changed identity was accepted here: in the groups that this
+    /// account may mend it takes the old one's place. That can take two commits, for
+    /// nobody returns as somebody else in the one that puts them out; what is
+    /// still to be done is durable in between.
+    pub(in crate::engine) fn readmit(
+        &mut self,
+        name: &Username,
+        identity: &[u8; 32],
+    ) -> Result<(), EngineError> {
+        for id in self.store().groups_of(name)? {
+            let Some(row) = self.store().conversation(&id)? else {
+                continue;
+            };
+            let Some(roster) = self.roster_of(&row)? else {
+                continue;
+            };
+            let stale = roster.identity_of(name).is_some_and(|old| old != identity);
+            if stale && self.turn_for_admission(&roster)?.is_some() {
+                let wish = JoinRequestRow {
+                    name: name.clone(),
+                    identity: *identity,
+                    waits: false,
+                    received_at_ms: self.now.unix_ms,
+                };
+                self.store().put_join_request(&row.id, &wish)?;
+                self.plan_admission(&row.talk, &roster)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long this member waits for others before it lets somebody in, in milliseconds; `None`
+    /// for whom that is not.
+    pub(super) fn turn_for_admission(
+        &mut self,
+        roster: &Roster,
+    ) -> Result<Option<u64>, EngineError> {
+        Ok(match self.turn(roster, 0) {
+            None if self.is_vacant(roster)? => Some(self.rng.random_range(JITTER_MS)),
+            turn => turn,
+        })
+    }
+
+    /// Whether each account with an office has another identity by now, accepted here.
+    pub(super) fn is_vacant(&self, roster: &Roster) -> Result<bool, EngineError> {
+        let mut accepted = BTreeMap::new();
+        for leaf in roster.leaves.values() {
+            let name = leaf.username();
+            if let Some(identity) = self.store().peer(name)?.and_then(|peer| peer.identity) {
+                accepted.insert(name.clone(), identity);
+            }
+        }
+        Ok(is_vacant(roster, &accepted))
+    }
+
+    /// Makes the next generation of a group that works, with those in it who began anew.
+    pub(super) fn bring_back(
+        &mut self,
+        row: &ConversationRow,
+        roster: &Roster,
+    ) -> Result<(), EngineError> {
+        let role = roster.policy.role_of(self.my_name());
+        let why = match role.is_some_and(|role| role >= Role::Admin) {
+            true => Why::Anew,
+            false if self.is_vacant(roster)? => Why::Vacant,
+            false => return self.forget_returns(&row.id),
+        };
+        let rebuild = Rebuild {
+            generation: row.generation + 1,
+            record: None,
+            why,
+        };
+        // It goes on meanwhile: nothing may come of this.
+        let jobs = self.jobs.entry(row.talk.clone()).or_default();
+        jobs.push_back(Job::new(None, Change::Rebuild(rebuild)));
+        Ok(())
+    }
+
+    /// Whether the next generation is made of a group that goes on meanwhile.
+    pub(in crate::engine) fn is_bringing_back(&mut self, talk: &Talk) -> Option<Why> {
+        match self.job(talk).map(|job| &job.change) {
+            Some(Change::Rebuild(rebuild)) if rebuild.why != Why::Broken => Some(rebuild.why),
+            _ => None,
+        }
+    }
+
+    /// The group goes on as it was.
+    pub(super) fn give_up_return(&mut self, row: &ConversationRow) -> Result<(), EngineError> {
+        self.end_job(&row.talk, Ok(()));
+        self.forget_returns(&row.id)
+    }
+
+    /// Nothing comes of a return: it is tried again when the person is accepted again.
+    pub(super) fn forget_returns(&self, group: &ConversationId) -> Result<(), EngineError> {
+        for wish in self.store().join_requests(group)? {
+            if !wish.waits && self.store().member(group, &wish.name)?.is_some() {
+                self.store().remove_join_request(group, &wish.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a member who is no admin may have rebuilt a group that is known here.
+    pub(super) fn may_be_rebuilt_by_members(
+        &mut self,
+        row: &ConversationRow,
+    ) -> Result<bool, EngineError> {
+        if self.is_bringing_back(&row.talk) == Some(Why::Vacant) {
+            return Ok(true);
+        }
+        match self.roster_of(row)? {
+            Some(roster) => self.is_vacant(&roster),
+            None => Ok(false),
+        }
+    }
+
+    /// Somebody's identity was accepted, and devices of the one before are still in the group.
+    pub(super) fn tell_of_earlier_devices(&mut self, talk: &Talk, name: &Username) {
+        let group = talk.group().copied();
+        self.security(
+            SecurityKind::UnverifiedDevice,
+            group,
+            Some(name),
+            "devices of the identity before are in the group until an admin's client puts them out; \
+             servers give them nothing any more",
+        );
+    }
+}
