@@ -2,7 +2,9 @@
 //! its text, and of a change among members. Foreign text stays in it as it came: whoever shows it
 //! cleans it.
 
-use crate::engine::api::{JoinRequest, Membership, MembershipChange, Message, Past, role_name};
+use crate::engine::api::{
+    Failure, JoinRequest, Membership, MembershipChange, Message, Past, role_name,
+};
 use crate::talk::Talk;
 
 /// Characters of a group's id that name it in a command, with the sign before them.
@@ -32,7 +34,15 @@ pub(crate) fn notes(message: &Message) -> Option<String> {
     ];
     let set = marks.iter().filter(|(set, _)| *set);
     notes.extend(set.map(|(_, mark)| (*mark).to_owned()));
+    if let Some(why) = &details.not_sent {
+        notes.push(format!("not sent: {}", why.message));
+    }
     (!notes.is_empty()).then(|| notes.join(" · "))
+}
+
+/// Whether a message that could not be sent waits still: the person can do something about it.
+pub(crate) fn waits_still(failure: &Failure) -> bool {
+    matches!(failure.code, "key_changed" | "no_key_package")
 }
 
 /// Somebody who came by an invite link waits for an admin's word; with the commands for it.

@@ -55,6 +55,9 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Result<(), Failure> {
         Event::JoinRequested(shown) => super::invite_link::show_request(app, shown),
         Event::Group(shown) => group_news(app, shown),
         Event::Security(shown) => security(app, shown),
+        Event::SendFailed {
+            to, title, failure, ..
+        } => not_sent(app, &to.label(title.as_deref()), failure),
         Event::Membership(shown) => membership(app, shown),
         _ => Ok(()),
     }
@@ -64,7 +67,7 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Result<(), Failure> {
 /// and requests stay for whoever listens next.
 pub(crate) fn aside(app: &mut App, happened: &Event) -> Result<(), Failure> {
     match happened {
-        Event::Security(_) => event(app, happened),
+        Event::Security(_) | Event::SendFailed { .. } => event(app, happened),
         _ => Ok(()),
     }
 }
@@ -128,13 +131,12 @@ fn lines(
         _ => message.sender.to_string(),
     };
     let name = SafeText::line(&format!("{name:NAME_CELLS$}"), 80);
-    let bar = own_words(
-        if message.direction == Direction::Outgoing && message.seq == 0 {
-            " … "
-        } else {
-            " │ "
-        },
-    );
+    let unstored = message.direction == Direction::Outgoing && message.seq == 0;
+    let bar = own_words(match (&message.details.not_sent, unstored) {
+        (Some(_), _) => " ✗ ",
+        (None, true) => " … ",
+        (None, false) => " │ ",
+    });
     let head_cells = time.cells() + name.cells() + bar.cells();
     let narrow = width_cells.is_some_and(|width| width < head_cells + TEXT_CELLS_MIN);
     let reply = message.details.reply.as_ref().map(quoted);
@@ -252,6 +254,21 @@ pub(crate) fn request(app: &mut App, request: &Request) -> Result<(), Failure> {
         (Style::Other, &name),
         (Style::Plain, &rest),
     ])
+}
+
+/// A message of an earlier command that did not leave.
+fn not_sent(app: &mut App, to: &str, failure: &crate::engine::api::Failure) -> Result<(), Failure> {
+    let what = match wording::waits_still(failure) {
+        true => "waits",
+        false => "was not sent and stays in the history",
+    };
+    let mark = own_words("! ");
+    let line = SafeText::line(
+        &format!("a message to {to} {what}: {}", failure.message),
+        NOTES_CELLS,
+    );
+    app.printer
+        .line(&[(Style::Warning, &mark), (Style::Warning, &line)])
 }
 
 fn security(app: &mut App, security: &SecurityEvent) -> Result<(), Failure> {

@@ -187,6 +187,7 @@ impl Engine {
             created_at_ms: self.now.unix_ms,
             counter: None,
             sealed: None,
+            refused: None,
         })?;
         self.wake(to);
         if let Talk::Person(peer) = to {

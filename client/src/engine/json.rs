@@ -9,6 +9,7 @@ use super::api::{
     Past, role_name,
 };
 use crate::invite_link::{InviteLink, id_text};
+use crate::wording;
 
 impl Failure {
     /// The object on stderr with `--json`.
@@ -144,6 +145,19 @@ impl Event {
                 "to": to.label(title.as_deref()),
                 "conversation": conversation.to_string(),
                 "seq": seq,
+            }),
+            Self::SendFailed {
+                id,
+                to,
+                title,
+                failure,
+            } => json!({
+                "event": "not_sent",
+                "id": id.to_string(),
+                "to": to.label(title.as_deref()),
+                "waits": wording::waits_still(failure),
+                "code": failure.code,
+                "message": failure.message,
             }),
             _ => return None,
         })

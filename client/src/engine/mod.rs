@@ -79,6 +79,8 @@ pub struct Engine {
     login: Login,
     rng: StdRng,
     now: Now,
+    /// When this run of the program began; milliseconds since 1970 UTC.
+    begun_unix_ms: u64,
     session: Session,
     flight: Flight,
     /// What leaves, once durable.
@@ -150,6 +152,7 @@ impl Engine {
             login,
             rng: StdRng::from_seed(seed),
             now,
+            begun_unix_ms: now.unix_ms,
             session: Session::Offline,
             flight: Flight::default(),
             ready: Outputs::default(),

@@ -149,7 +149,7 @@ impl Engine {
             Answer::Error(error) => {
                 match ErrorCode::from_number(error.code) {
                     ErrorCode::UnknownUser => {
-                        self.drop_queue(&peer.into(), &failure(&error))?;
+                        self.turn_back_queue(&peer.into(), &failure(&error))?;
                         self.set_step(&peer.into(), Step::Resting);
                     }
                     ErrorCode::NoKeyPackage => self.no_key_package(peer, &error)?,

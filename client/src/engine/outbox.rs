@@ -344,12 +344,15 @@ impl Engine {
                 self.break_conversation(row, "the server does not take messages of this generation")
             }
             ErrorCode::TooLarge | ErrorCode::Malformed => {
-                self.store().remove_outbox(client_id)?;
+                let failure = failure(error);
+                if let Some(message) = self.store().outbox_row(client_id)? {
+                    self.give_up(&message, &failure)?;
+                }
                 self.emit(Event::SendFailed {
                     id: *client_id,
                     to: row.talk.clone(),
                     title: row.title.clone(),
-                    failure: failure(error),
+                    failure,
                 });
                 self.set_step(&row.talk, Step::Idle);
                 Ok(())

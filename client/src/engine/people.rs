@@ -2,7 +2,7 @@
 //! person's consent to them. A changed identity is never taken by itself.
 
 use prost::Message as _;
-use sotto_crypto::safety_number;
+use sotto_crypto::{Body, safety_number};
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ErrorCode, Username, wire};
@@ -11,10 +11,11 @@ use sotto_roster::{DeviceCertificate, Roster};
 use super::api::{Event, Failure, Now, Pin, SafetyNumber, SecurityKind};
 use super::flight::{Purpose, Room};
 use super::inbox::Entry;
+use super::outbox::read_body;
 use super::session::failure;
 use super::work::{Asked, Step};
 use super::{Engine, EngineError};
-use crate::history::{ConversationRow, PeerRow, Relation};
+use crate::history::{ConversationRow, OutboxRow, PeerRow, Refused, Relation};
 use crate::talk::Talk;
 
 /// What comparing a safety number came to.
@@ -85,7 +86,7 @@ impl Engine {
             Answer::Error(error)
                 if ErrorCode::from_number(error.code) == ErrorCode::UnknownUser =>
             {
-                self.drop_queue(&talk, &failure(&error))?;
+                self.turn_back_queue(&talk, &failure(&error))?;
                 self.set_step(&talk, Step::Resting);
             }
             Answer::Error(error) => self.server_refused(&talk, &error),
@@ -337,12 +338,43 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives up what is queued in a talk, and says so.
+    /// Gives up what is queued in a talk, and says so. Messages stay in the history, with the
+    /// reason; what was about others goes.
     pub(super) fn drop_queue(&mut self, talk: &Talk, failure: &Failure) -> Result<(), EngineError> {
         self.refuse_queue(talk, failure)?;
         while let Some(row) = self.store().first_for(talk)? {
-            self.store().remove_outbox(&row.client_id)?;
+            self.give_up(&row, failure)?;
         }
         Ok(())
+    }
+
+    /// As [`Self::drop_queue`], where there is no such person: whoever wrote in this run of the
+    /// program is told now and has the text still; what an earlier run queued stays.
+    pub(super) fn turn_back_queue(
+        &mut self,
+        talk: &Talk,
+        failure: &Failure,
+    ) -> Result<(), EngineError> {
+        self.refuse_queue(talk, failure)?;
+        while let Some(row) = self.store().first_for(talk)? {
+            match row.created_at_ms < self.begun_unix_ms {
+                true => self.give_up(&row, failure)?,
+                false => self.store().remove_outbox(&row.client_id)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A queued message never goes out.
+    pub(super) fn give_up(&self, row: &OutboxRow, failure: &Failure) -> Result<(), EngineError> {
+        let is_message = matches!(read_body(row), Body::Text(_) | Body::Attachment(_));
+        let why = Refused {
+            code: failure.code.to_owned(),
+            message: failure.message.clone(),
+        };
+        Ok(match is_message {
+            true => self.store().give_up(&row.client_id, &why)?,
+            false => self.store().remove_outbox(&row.client_id)?,
+        })
     }
 }

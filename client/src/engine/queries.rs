@@ -27,7 +27,7 @@ impl Engine {
     }
 
     /// The last messages of a talk, oldest first, and after them what is
-    /// queued (with seq 0). Empty where nothing was ever written.
+    /// queued (with seq 0); what was given up stands where it was written. Empty where nothing was ever written.
     ///
     /// # Errors
     /// When the local store fails.
@@ -37,6 +37,11 @@ impl Engine {
             Some(row) => self.last_messages(row, last)?,
             None => Vec::new(),
         };
+        for unsent in self.unsent_messages(talk, row.as_ref())? {
+            // The log's order is the server's; what never got there stands where it was written.
+            let place = messages.partition_point(|known| at_ms(known) <= unsent.sent_at_ms);
+            messages.insert(place, unsent);
+        }
         messages.extend(self.queued_messages(talk, row.as_ref())?);
         let skip = messages.len().saturating_sub(last as usize);
         Ok(messages.split_off(skip))
@@ -47,6 +52,18 @@ impl Engine {
         rows.into_iter()
             .map(|message| self.to_message(row, message))
             .collect()
+    }
+
+    pub(super) fn unsent_messages(
+        &self,
+        talk: &Talk,
+        row: Option<&ConversationRow>,
+    ) -> Result<Vec<Message>, EngineError> {
+        let mut messages = Vec::new();
+        for unsent in self.store().unsent_for(talk)? {
+            messages.extend(self.queued_as_message(row, unsent)?);
+        }
+        Ok(messages)
     }
 
     pub(super) fn queued_messages(
@@ -69,9 +86,10 @@ impl Engine {
     pub fn chats(&self) -> Result<Vec<Chat>, EngineError> {
         let rows = self.store().conversations()?;
         let mut chats = Vec::new();
-        for talk in self.store().awaited_talks()? {
+        for talk in self.talks_with_unstored()? {
             if rows.iter().all(|row| row.talk != talk) {
                 let queued = self.queued_messages(&talk, None)?;
+                let last = self.history(&talk, 1)?.pop();
                 chats.push(Chat {
                     unread: 0,
                     mentions: 0,
@@ -79,9 +97,9 @@ impl Engine {
                     mute: self.mute_of(&talk)?,
                     draft: self.draft(&talk)?,
                     conversation: None,
-                    updated_at_ms: queued.last().map_or(0, |message| message.sent_at_ms),
+                    updated_at_ms: last.as_ref().map_or(0, at_ms),
                     queued: queued.len() as u64,
-                    last: queued.into_iter().next_back(),
+                    last,
                     keep: Keep::Saved,
                     talk,
                     title: None,
@@ -197,5 +215,13 @@ impl Engine {
             self.plan_expiry()?;
         }
         written
+    }
+}
+
+/// When a message was stored, or while it is not, written.
+const fn at_ms(message: &Message) -> u64 {
+    match message.stored_at_ms {
+        0 => message.sent_at_ms,
+        stored => stored,
     }
 }

@@ -267,6 +267,7 @@ impl Engine {
             created_at_ms: self.now.unix_ms,
             counter: None,
             sealed: None,
+            refused: None,
         })?;
         self.receipts
             .written

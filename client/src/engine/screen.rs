@@ -110,13 +110,15 @@ impl Engine {
             .collect()
     }
 
-    /// The messages of a talk that wait to be sent, in the order of writing.
+    /// The messages of a talk that were never sent, and those that wait to be, in the order of writing.
     ///
     /// # Errors
     /// When the local store fails.
     pub fn waiting(&self, talk: &Talk) -> Result<Vec<Message>, EngineError> {
         let row = self.store().conversation_with(talk)?;
-        self.queued_messages(talk, row.as_ref())
+        let mut messages = self.unsent_messages(talk, row.as_ref())?;
+        messages.extend(self.queued_messages(talk, row.as_ref())?);
+        Ok(messages)
     }
 
     /// The pinned messages of a talk, the newest first, at most `limit` ([`PAGE_MESSAGES_MAX`]).

@@ -239,6 +239,7 @@ fn what_waits_in_an_unsaved_conversation_is_in_memory() {
             created_at_ms: 0,
             counter: None,
             sealed: None,
+            refused: None,
         })
         .unwrap();
     let queued = history.queued_for(&talk).unwrap();

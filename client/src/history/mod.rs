@@ -34,6 +34,7 @@ mod request;
 mod search;
 mod shelf;
 mod snapshot;
+mod unsent;
 mod upload;
 
 use std::path::Path;
@@ -51,7 +52,7 @@ pub(crate) use group::{INVITATIONS_MAX, InvitationRow, MemberRow};
 pub(crate) use key_package::MadeFor;
 pub(crate) use link::JoinRequestRow;
 pub(crate) use message::{Fate, Mentioned, MessageRow, Unread};
-pub(crate) use outbox::{OutboxKind, OutboxRow, Sealed};
+pub(crate) use outbox::{OutboxKind, OutboxRow, Refused, Sealed};
 pub(crate) use peer::{PeerRow, Relation};
 pub(crate) use pending::{PendingCommitRow, PendingKind};
 pub(crate) use receipt::{Marks, Reader};
@@ -72,6 +73,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_invitations.sql"),
     include_str!("migrations/0009_reach.sql"),
     include_str!("migrations/0010_turned_away.sql"),
+    include_str!("migrations/0011_unsent.sql"),
 ];
 /// The schema that this version reads and writes.
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

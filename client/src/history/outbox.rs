@@ -35,7 +35,16 @@ pub(crate) struct Sealed {
     pub(crate) payload: Vec<u8>,
 }
 
-/// One thing that waits.
+/// Why something was given up: as it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Stable.
+    pub(crate) code: String,
+    /// One sentence.
+    pub(crate) message: String,
+}
+
+/// One thing that waits, or that was given up.
 #[derive(Clone)]
 pub(crate) struct OutboxRow {
     pub(crate) client_id: ClientMessageId,
@@ -48,6 +57,8 @@ pub(crate) struct OutboxRow {
     /// Given once, at the first sealing, and kept over repetitions.
     pub(crate) counter: Option<u64>,
     pub(crate) sealed: Option<Sealed>,
+    /// Why it never goes out; `None` while it waits.
+    pub(crate) refused: Option<Refused>,
 }
 
 /// Rows with their bodies, which for unsaved conversations lie in memory.
@@ -61,6 +72,8 @@ macro_rules! rows_where {
     };
 }
 
+pub(super) use rows_where;
+
 impl History {
     /// Where the bodies of what waits in unsaved conversations lie. What a
     /// program left unsealed that ended is forgotten with its body.
@@ -70,7 +83,8 @@ impl History {
                  client_id BLOB PRIMARY KEY,
                  body BLOB NOT NULL
              ) STRICT;
-             DELETE FROM main.outbox WHERE kind = 2 AND length(body) = 0 AND sealed IS NULL;",
+             DELETE FROM main.outbox WHERE kind = 2 AND length(body) = 0
+                 AND (sealed IS NULL OR refused_code IS NOT NULL);",
         )?)
     }
 
@@ -82,6 +96,11 @@ impl History {
             .connection()
             .prepare_cached("SELECT 1 FROM conversation WHERE talk = ?1 AND keep = 1")?;
         let unsaved = row.kind == OutboxKind::Body && statement.exists([&talk])?;
+        // What was given up may be tried again under its name.
+        self.connection().execute(
+            "DELETE FROM outbox WHERE client_id = ?1 AND refused_code IS NOT NULL",
+            [row.client_id.as_bytes()],
+        )?;
         let pushed = self.connection().execute(
             "INSERT OR IGNORE INTO outbox (client_id, talk, kind, body, created_at_ms)
              VALUES (:id, :talk, :kind, :body, :created)",
@@ -104,9 +123,9 @@ impl History {
 
     /// The first thing that waits in a talk.
     pub(crate) fn first_for(&self, talk: &Talk) -> Result<Option<OutboxRow>, HistoryError> {
-        let mut statement = self
-            .connection()
-            .prepare_cached(rows_where!("WHERE talk = ?1 ORDER BY place LIMIT 1"))?;
+        let mut statement = self.connection().prepare_cached(rows_where!(
+            "WHERE talk = ?1 AND refused_code IS NULL ORDER BY place LIMIT 1"
+        ))?;
         statement
             .query_row([talk.to_string()], |row| Ok(read(row)))
             .optional()?
@@ -115,9 +134,9 @@ impl History {
 
     /// The talks in which something waits, the longest waiting first.
     pub(crate) fn awaited_talks(&self) -> Result<Vec<Talk>, HistoryError> {
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT talk FROM outbox GROUP BY talk ORDER BY min(place)")?;
+        let mut statement = self.connection().prepare_cached(
+            "SELECT talk FROM outbox WHERE refused_code IS NULL GROUP BY talk ORDER BY min(place)",
+        )?;
         let rows = statement.query_map([], |row| Ok(codec::talk(row, "talk")))?;
         rows.map(|row| row?).collect()
     }
@@ -125,7 +144,7 @@ impl History {
     /// The messages that wait in a talk, oldest first; at most 1,000.
     pub(crate) fn queued_for(&self, talk: &Talk) -> Result<Vec<OutboxRow>, HistoryError> {
         let mut statement = self.connection().prepare_cached(rows_where!(
-            "WHERE talk = ?1 AND kind IN (0, 2) ORDER BY place LIMIT 1000"
+            "WHERE talk = ?1 AND kind IN (0, 2) AND refused_code IS NULL ORDER BY place LIMIT 1000"
         ))?;
         let rows = statement.query_map([talk.to_string()], |row| Ok(read(row)))?;
         rows.map(|row| row?).collect()
@@ -133,9 +152,9 @@ impl History {
 
     /// How many messages wait, in all.
     pub(crate) fn outbox_len(&self) -> Result<u64, HistoryError> {
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT count(*) FROM outbox WHERE kind IN (0, 2)")?;
+        let mut statement = self.connection().prepare_cached(
+            "SELECT count(*) FROM outbox WHERE kind IN (0, 2) AND refused_code IS NULL",
+        )?;
         Ok(statement.query_row([], |row| row.get(0))?)
     }
 
@@ -212,7 +231,7 @@ impl History {
     }
 }
 
-fn read(row: &Row<'_>) -> Result<OutboxRow, HistoryError> {
+pub(super) fn read(row: &Row<'_>) -> Result<OutboxRow, HistoryError> {
     let payload: Option<Vec<u8>> = row.get("sealed")?;
     let sealed = match payload {
         Some(payload) => Some(Sealed {
@@ -230,5 +249,15 @@ fn read(row: &Row<'_>) -> Result<OutboxRow, HistoryError> {
         created_at_ms: row.get("created_at_ms")?,
         counter: row.get("counter")?,
         sealed,
+        refused: read_refused(row)?,
     })
+}
+
+fn read_refused(row: &Row<'_>) -> Result<Option<Refused>, HistoryError> {
+    let (code, message): (Option<String>, Option<String>) =
+        (row.get("refused_code")?, row.get("refused")?);
+    Ok(code.map(|code| Refused {
+        code,
+        message: message.unwrap_or_default(),
+    }))
 }

@@ -253,6 +253,7 @@ fn the_outbox_keeps_its_order_and_takes_an_id_once() {
                 created_at_ms: 0,
                 counter: None,
                 sealed: None,
+                refused: None,
             })
             .unwrap();
     }

@@ -144,3 +144,59 @@ fn a_newcomer_learns_the_timer() {
     world.settle();
     assert_eq!(timer(&mut world, 3, group), 90);
 }
+
+#[test]
+fn what_was_queued_by_somebody_put_out_meanwhile_stays_as_not_sent() {
+    let (mut world, group) = World::group(PEOPLE);
+    world.say(1, group, "before");
+    world.disconnect(1);
+    world.say(1, group, "never left");
+    let remove = GroupCommand::Remove {
+        group,
+        names: world.one("bob"),
+    };
+    world.group_command(0, remove);
+    world.say(0, group, "after");
+    world.connect(1);
+    world.run();
+    world.restart(1);
+    let kept = history(&mut world, 1, group);
+    let shown: Vec<_> = kept
+        .iter()
+        .map(|message| {
+            let why = message.details.not_sent.as_ref();
+            (
+                crate::world::text_of(message),
+                why.map(|why| why.code.as_str()),
+            )
+        })
+        .collect();
+    let expected = [
+        ("before".to_owned(), None),
+        ("never left".to_owned(), Some("not_a_member")),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(world.engine(1).queued().unwrap(), 0);
+    // Nobody can do anything to it but pass it on or take it away.
+    let unsent = last(&mut world, 1, group);
+    let command = MessageCommand::Delete {
+        target: unsent,
+        client_id: id(1),
+    };
+    act(&mut world, 1, command);
+    assert_eq!(history(&mut world, 1, group).len(), 1);
+}
+
+#[test]
+fn what_was_queued_in_a_group_that_one_leaves_stays_as_not_sent() {
+    let (mut world, group) = World::group(PEOPLE);
+    world.disconnect(1);
+    world.say(1, group, "too late");
+    world.command(1, Command::Group(GroupCommand::Leave { group }));
+    world.connect(1);
+    world.run();
+    world.settle();
+    let kept = history(&mut world, 1, group);
+    let sent_or_kept = kept.len() == 1 && kept[0].details.not_sent.is_some() != (kept[0].seq > 0);
+    assert!(sent_or_kept, "{kept:?}");
+}

@@ -149,6 +149,7 @@ impl Engine {
                 created_at_ms: self.now.unix_ms,
                 counter: None,
                 sealed: None,
+                refused: None,
             })?;
         }
         Ok(client_id)

@@ -242,6 +242,17 @@ pub struct Details {
     /// Whether the person here wants to be told of it: it is somebody else's,
     /// and the conversation is not silent.
     pub notify: bool,
+    /// Why an own message was never sent and will not be; `None` for every other one.
+    pub not_sent: Option<NotSent>,
+}
+
+/// Why a message stays on this device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotSent {
+    /// A code of [`crate::engine::api::Failure`].
+    pub code: String,
+    /// One sentence.
+    pub message: String,
 }
 
 /// What was done to a message or a conversation.

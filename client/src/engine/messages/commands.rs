@@ -198,7 +198,7 @@ impl Engine {
         target: &Target,
         client_id: ClientMessageId,
     ) -> Result<(), EngineError> {
-        let Some(found) = self.find(target)? else {
+        let Some(found) = self.find_any(target)? else {
             return self.refuse(id, NOT_HERE);
         };
         if found.sender != *self.my_name() && !self.am_admin(&target.talk)? {
@@ -213,7 +213,7 @@ impl Engine {
         let never_left = found
             .queued
             .as_ref()
-            .is_some_and(|queued| queued.counter.is_none());
+            .is_some_and(|queued| queued.counter.is_none() || queued.refused.is_some());
         if never_left {
             // Nobody has it: there is nothing to take back.
             self.store().remove_outbox(&target.message.id)?;
@@ -261,7 +261,7 @@ impl Engine {
         to: &Talk,
         client_id: ClientMessageId,
     ) -> Result<(), EngineError> {
-        let Some(found) = self.find(target)? else {
+        let Some(found) = self.find_any(target)? else {
             return self.refuse(id, NOT_HERE);
         };
         let expires_after_s = self.timer_of(to)?;
@@ -330,8 +330,17 @@ impl Engine {
         }
     }
 
-    /// A message that is here and was not taken back, stored or still queued.
+    /// A message that others have or are still to have, and that was not taken back.
     fn find(&self, target: &Target) -> Result<Option<Found>, EngineError> {
+        let given_up = |found: &Found| {
+            let queued = found.queued.as_ref();
+            queued.is_some_and(|queued| queued.refused.is_some())
+        };
+        Ok(self.find_any(target)?.filter(|found| !given_up(found)))
+    }
+
+    /// A message that is here and was not taken back: stored, queued, or never sent.
+    fn find_any(&self, target: &Target) -> Result<Option<Found>, EngineError> {
         if let Some(row) = self.store().conversation_with(&target.talk)?
             && let Some(message) = self.stored_message(&row, &target.message)?
         {

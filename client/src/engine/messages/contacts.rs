@@ -123,6 +123,7 @@ impl Engine {
                 created_at_ms: self.now.unix_ms,
                 counter: None,
                 sealed: None,
+                refused: None,
             })?;
             let mut row = self.store().contact(&name)?;
             row.told = revision;

@@ -90,6 +90,9 @@ impl Message {
             "delivered_to": details.delivered_to,
             "read_by": details.read_by,
             "notify": details.notify,
+            "not_sent": details.not_sent.as_ref().map(|why| {
+                json!({ "code": why.code, "message": why.message })
+            }),
         })
     }
 }

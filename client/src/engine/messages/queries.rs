@@ -4,7 +4,7 @@ use sotto_crypto::Body;
 use sotto_crypto::content::MessageRef;
 use sotto_protocol::ConversationId;
 
-use super::api::{Details, Hit, Mute, Reactions, ReplyTo};
+use super::api::{Details, Hit, Mute, NotSent, Reactions, ReplyTo};
 use crate::engine::api::{Direction, Keep, Message, MessageBody};
 use crate::engine::outbox::read_body;
 use crate::engine::{Engine, EngineError};
@@ -162,10 +162,14 @@ impl Engine {
     ) -> Result<Option<Message>, EngineError> {
         let me = self.profile.device().certificate();
         let read = read_body(&row);
-        let details = match conversation {
+        let mut details = match conversation {
             Some(conversation) => self.own_details(conversation, &read)?,
             None => Details::default(),
         };
+        details.not_sent = row.refused.map(|why| NotSent {
+            code: why.code,
+            message: why.message,
+        });
         let body = match read {
             Body::Text(text) => MessageBody::Text(text.text),
             Body::Attachment(file) => MessageBody::Attachment(file),
@@ -188,8 +192,19 @@ impl Engine {
         }))
     }
 
+    /// Talks in which something is queued or was given up, each once.
+    pub(in crate::engine) fn talks_with_unstored(&self) -> Result<Vec<Talk>, EngineError> {
+        let mut talks = self.store().awaited_talks()?;
+        for talk in self.store().talks_with_unsent()? {
+            if !talks.contains(&talk) {
+                talks.push(talk);
+            }
+        }
+        Ok(talks)
+    }
+
     /// Messages of any conversation whose id begins with these hexadecimal
-    /// digits (4 to 32), queued ones too; at most 40.
+    /// digits (4 to 32), queued and unsent ones too; at most 40.
     ///
     /// # Errors
     /// When the local store fails.
@@ -203,9 +218,10 @@ impl Engine {
                 found.push(self.to_message(&conversation, row)?);
             }
         }
-        for talk in self.store().awaited_talks()? {
+        for talk in self.talks_with_unstored()? {
             let conversation = self.store().conversation_with(&talk)?;
-            for row in self.store().queued_for(&talk)? {
+            let unsent = self.store().unsent_for(&talk)?;
+            for row in self.store().queued_for(&talk)?.into_iter().chain(unsent) {
                 let id = *row.client_id.as_bytes();
                 if (low..=high).contains(&id) {
                     found.extend(self.queued_as_message(conversation.as_ref(), row)?);

@@ -107,9 +107,12 @@ impl Speech {
             (details.forwarded, ", passed on"),
             (details.mentions.contains(&self.own), ", speaks to you"),
             (
-                message.direction == Direction::Outgoing && message.seq == 0,
+                message.direction == Direction::Outgoing
+                    && message.seq == 0
+                    && details.not_sent.is_none(),
                 ", queued",
             ),
+            (details.not_sent.is_some(), ", not sent"),
         ] {
             notes.push_str(if set { word } else { "" });
         }
