@@ -1,5 +1,6 @@
 //! Invite links of groups as people pass them on:
-//! `sotto:join/GROUP/LINK/SECRET`. Whoever holds one may ask to be let in.
+//! `sotto:join/GROUP/LINK/SECRET/CHECK`. Whoever holds one may ask to be let in. A slip in it is
+//! seen by its check, before anybody is asked; links that were made without one are understood.
 //!
 //! It reads and writes the text, and decides nothing. A link says nothing about
 //! who made it, and opens nothing by itself.
@@ -9,6 +10,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sotto_crypto::SecretBytes;
+use sotto_crypto::join_proof::link_check;
 use sotto_protocol::{ClientMessageId, ConversationId};
 use zeroize::Zeroizing;
 
@@ -47,22 +49,30 @@ impl InviteLink {
         let mut parts = rest.split('/');
         let (conversation, id, secret) = (parts.next()?, parts.next()?, parts.next()?);
         let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(secret).ok()?);
+        let check = parts.next();
         let link = Self {
             conversation: ConversationId::from_hex(conversation)?,
             id: link_id(id)?,
             secret: SecretBytes::from_slice(&bytes)?,
         };
-        parts.next().is_none().then_some(link)
+        let right = check.is_none_or(|check| check == link.check());
+        (right && parts.next().is_none()).then_some(link)
+    }
+
+    fn check(&self) -> String {
+        let check = link_check(&self.conversation, &self.id, &self.secret);
+        URL_SAFE_NO_PAD.encode(check)
     }
 
     /// The link as text. It holds the secret: for who may come in.
     #[must_use]
     pub fn text(&self) -> String {
         format!(
-            "{PREFIX}{}/{}/{}",
+            "{PREFIX}{}/{}/{}/{}",
             self.conversation,
             self.id_text(),
-            URL_SAFE_NO_PAD.encode(self.secret.expose())
+            URL_SAFE_NO_PAD.encode(self.secret.expose()),
+            self.check()
         )
     }
 
@@ -110,11 +120,18 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "sotto:join/{}/{}/{}8",
+                "sotto:join/{}/{}/{}8/{}",
                 "ab".repeat(16),
                 "01".repeat(16),
-                "_".repeat(42)
+                "_".repeat(42),
+                link().check()
             )
+        );
+        let (without, _) = text.rsplit_once('/').unwrap();
+        assert_eq!(
+            InviteLink::parse(without),
+            Some(link()),
+            "as they were made once"
         );
         assert_eq!(InviteLink::parse(&text), Some(link()));
         assert_eq!(InviteLink::parse(&format!(" {text}\n")), Some(link()));
@@ -128,7 +145,8 @@ mod tests {
     #[test]
     fn nothing_else_is_a_link() {
         let text = link().text();
-        for end in 0..text.len() {
+        let without_check = text.rfind('/').unwrap();
+        for end in (0..text.len()).filter(|end| *end != without_check) {
             assert!(InviteLink::parse(&text[..end]).is_none(), "{end}");
         }
         for bad in [
@@ -141,6 +159,17 @@ mod tests {
             "#abababab".to_owned(),
             String::new(),
         ] {
+            assert!(InviteLink::parse(&bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_link_is_none() {
+        let text = link().text();
+        for (place, typed) in text.char_indices().skip(PREFIX.len()) {
+            let other = if typed == '0' { "1" } else { "0" };
+            let mut bad = text.clone();
+            bad.replace_range(place..=place, other);
             assert!(InviteLink::parse(&bad).is_none(), "{bad}");
         }
     }

@@ -6,12 +6,15 @@
 //! members decide.
 
 use hkdf::hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use sotto_protocol::{ConversationId, DeploymentId, Username};
 
 use crate::secret::SecretBytes;
 
 const LABEL: &[u8] = b"sotto join v1";
+const CHECK_LABEL: &[u8] = b"sotto join link check v1";
+/// Bytes of a link's check.
+pub const LINK_CHECK_BYTES: usize = 4;
 /// Bytes of a proof.
 pub const JOIN_PROOF_BYTES: usize = 32;
 
@@ -59,6 +62,23 @@ impl JoinClaim<'_> {
         self.mac(secret)
             .is_some_and(|mac| mac.verify_slice(proof).is_ok())
     }
+}
+
+/// What tells a link from one with a slip of the pen in it: the first four bytes of a digest over
+/// all of the link. Whoever has it has the secret too; it proves nothing.
+#[must_use]
+pub fn link_check(
+    conversation: &ConversationId,
+    link_id: &[u8; 16],
+    secret: &SecretBytes<32>,
+) -> [u8; LINK_CHECK_BYTES] {
+    let mut digest = Sha256::new();
+    digest.update(CHECK_LABEL);
+    digest.update(conversation.as_bytes());
+    digest.update(link_id);
+    digest.update(secret.expose());
+    let [a, b, c, d, ..] = <[u8; 32]>::from(digest.finalize());
+    [a, b, c, d]
 }
 
 #[cfg(test)]

@@ -104,10 +104,14 @@ impl Program {
     }
 }
 
-/// It costs its sender an error or the connection, nobody else anything.
+/// It costs its sender an error, nobody else anything.
 fn talk_nonsense(other: &mut Program) {
     other.write("not json\n{\"method\":5}\n[]\n");
-    let complaints: Vec<_> = (0..3)
+    other.stream.write_all(b"\xff\xfe\n").unwrap();
+    let mut long = vec![b'x'; 2 << 20];
+    long.push(b'\n');
+    other.stream.write_all(&long).unwrap();
+    let complaints: Vec<_> = (0..5)
         .map(|_| {
             loop {
                 let line = other.next();
@@ -117,8 +121,29 @@ fn talk_nonsense(other: &mut Program) {
             }
         })
         .collect();
-    assert_eq!(complaints, [-32700, -32600, -32600]);
-    let _ = other.stream.write_all(&vec![b'x'; 2 << 20]);
+    assert_eq!(complaints, [-32700, -32600, -32600, -32700, -32600]);
+    // It goes on being served.
+    let answer = other.ask("whoami", &[]);
+    assert_eq!(answer["result"][0]["event"], "account", "{answer}");
+    other.write("{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"whoami\"}\n");
+    let answer = loop {
+        let line = other.next();
+        if line["method"].is_null() {
+            break line;
+        }
+    };
+    assert!(
+        answer["id"].is_null() && answer["result"].is_array(),
+        "{answer}"
+    );
+    for (method, params, code) in [
+        ("frobnicate", [].as_slice(), -32601),
+        ("group frobnicate", &[], -32601),
+        ("whoami", &["--profile", "mallory"], -32602),
+    ] {
+        let answer = other.ask(method, params);
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+    }
 }
 
 #[test]
@@ -149,7 +174,6 @@ fn many_programs_work_on_one_profile_and_the_command_line_with_them() {
         "chat bob",
         "daemon",
         "recovery new",
-        "nonsense",
         "send bob -",
     ] {
         let words: Vec<&str> = unfit.split(' ').collect();

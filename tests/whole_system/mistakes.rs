@@ -114,3 +114,68 @@ fn json_may_stand_before_the_command() {
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
 }
+
+#[test]
+fn nobody_is_spoken_to_or_searched_who_is_not_there() {
+    let deployment = Deployment::shared();
+    let (ann, ben) = (deployment.registered("ann"), deployment.registered("ben"));
+    let said = ann.fails(&["send", &ben.name, "hi", "--mention", "nosuch"], 5);
+    assert_eq!(said.error_code(), "not_a_member");
+    ann.ok(&["send", &ben.name, "hi", "--mention", &ben.name]);
+    assert_eq!(ann.ok(&["history", &ben.name]).texts(), ["hi"]);
+    let said = ann.fails(&["search", "hi", "--in", "nobody-here"], 4);
+    assert_eq!(said.error_code(), "not_found");
+    assert_eq!(ann.ok(&["search", "hi", "--in", &ben.name]).events.len(), 1);
+}
+
+#[test]
+fn a_mistyped_invite_link_asks_nobody() {
+    let deployment = Deployment::shared();
+    let (ann, ben) = (deployment.registered("ann"), deployment.registered("ben"));
+    let made = ann.ok(&["group", "new", "den"]).events;
+    let id = format!("#{}", made[0]["conversation"].as_str().unwrap());
+    let made = ann.ok(&["group", "link", &id]).events;
+    let link = made[0]["link"].as_str().unwrap();
+    let (start, check) = link.rsplit_once('/').unwrap();
+    let (start, secret) = start.rsplit_once('/').unwrap();
+    let other = if secret.starts_with('A') { "B" } else { "A" };
+    let mistyped = format!("{start}/{other}{}/{check}", &secret[1..]);
+    for command in [["join", &mistyped].as_slice(), &["room", "join", &mistyped]] {
+        let said = ben.fails(command, 2);
+        assert!(said.stderr.contains("mistyped"), "{said:?}");
+    }
+    let left = ann.ok(&["group", "links", &id]).events;
+    assert_eq!(left[0]["uses_left"], 1, "{left:?}");
+    // As links were made once, without a check.
+    let mut at_ann = ann.listen();
+    ben.ok(&["join", &format!("{start}/{secret}")]);
+    at_ann.until("ben", |events| {
+        events.iter().any(|event| event["change"] == "joined")
+    });
+}
+
+#[test]
+fn a_list_of_conversations_says_what_is_to_be_seen_to() {
+    let deployment = Deployment::shared();
+    let (ann, ben) = (deployment.registered("ann"), deployment.registered("ben"));
+    ann.ok(&["send", &ben.name, "one"]);
+    ben.ok(&["accept", &ann.name]);
+    ann.ok(&["send", &ben.name, "two"]);
+    ben.ok(&["users"]);
+    wait_for("the message", || {
+        ben.ok(&["requests"]);
+        (ben.ok(&["chats"]).events[0]["unread"] == 1).then_some(())
+    });
+    ben.ok(&["draft", &ann.name, "well"]);
+    ben.ok(&["mute", &ann.name]);
+    let mut command = Command::new(SOTTO);
+    command
+        .env_clear()
+        .env("XDG_RUNTIME_DIR", ben.home().join("run"))
+        .arg("--home")
+        .arg(ben.home().join("sotto"))
+        .arg("chats");
+    let output = command.output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("(1 unread, draft, muted)"), "{shown}");
+}

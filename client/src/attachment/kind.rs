@@ -73,13 +73,17 @@ impl Sniffed {
     #[must_use]
     pub fn objection(self, name: &str, claimed: &str) -> Option<&'static str> {
         let by_name = family_of_name(name);
+        let found = family_of_type(self.media_type);
+        // What has no signature may be anything, and such names stand for data as often.
+        if self.kind == Kind::Other && by_name == Family::Program && is_vague(name) {
+            return None;
+        }
         if self.kind == Kind::Program && by_name != Family::Program {
             return Some("it is a program, and its name hides that: do not open it");
         }
         if self.kind == Kind::Program {
             return Some("it is a program: run it only if you know what it does");
         }
-        let found = family_of_type(self.media_type);
         let differs = |family| family != Family::Unknown && family != found;
         if differs(by_name) {
             return Some("its content is not what its name says");
@@ -156,6 +160,13 @@ fn family_of_name(name: &str) -> Family {
     }
 }
 
+/// Endings that programs and plain data share.
+fn is_vague(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|e| e.to_str());
+    extension
+        .is_some_and(|extension| ["bin", "run"].contains(&extension.to_ascii_lowercase().as_str()))
+}
+
 /// UTF-8 without control characters but those of a text; a character may be cut at the end.
 fn is_text(head: &[u8]) -> bool {
     let valid = match std::str::from_utf8(head) {
@@ -211,6 +222,8 @@ mod tests {
             (EXE, "photo.jpg", "image/png"),
             (ELF, "notes.txt", "text/plain"),
             (EXE, "setup.exe", ""),
+            (ELF, "firmware.bin", "application/octet-stream"),
+            (&[0, 1, 2], "setup.exe", ""),
             (PNG, "song.mp3", "audio/mpeg"),
             (JPEG, "photo", "application/pdf"),
             (b"plain words".as_slice(), "photo.png", "image/png"),
@@ -234,6 +247,9 @@ mod tests {
             ),
             (b"plain words".as_slice(), "main.rs", "text/plain"),
             (&[0, 1, 2], "data.sqlite", "application/octet-stream"),
+            (&[0, 1, 2], "noise.bin", "application/octet-stream"),
+            // Pictures are opened by the same programs, whatever their format is called.
+            (PNG, "photo.jpg", "image/png"),
         ] {
             assert_eq!(objection(bytes, name, claimed), None, "{name}");
         }

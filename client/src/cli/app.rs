@@ -197,12 +197,12 @@ impl From<ProfileError> for Failure {
         let (code, advice) = match &error {
             ProfileError::Missing => (
                 "no_profile",
-                "; make an account with sotto register NAME, or use sotto login NAME",
+                "; make an account with sotto register NAME, or bring one here: sotto link NAME from another device, sotto recover NAME with its recovery key",
             ),
             ProfileError::Exists => ("profile_exists", "; choose another with --profile"),
             ProfileError::InUse => (
                 "profile_in_use",
-                ", perhaps sotto chat or listen in another window; end it, or choose another profile with --profile",
+                ", perhaps sotto chat or listen in another window; end it, or choose another profile with --profile. Commands share a profile through sotto daemon, where that was started first",
             ),
             ProfileError::BadName => ("usage", ""),
             ProfileError::PasswordNeeded => ("password_needed", ""),
@@ -223,8 +223,7 @@ impl From<ProfileError> for Failure {
 }
 
 /// What to do with a profile that cannot be read.
-const DAMAGED: &str =
-    "; put its folder back from a backup, or move it away and use sotto login NAME";
+const DAMAGED: &str = "; put its folder back from a backup, or move it away and use sotto link NAME or sotto recover NAME";
 
 fn history_advice(error: &HistoryError) -> (&'static str, &'static str) {
     match error {

@@ -85,6 +85,9 @@ pub(crate) enum Command {
         /// Also delete the profile and its history from this device
         #[arg(long)]
         wipe: bool,
+        /// Do not ask before the profile is deleted
+        #[arg(long, requires = "wipe")]
+        yes: bool,
     },
     /// Show which account and device this profile is
     Whoami,

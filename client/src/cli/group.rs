@@ -19,7 +19,7 @@ use crate::engine::api::{
     role_name,
 };
 use crate::exit::Failure;
-use crate::invite_link::InviteLink;
+use crate::invite_link::{InviteLink, PREFIX};
 use crate::safe_text::SafeText;
 use crate::talk::Talk;
 
@@ -186,17 +186,23 @@ async fn act(app: &mut App, action: GroupAction) -> Result<(), Failure> {
         }
         GroupAction::Join { link } => match InviteLink::parse(&link) {
             Some(link) => invite_link::join(app, link).await,
-            None => Err(no_link()),
+            None => Err(not_a_link(&link)),
         },
         other => manage(app, other).await,
     }
 }
 
-fn no_link() -> Failure {
-    Failure::named(
-        "usage",
-        "this is no invite link; one begins with sotto:join/. To an invitation, sotto join GROUP",
-    )
+/// What is wrong with a word that is no invite link.
+pub(super) fn not_a_link(word: &str) -> Failure {
+    let message = match word.trim().starts_with(PREFIX) {
+        true => {
+            "this invite link is mistyped or cut off, and nobody was asked; copy it again, whole"
+        }
+        false => {
+            "this is no invite link; one begins with sotto:join/. To an invitation, sotto join GROUP"
+        }
+    };
+    Failure::named("usage", message)
 }
 
 /// What changes a group.
@@ -374,6 +380,9 @@ async fn invites(app: &mut App) -> Result<(), Failure> {
 async fn join(app: &mut App, word: &str) -> Result<(), Failure> {
     if let Some(link) = InviteLink::parse(word) {
         return invite_link::join(app, link).await;
+    }
+    if word.trim().starts_with(PREFIX) {
+        return Err(not_a_link(word));
     }
     let group = {
         let engine = looked(app).await?;

@@ -3,6 +3,8 @@
 
 use std::ffi::OsString;
 
+use clap::CommandFactory as _;
+
 pub(crate) use super::account::{login, register};
 pub(crate) use super::app::App;
 pub(crate) use super::args::Global;
@@ -23,6 +25,22 @@ use crate::daemon::{self, Bounds, Link, Place};
 use crate::engine::api::{Direction, Event};
 use crate::exit::{Exit, Failure};
 use crate::notice::Notify;
+
+/// Whether words begin as a command does.
+pub(crate) fn is_command(words: &str) -> bool {
+    let root = Cli::command();
+    let mut at = &root;
+    for word in words.split(' ') {
+        if !at.has_subcommands() || word.starts_with('-') || word == "help" {
+            return true;
+        }
+        match at.find_subcommand(word) {
+            Some(found) => at = found,
+            None => return false,
+        }
+    }
+    true
+}
 
 /// For whom a command line's words are.
 pub(crate) fn audience_of(args: &[String]) -> Audience {

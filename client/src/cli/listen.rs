@@ -113,11 +113,8 @@ pub(crate) async fn history(
     let engine = app.offline().await?;
     let talk = names::talk(&engine, name)?;
     let messages = engine.history(&talk, last)?;
-    if messages.is_empty() && !engine.chats()?.iter().any(|chat| chat.talk == talk) {
-        return Err(Failure::named(
-            "not_found",
-            format!("there is no conversation with {talk}"),
-        ));
+    if messages.is_empty() {
+        names::known(&engine, &talk)?;
     }
     for message in &messages {
         render::message(app, message, Place::Archive)?;

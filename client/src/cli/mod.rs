@@ -209,11 +209,13 @@ async fn carry_out(app: &mut App, command: Command) -> Result<(), Failure> {
             }
             account::login(app, name, identity).await
         }
-        Command::Logout { wipe } => {
-            let leftovers = if wipe {
-                Leftovers::Wipe
-            } else {
-                Leftovers::Keep
+        Command::Logout { wipe, yes } => {
+            if wipe && !yes {
+                confirm::wipe(app)?;
+            }
+            let leftovers = match wipe {
+                true => Leftovers::Wipe,
+                false => Leftovers::Keep,
             };
             account::logout(app, leftovers).await
         }

@@ -43,6 +43,17 @@ pub(crate) fn talk(engine: &Engine, word: &str) -> Result<Talk, Failure> {
     }
 }
 
+/// Refuses a talk of which nothing is here.
+pub(super) fn known(engine: &Engine, talk: &Talk) -> Result<(), Failure> {
+    match engine.chats()?.iter().any(|chat| chat.talk == *talk) {
+        true => Ok(()),
+        false => Err(Failure::named(
+            "not_found",
+            format!("there is no conversation with {talk}"),
+        )),
+    }
+}
+
 /// The message that a word means.
 pub(super) fn message(engine: &Engine, word: &str) -> Result<Message, Failure> {
     let Some((to, place)) = word.rsplit_once('@') else {

@@ -10,7 +10,7 @@ use super::drive::{PATIENCE, answer_to, perform, perform_on, until};
 use super::output::{Style, own_words};
 use super::render;
 use crate::engine::api::{
-    Chat, Command, Event, Keep, MessageBody, Pin, SafetyNumber, User, UserFilter,
+    Chat, Command, Event, Keep, MessageBody, Mute, Pin, SafetyNumber, User, UserFilter,
 };
 use crate::engine::{Engine, Verification};
 use crate::exit::{Exit, Failure};
@@ -96,7 +96,7 @@ fn show_chat(app: &mut App, chat: &Chat) -> Result<(), Failure> {
             "unread": chat.unread,
             "mentions": chat.mentions,
             "expires_after_s": chat.expires_after_s,
-            "mute": chat.mute.map(crate::engine::api::Mute::to_json),
+            "mute": chat.mute.map(Mute::to_json),
             "draft": chat.draft,
             "updated_at_ms": chat.updated_at_ms,
             "last": chat.last.as_ref().map(crate::engine::api::Message::to_json),
@@ -118,17 +118,39 @@ fn show_chat(app: &mut App, chat: &Chat) -> Result<(), Failure> {
         Some(MessageBody::Unknown) => own_words("(a newer kind of message)"),
         None => SafeText::default(),
     };
-    let queued = if chat.queued > 0 {
-        own_words(&format!("  ({} waiting to be sent)", chat.queued))
-    } else {
-        SafeText::default()
-    };
+    let queued = own_words(&standing(chat));
     app.printer.line(&[
         (Style::Faint, &time),
         (Style::Other, &name),
         (Style::Plain, &preview),
         (Style::Warning, &queued),
     ])
+}
+
+/// What is to be seen to in a conversation, in one line behind it; empty where nothing is.
+fn standing(chat: &Chat) -> String {
+    let mut notes = Vec::new();
+    if chat.unread > 0 {
+        notes.push(format!("{} unread", chat.unread));
+    }
+    if chat.mentions > 0 {
+        notes.push(format!("{} to you", chat.mentions));
+    }
+    if chat.queued > 0 {
+        notes.push(format!("{} waiting to be sent", chat.queued));
+    }
+    if chat.draft.is_some() {
+        notes.push("draft".to_owned());
+    }
+    match chat.mute {
+        Some(Mute::Until(_)) => notes.push("muted".to_owned()),
+        Some(Mute::MentionsOnly) => notes.push("muted but for mentions".to_owned()),
+        None => {}
+    }
+    match notes.is_empty() {
+        true => String::new(),
+        false => format!("  ({})", notes.join(", ")),
+    }
 }
 
 pub(crate) async fn requests(app: &mut App) -> Result<(), Failure> {

@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::app::App;
 use super::drive::perform;
-use super::group::{change, find, made, new, say_done};
+use super::group::{change, find, made, new, not_a_link, say_done};
 use super::invite_link;
 use super::output::{Style, own_words};
 use super::render;
 use crate::engine::api::{Command, Event, GroupCommand, Room};
 use crate::exit::Failure;
-use crate::invite_link::InviteLink;
+use crate::invite_link::{InviteLink, PREFIX};
 use crate::safe_text::SafeText;
 
 /// Cells of a title or topic in the list.
@@ -66,6 +66,7 @@ pub(super) async fn act(app: &mut App, action: RoomAction) -> Result<(), Failure
         }
         RoomAction::Join { title } => match InviteLink::parse(&title) {
             Some(link) => invite_link::join(app, link).await,
+            None if title.trim().starts_with(PREFIX) => Err(not_a_link(&title)),
             None => join(app, &title).await,
         },
         RoomAction::Topic { room, text } => {

@@ -20,6 +20,9 @@ pub(crate) async fn search(
 ) -> Result<(), Failure> {
     let engine = app.offline().await?;
     let talk = talk.map(|word| names::talk(&engine, word)).transpose()?;
+    if let Some(talk) = &talk {
+        names::known(&engine, talk)?;
+    }
     let mut hits = engine.search(query, talk.as_ref(), last)?;
     // Found newest first; shown like everything else, the newest last.
     hits.reverse();

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use serde_json::json;
-use sotto_protocol::{ClientMessageId, ConversationId};
+use sotto_protocol::{ClientMessageId, ConversationId, Username};
 
 use super::app::App;
 use super::args::{Send, Until};
@@ -198,10 +198,31 @@ pub(crate) fn options(engine: &Engine, to: &Talk, args: &Send) -> Result<SendOpt
             Some(target.message)
         }
     };
+    for name in &args.mention {
+        if !is_spoken_to_in(engine, to, name)? {
+            return Err(Failure::named(
+                "not_a_member",
+                format!(
+                    "{name} is not in this conversation and would not hear of it; nothing was sent"
+                ),
+            ));
+        }
+    }
     Ok(SendOptions {
         reply_to,
         mentions: args.mention.clone(),
         expires_after_s: args.expires,
+    })
+}
+
+fn is_spoken_to_in(engine: &Engine, to: &Talk, name: &Username) -> Result<bool, Failure> {
+    Ok(match to {
+        Talk::Person(peer) => peer == name || engine.who_am_i()?.username == *name,
+        Talk::Group(group) => match engine.group(group)? {
+            Some(group) => group.members.iter().any(|member| member.name == *name),
+            // What is wrong with the group is said when the message is queued.
+            None => true,
+        },
     })
 }
 

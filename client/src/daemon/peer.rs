@@ -12,9 +12,11 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::wire::{self, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Place, Request};
+use super::wire::{
+    self, INVALID_PARAMS, INVALID_REQUEST, Line, METHOD_NOT_FOUND, PARSE_ERROR, Place, Request,
+};
 use super::{Job, Wish};
-use crate::cli::inside::Sink;
+use crate::cli::inside::{self, Sink};
 use crate::exit::Failure;
 use crate::notice::Notice;
 
@@ -122,7 +124,20 @@ async fn write_all(mut stream: OwnedWriteHalf, mut lines: mpsc::Receiver<String>
 
 async fn read_all(stream: OwnedReadHalf, peer: &Peer, jobs: &mpsc::Sender<Job>) {
     let mut reader = BufReader::new(stream);
-    while let Some(line) = wire::read_line(&mut reader, wire::REQUEST_BYTES_MAX).await {
+    while let Some(line) = wire::read_any_line(&mut reader, wire::REQUEST_BYTES_MAX).await {
+        let line = match line {
+            Line::Text(line) => line,
+            Line::NotText => {
+                let message = "that line is not UTF-8";
+                peer.complain(&Value::Null, PARSE_ERROR, message).await;
+                continue;
+            }
+            Line::TooLong => {
+                let message = "a request has at most 1 MiB";
+                peer.complain(&Value::Null, INVALID_REQUEST, message).await;
+                continue;
+            }
+        };
         let request: Request = match serde_json::from_str(&line) {
             Ok(request) => request,
             Err(_) if serde_json::from_str::<Value>(&line).is_ok() => {
@@ -172,6 +187,9 @@ fn wish(request: Request) -> Result<Wish, (i32, &'static str)> {
         "run" => Wish::Run(place(request.params)?),
         method => {
             let mut args: Vec<String> = method.split(' ').map(str::to_owned).collect();
+            if !inside::is_command(method) {
+                return Err((METHOD_NOT_FOUND, "there is no such command"));
+            }
             if !request.params.is_null() {
                 let more: Vec<String> =
                     serde_json::from_value(request.params).map_err(|_| STRINGS)?;
@@ -180,9 +198,26 @@ fn wish(request: Request) -> Result<Wish, (i32, &'static str)> {
             if args.len() > ARGUMENTS_MAX {
                 return Err((INVALID_PARAMS, "too many parameters"));
             }
+            // What stands behind `--` is somebody's text.
+            let mut options = args.iter().take_while(|arg| *arg != "--");
+            if options.any(|arg| is_of_the_daemon(arg)) {
+                return Err(NOT_HERE);
+            }
             Wish::Call(args)
         }
     })
+}
+
+/// The daemon has one profile and its servers; a request that names others is not done with these.
+const NOT_HERE: (i32, &str) = (
+    INVALID_PARAMS,
+    "a daemon serves one profile: --home, --profile, --server, --ca and --password-file belong to \
+     sotto daemon",
+);
+
+fn is_of_the_daemon(arg: &str) -> bool {
+    let option = arg.split_once('=').map_or(arg, |(option, _)| option);
+    ["--home", "--profile", "--server", "--ca", "--password-file"].contains(&option)
 }
 
 #[cfg(test)]
@@ -191,6 +226,14 @@ mod tests {
 
     fn asked(text: &str) -> Result<Wish, (i32, &'static str)> {
         wish(serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn an_id_of_null_is_an_id() {
+        let id = |text: &str| serde_json::from_str::<Request>(text).unwrap().id;
+        assert_eq!(id(r#"{"jsonrpc":"2.0","method":"chats"}"#), None);
+        let null = r#"{"jsonrpc":"2.0","id":null,"method":"chats"}"#;
+        assert_eq!(id(null), Some(Value::Null));
     }
 
     #[test]
@@ -208,6 +251,18 @@ mod tests {
             ),
             (
                 r#"{"jsonrpc":"2.0","method":"send","params":[1]}"#,
+                INVALID_PARAMS,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"frobnicate"}"#,
+                METHOD_NOT_FOUND,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"chats","params":["--profile","mallory"]}"#,
+                INVALID_PARAMS,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"chats","params":["--server=127.0.0.1:1"]}"#,
                 INVALID_PARAMS,
             ),
             (

@@ -17,6 +17,7 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The codes of the specification that are used here; every refusal of a command has [`REFUSED`].
 pub(super) const PARSE_ERROR: i32 = -32700;
 pub(super) const INVALID_REQUEST: i32 = -32600;
+pub(super) const METHOD_NOT_FOUND: i32 = -32601;
 pub(super) const INVALID_PARAMS: i32 = -32602;
 pub(super) const REFUSED: i32 = -32000;
 
@@ -24,11 +25,16 @@ pub(super) const REFUSED: i32 = -32000;
 #[derive(Debug, Deserialize)]
 pub(super) struct Request {
     pub(super) jsonrpc: String,
-    #[serde(default)]
+    /// `Some(Null)` where it is there and null: that is answered too.
+    #[serde(default, deserialize_with = "present")]
     pub(super) id: Option<Value>,
     pub(super) method: String,
     #[serde(default)]
     pub(super) params: Value,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(value).map(Some)
 }
 
 /// For whom a command's words are, where it was typed.
@@ -110,9 +116,52 @@ pub(crate) async fn read_line(
     }
 }
 
+/// A line of a program that may send anything.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Text.
+    Text(String),
+    /// Bytes that are none.
+    NotText,
+    /// It went on beyond the limit, and was passed over to its end.
+    TooLong,
+}
+
+/// Reads one line of at most `bytes_max`; `None` at the end. Of a longer one nothing is kept.
+pub(super) async fn read_any_line(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    bytes_max: usize,
+) -> Option<Line> {
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    let mut too_long = false;
+    loop {
+        let mut bytes = Vec::new();
+        let read = reader.take(limit).read_until(b'\n', &mut bytes).await;
+        match read {
+            Ok(1..) if !bytes.ends_with(b"\n") && bytes.len() >= bytes_max => too_long = true,
+            Ok(1..) if bytes.ends_with(b"\n") && too_long => return Some(Line::TooLong),
+            Ok(1..) if bytes.ends_with(b"\n") => {
+                return Some(String::from_utf8(bytes).map_or(Line::NotText, Line::Text));
+            }
+            _ => return None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_too_long_or_no_text_does_not_end_the_reading() {
+        let mut reader = b"abcdefghijkl\n\xff\n12345\nrest".as_slice();
+        let mut lines = Vec::new();
+        while let Some(line) = read_any_line(&mut reader, 8).await {
+            lines.push(line);
+        }
+        let text = Line::Text("12345\n".to_owned());
+        assert_eq!(lines, [Line::TooLong, Line::NotText, text]);
+    }
 
     #[tokio::test]
     async fn lines_are_bounded_and_whole() {

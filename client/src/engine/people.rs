@@ -372,9 +372,10 @@ impl Engine {
             code: failure.code.to_owned(),
             message: failure.message.clone(),
         };
-        Ok(match is_message {
+        match is_message {
             true => self.store().give_up(&row.client_id, &why)?,
             false => self.store().remove_outbox(&row.client_id)?,
-        })
+        }
+        Ok(())
     }
 }

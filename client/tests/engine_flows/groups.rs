@@ -370,6 +370,16 @@ fn an_owner_remains() {
     let names = world.one("alice");
     world.group_command(0, GroupCommand::Demote { group, names });
     assert_eq!(world.last_failure(0).0, "last_owner");
+    // Whoever was merely invited could neither manage it nor hand it on.
+    let names = world.one("dave");
+    world.group_command(0, GroupCommand::Add { group, names });
+    let heir = name("dave");
+    world.group_command(0, GroupCommand::HandOver { group, name: heir });
+    let (code, message) = world.last_failure(0);
+    assert_eq!(code, "not_allowed");
+    assert!(message.contains("dave has not joined yet"), "{message}");
+    let names = world.one("dave");
+    world.group_command(0, GroupCommand::Remove { group, names });
     let name = name("bob");
     world.group_command(0, GroupCommand::HandOver { group, name });
     world.settle();

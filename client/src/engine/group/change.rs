@@ -101,6 +101,9 @@ impl Engine {
                 job.message = None;
             }
         }
+        if let Some(failure) = self.absent_heir(talk, roster)? {
+            return Ok(Next::Over(Err(failure)));
+        }
         let (Some(job), Some(rules)) = (self.job(talk), roster.policy.group_rules()) else {
             return Ok(Next::Over(Ok(())));
         };
@@ -136,6 +139,35 @@ impl Engine {
                 _ => Next::Over(Ok(())),
             },
         })
+    }
+
+    /// Who was merely invited to a closed group cannot be its owner: nobody could take it back
+    /// from them. Who has come in is known by what they said or committed.
+    fn absent_heir(
+        &mut self,
+        talk: &Talk,
+        roster: &Roster,
+    ) -> Result<Option<Failure>, EngineError> {
+        let heirs = match self.job(talk).map(|job| &job.change) {
+            Some(Change::Roles(names, RoleWish::HandOver)) => names.clone(),
+            _ => return Ok(None),
+        };
+        let rules = roster.policy.group_rules();
+        let closed = rules.is_some_and(|rules| rules.access == Access::Closed);
+        let Some(group) = talk.group().filter(|_| closed) else {
+            return Ok(None);
+        };
+        for name in heirs {
+            let member = self.store().member(group, &name)?;
+            if member.is_some_and(|member| !member.seen) {
+                let message = format!(
+                    "{name} has not joined yet, as far as this device knows; \
+                     hand the group over once {name} has"
+                );
+                return Ok(Some(refusal(ErrorCode::NotAllowed.name(), &message)));
+            }
+        }
+        Ok(None)
     }
 
     fn stage_change(
