@@ -32,6 +32,7 @@ mod tell;
 mod terminal;
 pub(crate) mod text;
 pub(crate) mod theme;
+mod unsure;
 pub(crate) mod view;
 mod worker;
 

@@ -17,12 +17,13 @@ use ratatui::crossterm::event::{
 };
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::layout::Rect;
 use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 
 use super::settings::Mouse;
+use super::unsure::{Careful, Rows};
 use super::worker::Input;
 
 /// Between two looks whether the keys are to be left to another program.
@@ -36,7 +37,8 @@ const FRAME_BYTES: usize = 64 * 1024;
 
 /// The terminal while it is taken.
 pub(crate) struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Out>>>,
+    terminal: Terminal<Careful<CrosstermBackend<BufWriter<Out>>>>,
+    unsure: Rows,
     mouse: Mouse,
     /// Where there is no terminal, the cells that are drawn.
     stage: Option<Rect>,
@@ -68,8 +70,9 @@ impl Write for Out {
     }
 }
 
-fn backend(out: Out) -> CrosstermBackend<BufWriter<Out>> {
-    CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, out))
+fn backend(out: Out) -> Careful<CrosstermBackend<BufWriter<Out>>> {
+    let out = BufWriter::with_capacity(FRAME_BYTES, out);
+    Careful(CrosstermBackend::new(out))
 }
 
 impl Screen {
@@ -89,6 +92,7 @@ impl Screen {
         })?;
         Ok(Self {
             terminal,
+            unsure: Rows::default(),
             mouse,
             stage: None,
         })
@@ -104,6 +108,7 @@ impl Screen {
             Terminal::with_options(backend(Out::Stage(out)), TerminalOptions { viewport })?;
         Ok(Self {
             terminal,
+            unsure: Rows::default(),
             mouse: Mouse::Off,
             stage: Some(area),
         })
@@ -121,7 +126,12 @@ impl Screen {
     /// Draws a frame; only what changed is written. Nothing is, once another thread's panic gave
     /// the terminal back.
     pub(crate) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        self.terminal.draw(render).map(drop)
+        let unsure = &mut self.unsure;
+        let drawn = self.terminal.draw(|frame| {
+            render(frame);
+            unsure.mark(frame.buffer_mut());
+        });
+        drawn.map(drop)
     }
 
     /// Everything is written anew with the next frame.
@@ -133,12 +143,13 @@ impl Screen {
     /// its answer would come among the keys, which another thread reads.
     fn clear(&mut self) -> io::Result<()> {
         let area = self.area()?;
+        self.unsure.forget();
         self.terminal.resize(area)
     }
 
     /// Writes a sequence of the client's own.
     pub(crate) fn write(&mut self, sequence: &str) -> io::Result<()> {
-        let out = self.terminal.backend_mut();
+        let out = &mut self.terminal.backend_mut().0;
         out.write_all(sequence.as_bytes())?;
         Write::flush(out)
     }
@@ -162,7 +173,14 @@ impl Drop for Screen {
 fn enter(mouse: Mouse) -> io::Result<()> {
     TAKEN.store(true, Ordering::SeqCst);
     let entered = enable_raw_mode().and_then(|()| {
-        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
+        // What another program left there, or this one when it was killed, is not cleared by all.
+        let clear = Clear(ClearType::All);
+        execute!(
+            io::stdout(),
+            EnterAlternateScreen,
+            clear,
+            EnableBracketedPaste
+        )?;
         match mouse {
             Mouse::On => execute!(io::stdout(), EnableMouseCapture),
             Mouse::Off => Ok(()),
