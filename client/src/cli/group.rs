@@ -258,7 +258,15 @@ pub(super) async fn new(
     title: String,
     members: Vec<Username>,
 ) -> Result<(), Failure> {
-    made(app, GroupCommand::New { title, members }).await
+    let several = !members.is_empty() && !title.contains(' ');
+    let outcome = made(app, GroupCommand::New { title, members }).await;
+    outcome.map_err(|mut failure| {
+        if several && failure.code == "unknown_user" {
+            let hint = "; a title of several words stands in quotes: group new \"Sunday walk\" bob";
+            failure.message.push_str(hint);
+        }
+        failure
+    })
 }
 
 /// Makes a group or room and says so.

@@ -96,7 +96,12 @@ fn place_of(app: &App, args: Vec<String>) -> Result<Place, Failure> {
 pub(crate) async fn run_within(app: &mut App, args: Vec<String>, place: Option<&Place>) -> Exit {
     let stdin = place.is_none() && args.iter().any(|arg| arg == "-");
     let args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
-    let parsed = super::parse(args).map(|cli| cli.command);
+    let typed = args.first().cloned().unwrap_or_default();
+    let parsed = match place {
+        Some(_) => super::parse(args),
+        None => super::parse_inside(args),
+    };
+    let parsed = parsed.map(|cli| cli.command);
     let outcome = match parsed {
         Ok(_) if stdin => Err(Failure::named(
             "usage",
@@ -122,6 +127,7 @@ pub(crate) async fn run_within(app: &mut App, args: Vec<String>, place: Option<&
             "profile_in_use",
             "this command needs the profile alone; end the daemon or chat that has it first",
         )),
+        Err(error) if place.is_none() => usage_inside(app, &error, &typed.to_string_lossy()),
         Err(error) => usage(app, &error),
     };
     match outcome {
@@ -146,6 +152,23 @@ fn usage(app: &mut App, error: &clap::Error) -> Result<(), Failure> {
     let sentence = told.join(" ");
     let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
     Err(Failure::named("usage", sentence))
+}
+
+/// As [`usage`], for a line that is typed in a chat, where commands begin with a slash.
+fn usage_inside(app: &mut App, error: &clap::Error, typed: &str) -> Result<(), Failure> {
+    let text = error.render().to_string();
+    let text = text.replace("Usage: sotto ", "Usage: /");
+    if error.kind() == clap::error::ErrorKind::DisplayHelp {
+        return text.lines().try_for_each(|line| app.printer.say(line));
+    }
+    let lines = text.lines().map(str::trim);
+    let told =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let told: Vec<&str> = told.filter(|line| !line.is_empty()).collect();
+    let sentence = told.join(" ");
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+    let words = format!("{sentence}; /{typed} --help says how it is written");
+    Err(Failure::named("usage", words))
 }
 
 /// With whom a command line that came to a daemon chats.

@@ -153,6 +153,17 @@ fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&Cli::command().try_get_matches_from(words)?)
 }
 
+/// As [`parse`], for a line that is typed in a chat: what belongs to the program, such as which
+/// profile, is not told there.
+fn parse_inside(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let words = std::iter::once(OsString::from("sotto")).chain(args);
+    let command = Cli::command().mut_args(|arg| match arg.is_global_set() {
+        true => arg.hide(true),
+        false => arg,
+    });
+    Cli::from_arg_matches(&command.try_get_matches_from(words)?)
+}
+
 /// A mistake in the command line, or a wish for help.
 fn usage(error: &clap::Error, printer: &mut Printer) -> ExitCode {
     if !error.use_stderr() {

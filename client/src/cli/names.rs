@@ -54,6 +54,14 @@ pub(super) fn known(engine: &Engine, talk: &Talk) -> Result<(), Failure> {
     }
 }
 
+/// What people call a conversation: where its title is not known, by its id.
+pub(super) fn called(engine: &Engine, talk: &Talk) -> String {
+    // What was sent is sent, whether or not the list can be read.
+    let chats = engine.chats().unwrap_or_default();
+    let chat = chats.into_iter().find(|chat| chat.talk == *talk);
+    talk.label(chat.and_then(|chat| chat.title).as_deref())
+}
+
 /// The message that a word means.
 pub(super) fn message(engine: &Engine, word: &str) -> Result<Message, Failure> {
     let Some((to, place)) = word.rsplit_once('@') else {

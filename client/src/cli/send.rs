@@ -60,9 +60,10 @@ pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
         client_id: id,
     };
     let outcome = deliver(app, &mut session, &args, (&to, id), command).await;
+    let called = names::called(session.engine(), &to);
     session.close().await;
     if outcome.is_ok() {
-        app.printer.note(&format!("sent to {}", args.to));
+        app.printer.note(&format!("sent to {called}"));
     }
     outcome
 }

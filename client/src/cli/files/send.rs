@@ -90,9 +90,10 @@ pub(crate) async fn send(app: &mut App, args: Send) -> Result<(), Failure> {
             session.engine().end_upload(&to, &upload.plain_hash)?;
         }
     }
+    let called = names::called(session.engine(), &to);
     session.close().await;
     if outcome.is_ok() {
-        app.printer.note(&format!("sent to {}", args.to));
+        app.printer.note(&format!("sent to {called}"));
     }
     outcome
 }
