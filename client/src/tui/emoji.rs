@@ -9,6 +9,16 @@ use crate::safe_text::SafeText;
 /// The most that one search gives.
 const FOUND_MAX: usize = 50;
 
+/// What people call some that no standard calls so.
+const ALIASES: [(&str, &str); 6] = [
+    ("like", "👍"),
+    ("love", "❤️"),
+    ("lol", "😂"),
+    ("party", "🎉"),
+    ("thanks", "🙏"),
+    ("done", "✅"),
+];
+
 /// An emoji and its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Named {
@@ -61,7 +71,8 @@ pub(crate) fn find_described(letters: &str) -> Vec<Named> {
 
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     let shown = emojis::iter().filter(|emoji| is_shown(emoji));
-    shown.flat_map(|emoji| emoji.shortcodes().map(move |name| (name, emoji.as_str())))
+    let named = shown.flat_map(|emoji| emoji.shortcodes().map(move |name| (name, emoji.as_str())));
+    ALIASES.iter().copied().chain(named)
 }
 
 /// Whether a terminal is given it as it is.

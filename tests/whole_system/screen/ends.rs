@@ -59,6 +59,8 @@ fn a_second_screen_on_one_profile_says_why_it_does_not_open() {
     first.types("still here");
     first.shows("still here");
     first.types(QUIT);
+    first.shows("What you wrote is not sent");
+    first.types(QUIT);
     assert_eq!(first.ends(), 0);
 }
 

@@ -49,6 +49,8 @@ fn a_hundred_sizes_while_messages_arrive() {
     screen.types("\u{1b}[1;5F");
     screen.shows("number 059");
     screen.types(QUIT);
+    screen.shows("is not sent");
+    screen.types("y");
     assert_eq!(screen.ends(), 0);
     let texts = bob.ok(&["history", &alice.name, "--last", "100"]).texts();
     let expected: Vec<String> = std::iter::once("hello".to_owned())
@@ -76,6 +78,8 @@ fn a_key_pressed_while_the_size_changes_is_heard() {
         screen.types("x");
         screen.shows(&"x".repeat(round));
     }
+    screen.types(QUIT);
+    screen.shows("is not sent");
     screen.types(QUIT);
     assert_eq!(screen.ends(), 0);
 }

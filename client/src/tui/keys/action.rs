@@ -143,7 +143,7 @@ actions! {
     Undo "undo" "undo" Editing "Take the last change of the text back";
     Redo "redo" "redo" Editing "Make that change again";
 
-    Accept "accept" "accept" Answers "Accept the marked request or invitation";
+    Accept "accept" "accept" Answers "Accept what is marked, or a changed identity";
     AcceptUnsaved "accept-unsaved" "accept unsaved" Answers "Accept the request, and keep nothing of it on this disk";
     Decline "decline" "decline" Answers "Turn the marked request or invitation down";
     Block "block" "block" Answers "Block who is marked";

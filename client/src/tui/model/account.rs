@@ -4,7 +4,7 @@
 //! It decides nothing about keys and codes; the worker does what is asked.
 
 use super::Model;
-use super::form::{FirstRun, Form};
+use super::form::{FirstRun, Form, Turned};
 use super::overlay::{Asking, Overlay};
 use super::piece::{Row, Tone, padded};
 use crate::tui::ask::{Ask, Enrol, Offer, Stage};
@@ -79,19 +79,22 @@ impl Model {
     }
 
     pub(super) fn act_in_recovery(&mut self, action: Action) {
+        let first = self.first_word();
         let Some(Overlay::Recovery(step)) = &self.overlay else {
             return;
         };
         match (step, action) {
-            (_, Action::Lock) => self.lock(),
-            (_, Action::Quit) => self.quit(),
-            (FirstRun::Check(..), other) => self.act_in_form(other),
-            (FirstRun::Words(words), Action::Yes | Action::Confirm) => {
-                let form = Form::check(words, self.first_word());
-                let words = words.clone();
-                self.overlay = Some(Overlay::Recovery(FirstRun::Check(words, form)));
-            }
-            (_, Action::No | Action::Back) => {
+            (_, Action::Lock) => return self.lock(),
+            // What is on its way finds its place.
+            (FirstRun::Busy(_), Action::Help) => return,
+            (_, Action::Help) => return self.show_help(),
+            _ => {}
+        }
+        match (step.turned(action, first), step, action) {
+            (Some(Turned::To(step)), ..) => self.overlay = Some(Overlay::Recovery(step)),
+            (None, _, Action::Quit) => self.quit(),
+            (None, FirstRun::Check(..), other) => self.act_in_form(other),
+            (Some(Turned::Dropped), ..) | (None, _, Action::No | Action::Back) => {
                 self.overlay = None;
                 self.ask(Ask::Enrol(Enrol::SkipRecovery));
                 self.say(Tone::Dim, "no new recovery key; nothing was changed");
@@ -149,3 +152,7 @@ fn wrapped(words: &str, tone: Tone) -> Vec<Row> {
     let rows = text::wrap(words, layout).into_iter();
     rows.map(|row| Row::of(tone, row.text())).collect()
 }
+
+#[cfg(test)]
+#[path = "newcomer_tests.rs"]
+mod tests;

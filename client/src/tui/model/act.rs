@@ -1,6 +1,6 @@
 //! What each action of the keys does.
 
-use super::form::{FirstRun, Form, Purpose};
+use super::form::{FirstRun, Form, Purpose, Turned};
 use super::overlay::{Doing, Overlay, Question};
 use super::piece::Tone;
 use super::{Effect, Focus, Model};
@@ -12,7 +12,10 @@ impl Model {
     /// Does what a key stands for.
     pub(super) fn act(&mut self, action: Action) {
         if self.first_run.is_some() || self.locked.is_some() {
-            self.act_in_front(action);
+            match self.help_in_front() {
+                true => self.act_in_help(action),
+                false => self.act_in_front(action),
+            }
             return;
         }
         match &self.overlay {
@@ -26,31 +29,59 @@ impl Model {
         }
     }
 
+    /// Whether the key help lies over a step of the first run.
+    pub(super) const fn help_in_front(&self) -> bool {
+        let sheet = matches!(self.overlay, Some(Overlay::Sheet(_)));
+        sheet && self.first_run.is_some() && self.locked.is_none()
+    }
+
+    /// In the key help over a step of the first run: nothing leads elsewhere from there.
+    fn act_in_help(&mut self, action: Action) {
+        match action {
+            Action::Quit => self.leave(),
+            Action::Up
+            | Action::Down
+            | Action::PageUp
+            | Action::PageDown
+            | Action::Top
+            | Action::Bottom
+            | Action::Back
+            | Action::Confirm
+            | Action::Help
+            | Action::Suspend
+            | Action::Redraw => self.act_in_sheet(action),
+            _ => {}
+        }
+    }
+
     /// While the screen is locked, or nobody is logged in yet.
     fn act_in_front(&mut self, action: Action) {
+        let first = self.first_word();
+        let step = self.first_run.as_ref().filter(|_| self.locked.is_none());
+        match step.and_then(|step| step.turned(action, first)) {
+            Some(Turned::To(step)) => {
+                self.first_run = Some(step);
+                return;
+            }
+            Some(Turned::Dropped) => return self.enrol(Enrol::SkipRecovery),
+            None => {}
+        }
         match action {
             Action::Quit => return self.leave(),
             Action::Suspend => return self.effect(Effect::Suspend),
             Action::Redraw => return self.effect(Effect::Redraw),
+            Action::Help if self.locked.is_none() => return self.show_help(),
             _ => {}
         }
         if self.form().is_some() {
             self.act_in_form(action);
             return;
         }
-        let first = self.first_word();
         match (&mut self.first_run, action) {
             (Some(FirstRun::Offer), Action::Yes | Action::Confirm) => {
                 self.enrol(Enrol::MakeRecovery);
             }
             (Some(FirstRun::Offer), Action::No | Action::Back) => self.enrol(Enrol::SkipRecovery),
-            (Some(FirstRun::Words(words)), Action::Yes | Action::Confirm) => {
-                let form = Form::check(words, first);
-                self.first_run = Some(FirstRun::Check(words.clone(), form));
-            }
-            (Some(FirstRun::Words(_)), Action::No | Action::Back) => {
-                self.enrol(Enrol::SkipRecovery);
-            }
             (Some(FirstRun::Busy(_)), Action::Back) => self.quit(),
             (Some(FirstRun::Waiting(_)), Action::Back) => {
                 self.first_run = Some(FirstRun::Busy("one moment…"));
@@ -151,8 +182,22 @@ impl Model {
             Action::PageDown => sheet.scroll(page),
             Action::Top => sheet.scroll = 0,
             Action::Bottom => sheet.scroll(isize::MAX),
-            Action::Back | Action::Confirm | Action::Help => self.overlay = None,
+            Action::Back | Action::Confirm | Action::Help => self.close_sheet(),
+            Action::Copy => {
+                let whole = sheet.whole.clone();
+                if let Some(whole) = whole {
+                    self.effect(Effect::Copy(whole));
+                    self.say(Tone::Good, "copied, where the terminal allows it");
+                }
+            }
             other => self.act_over_list(other),
+        }
+    }
+
+    /// What lay below a sheet comes back.
+    pub(super) fn close_sheet(&mut self) {
+        if let Some(Overlay::Sheet(sheet)) = self.overlay.take() {
+            self.overlay = sheet.below.map(|below| *below);
         }
     }
 
@@ -203,6 +248,7 @@ impl Model {
         match action {
             Action::Lock => self.lock(),
             Action::Quit => self.quit(),
+            Action::Help => self.show_help(),
             Action::FocusNext | Action::FocusPrevious => match &mut self.overlay {
                 // One field: the keys that lead to others lead to the code.
                 Some(Overlay::Safety(safety)) => safety.turn(),
@@ -226,6 +272,7 @@ impl Model {
                 }),
                 Doing::Block(name) => self.ask(Ask::Block { name }),
                 Doing::Fetch(which) => self.ask(Ask::Fetch { which }),
+                Doing::Run(words) => self.ask(Ask::Run { words }),
                 Doing::Request(name) => self.accept(name, Keep::Saved),
                 Doing::Invitation(group) => self.ask(Ask::Join { group }),
             },
@@ -344,7 +391,11 @@ impl Model {
         match (self.focus, &self.about) {
             (Focus::Composer, Some(_)) => self.forget_about(),
             (Focus::Messages, _) => self.enter_composer(),
-            (Focus::Composer, None) => self.focus = Focus::Chats,
+            (Focus::Composer, None) => {
+                if !self.give_back() {
+                    self.focus = Focus::Chats;
+                }
+            }
             (Focus::Chats, _) => {}
         }
     }
@@ -358,7 +409,10 @@ impl Model {
             Action::Top => self.list.step(isize::MIN),
             Action::Bottom => self.list.step(isize::MAX),
             Action::Confirm | Action::Right => self.enter_marked(),
-            Action::Accept => self.answer_marked(Action::Accept),
+            Action::Accept => match self.list.marked_asks() {
+                true => self.answer_marked(Action::Accept),
+                false => self.act_blocked(Action::Accept),
+            },
             Action::Decline => self.answer_marked(Action::Decline),
             Action::Block => self.answer_marked(Action::Block),
             _ => {}
@@ -380,6 +434,7 @@ impl Model {
                 let ask = pane.go_to_end();
                 self.asks.extend(ask);
             }
+            Action::Accept => self.act_blocked(action),
             other => self.act_on_message(other),
         }
     }
@@ -419,19 +474,24 @@ impl Model {
         }));
     }
 
-    /// Asks before it leaves something unfinished.
+    /// Asks before it leaves something unfinished; the same key again leaves.
     pub(super) fn quit(&mut self) {
-        match &self.running {
-            Some(running) if self.first_run.is_none() => {
-                let words = vec![
-                    format!("{} is not done. Leave anyway?", running.label),
-                    "A file goes on where it stands when it is sent or saved again.".to_owned(),
-                ];
-                let doing = Doing::Quit;
-                self.overlay = Some(Overlay::Question(Question { words, doing }));
-            }
-            _ => self.leave(),
-        }
+        let words = match &self.running {
+            _ if self.first_run.is_some() => return self.leave(),
+            Some(running) => [
+                format!("{} is not done. Leave anyway?", running.label),
+                "A file goes on where it stands when it is sent or saved again.".to_owned(),
+            ],
+            None if self.composer.is_empty() => return self.leave(),
+            None => [
+                "What you wrote is not sent. Leave anyway?".to_owned(),
+                "It is kept, and stands here again the next time.".to_owned(),
+            ],
+        };
+        self.overlay = Some(Overlay::Question(Question {
+            words: words.to_vec(),
+            doing: Doing::Quit,
+        }));
     }
 
     fn leave(&mut self) {

@@ -5,7 +5,6 @@ use sotto_protocol::Username;
 
 use super::Model;
 use super::composer::Way;
-use super::piece::Tone;
 use crate::safe_text::SafeText;
 use crate::tui::ask::Ask;
 use crate::tui::complete::paths::PathWish;
@@ -110,7 +109,7 @@ impl Model {
                 }
             });
             let names: Vec<String> = names.collect();
-            self.say(Tone::Dim, names.join("  "));
+            self.say_for_now(names.join("  "));
         }
         going.left = (self.composer.text().to_owned(), self.composer.cursor());
         self.completing = Some(going);

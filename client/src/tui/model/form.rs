@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use crate::invite_link::{self, InviteLink};
 use crate::password_prompt::PASSWORD_CHARS_MIN;
 use crate::tui::ask::{Ask, Enrol, Stage};
-use crate::tui::keys::Mode;
+use crate::tui::keys::{Action, Mode};
 
 /// The most bytes of a field: no field ever grows, so that no copy of a secret is left behind.
 const FIELD_BYTES_MAX: usize = 1_024;
@@ -277,6 +277,11 @@ impl Form {
         };
     }
 
+    /// Whether there are other ways to what it is for.
+    pub(crate) fn is_way_in(&self) -> bool {
+        WAYS_IN.contains(&self.purpose)
+    }
+
     /// Another way into an account; the name and the password stay.
     pub(crate) fn switch(&mut self, step: isize) {
         let Some(place) = WAYS_IN.iter().position(|way| *way == self.purpose) else {
@@ -495,8 +500,18 @@ pub(crate) enum FirstRun {
     Offer,
     /// The words of a recovery key.
     Words(Zeroizing<String>),
+    /// Whether they are really not wanted: they are shown once.
+    Drop(Zeroizing<String>),
     /// The words are typed again; Back shows them once more.
     Check(Zeroizing<String>, Form),
+}
+
+/// What became of the words of a recovery key.
+pub(crate) enum Turned {
+    /// Another step of it.
+    To(FirstRun),
+    /// They go.
+    Dropped,
 }
 
 impl FirstRun {
@@ -523,11 +538,27 @@ impl FirstRun {
         })
     }
 
+    /// What a key does to the words of a recovery key: nothing but a second one drops them.
+    /// `None` where it is not about them.
+    pub(crate) fn turned(&self, action: Action, first: usize) -> Option<Turned> {
+        let words = |words: &Zeroizing<String>| words.clone();
+        Some(match (self, action) {
+            (Self::Words(all), Action::Yes | Action::Confirm) => {
+                Turned::To(Self::Check(words(all), Form::check(all, first)))
+            }
+            (Self::Words(all), Action::No | Action::Back | Action::Quit)
+            | (Self::Check(all, _), Action::Quit) => Turned::To(Self::Drop(words(all))),
+            (Self::Drop(all), Action::No | Action::Back) => Turned::To(Self::Words(words(all))),
+            (Self::Drop(_), Action::Yes) => Turned::Dropped,
+            _ => return None,
+        })
+    }
+
     /// What the keys are for.
     pub(crate) const fn mode(&self) -> Mode {
         match self {
             Self::Form(_) | Self::Check(..) => Mode::Form,
-            Self::Offer | Self::Words(_) => Mode::Ask,
+            Self::Offer | Self::Words(_) | Self::Drop(_) => Mode::Ask,
             Self::Busy(_) | Self::Waiting(_) => Mode::Browse,
         }
     }
@@ -536,7 +567,7 @@ impl FirstRun {
     pub(crate) fn form(&mut self) -> Option<&mut Form> {
         match self {
             Self::Form(form) | Self::Check(_, form) => Some(form),
-            Self::Busy(_) | Self::Waiting(_) | Self::Offer | Self::Words(_) => None,
+            Self::Busy(_) | Self::Waiting(_) | Self::Offer | Self::Words(_) | Self::Drop(_) => None,
         }
     }
 }

@@ -1,16 +1,20 @@
 //! What each word of the worker changes.
 
+use sotto_protocol::Username;
+
 use super::form::{FirstRun, Form, Left, Purpose};
 use super::overlay::{Overlay, Sheet};
-use super::piece::Tone;
+use super::piece::{Row, Tone};
 use super::{AWAY_MS, Effect, Model, Running, TYPING_MS};
 use crate::engine::api::{
     ChangeKind, Connection, Direction, Event, Membership, MembershipChange, Typing, role_name,
 };
 use crate::engine::api::{Message, Now};
 use crate::exit::{Exit, Failure};
+use crate::invite_link::SCHEME;
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Link, News, Stage, Verdict};
+use crate::tui::keys::{Action, Mode};
 
 impl Model {
     /// The worker says something.
@@ -35,9 +39,9 @@ impl Model {
                 }
             }
             News::Overview { talk, overview } => {
-                if let Some(pane) = self.pane.as_mut().filter(|pane| pane.talk == talk) {
-                    pane.set_overview(*overview);
-                }
+                let here = self.pane.as_mut().filter(|pane| pane.talk == talk);
+                let came = here.map(|pane| pane.set_overview(*overview));
+                self.came_in(&talk, came.unwrap_or_default());
             }
             News::Event(event) => self.happened(*event),
             News::Failed(failure) => {
@@ -83,6 +87,13 @@ impl Model {
             News::Enrol(stage) => self.staged(stage),
             News::Unlocked(verdict) => self.unlocked(verdict),
             News::Ended(_) => self.effect(Effect::Quit),
+        }
+    }
+
+    /// Those who were invited are in.
+    fn came_in(&mut self, talk: &Talk, names: Vec<Username>) {
+        for name in names {
+            self.system(talk, Tone::Dim, &format!("{name} came in"));
         }
     }
 
@@ -198,7 +209,14 @@ impl Model {
             [line] if exit == Exit::Done => self.say(Tone::Text, line.clone()),
             [line] => self.say(Tone::Warning, line.clone()),
             lines => {
-                let sheet = Sheet::new(format!("/{label}"), Vec::new());
+                let mut sheet = Sheet::new(format!("/{label}"), Vec::new());
+                let mut links = lines.iter().filter(|line| line.starts_with(SCHEME));
+                if let (Some(link), None) = (links.next(), links.next()) {
+                    let way = self.wishes.keymap.way(Mode::Browse, Action::Copy);
+                    let words = format!("{} copies the link", way.unwrap_or_default());
+                    let rows = vec![Row::of(Tone::Dim, words), Row::default()];
+                    sheet = Sheet::new("An invite link", rows).with_copy(link);
+                }
                 self.overlay = Some(Overlay::Sheet(sheet.with_text(lines.join("\n"))));
             }
         }
@@ -371,7 +389,7 @@ impl Model {
     fn membership(&mut self, membership: &Membership) {
         let what = match membership.change {
             MembershipChange::Joined if membership.by != membership.subject => {
-                "was added".to_owned()
+                "was invited".to_owned()
             }
             MembershipChange::Joined => "is in".to_owned(),
             MembershipChange::Removed => "was put out".to_owned(),

@@ -82,6 +82,21 @@ impl List {
         self.all.chats.iter().find(|chat| chat.talk == *talk)
     }
 
+    /// Gives a conversation another title, for tests.
+    #[cfg(test)]
+    pub(crate) fn retitle(&mut self, talk: &Talk, title: &str) {
+        let chats = self.all.chats.iter_mut();
+        for chat in chats.filter(|chat| chat.talk == *talk) {
+            chat.title = Some(title.to_owned());
+        }
+    }
+
+    /// Whether what is marked waits for an answer.
+    pub(crate) fn marked_asks(&self) -> bool {
+        let place = self.marked().unwrap_or_default();
+        place < self.all.requests.len() + self.all.invitations.len()
+    }
+
     /// What a conversation is called; a title is foreign text.
     pub(crate) fn label(&self, talk: &Talk) -> String {
         let title = self.chat(talk).and_then(|chat| chat.title.as_deref());

@@ -186,6 +186,8 @@ pub(crate) struct Model {
     patience: Patience,
     /// A completion that goes on with the next key.
     completing: Option<complete::Completing>,
+    /// What was written before a file was to be sent, and where.
+    attaching: Option<(Talk, String)>,
 }
 
 impl Model {
@@ -234,6 +236,7 @@ impl Model {
             sending: BTreeMap::new(),
             patience: Patience::default(),
             completing: None,
+            attaching: None,
         }
     }
 
@@ -278,7 +281,7 @@ impl Model {
         if self.locked.is_some() {
             return Mode::Form;
         }
-        if let Some(step) = &self.first_run {
+        if let Some(step) = self.first_run.as_ref().filter(|_| !self.help_in_front()) {
             return step.mode();
         }
         match &self.overlay {
@@ -322,6 +325,12 @@ impl Model {
             return;
         };
         self.pressed_at_ms = now.monotonic_ms;
+        let (remark, place) = (self.remark.clone(), self.place());
+        self.pressed(key, pressed);
+        self.outlive(remark, &place);
+    }
+
+    fn pressed(&mut self, key: KeyEvent, pressed: Key) {
         let mode = self.mode();
         self.pending.push(key);
         match self.wishes.keymap.action(mode, &self.pending) {
@@ -372,6 +381,9 @@ impl Model {
 
     /// The form that has the keys, if any.
     pub(crate) fn form(&mut self) -> Option<&mut Form> {
+        if self.help_in_front() {
+            return None;
+        }
         if let Some(form) = &mut self.locked {
             return Some(form);
         }

@@ -80,11 +80,11 @@ impl Model {
                 }
             }
             // What asks something stays until it is answered.
-            Spot::Beside => {
-                if matches!(self.overlay, Some(Overlay::Picker(_) | Overlay::Sheet(_))) {
-                    self.overlay = None;
-                }
-            }
+            Spot::Beside => match self.overlay {
+                Some(Overlay::Picker(_)) => self.overlay = None,
+                Some(Overlay::Sheet(_)) => self.close_sheet(),
+                _ => {}
+            },
             Spot::Messages | Spot::Members | Spot::Over | Spot::Elsewhere => {}
         }
     }

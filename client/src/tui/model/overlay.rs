@@ -38,9 +38,13 @@ pub(crate) struct Asking {
 }
 
 /// Something to be read: rows, and below them a text that is shown to its end.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(crate) struct Sheet {
     pub(crate) title: String,
+    /// What comes back after it.
+    pub(super) below: Option<Box<Overlay>>,
+    /// What the key that copies takes, and is shown in one row where it fits.
+    pub(super) whole: Option<String>,
     rows: Vec<Row>,
     /// The text, line by line as its writer broke it, and how many of them are laid out.
     lines: Vec<SafeText>,
@@ -70,6 +74,23 @@ impl Sheet {
             self.lines = SafeText::lines(&text, LINES_MAX);
         }
         self
+    }
+
+    /// With a part of its text that is copied by a key.
+    pub(crate) fn with_copy(mut self, text: impl Into<String>) -> Self {
+        self.whole = Some(text.into());
+        self
+    }
+
+    /// What the key that copies takes.
+    pub(crate) fn copied(&self) -> Option<&str> {
+        self.whole.as_deref()
+    }
+
+    /// Cells that it wants for a row that is not to be broken.
+    pub(crate) fn wanted_cells(&self) -> usize {
+        let whole = self.whole.as_deref().unwrap_or_default();
+        SafeText::line(whole, usize::MAX).cells()
     }
 
     /// Lays it out for so many rows of so many cells: nothing of it is cut. Of a very long text some lines
@@ -188,6 +209,8 @@ pub(crate) enum Doing {
     Block(Username),
     /// Gets a file to show its picture.
     Fetch(MessageRef),
+    /// Runs a command that cannot be taken back.
+    Run(Vec<String>),
     /// Answers somebody who wants to talk.
     Request(Username),
     /// Answers an invitation to a group.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use sotto_crypto::content::MessageRef;
+use sotto_protocol::Username;
 
 use super::item::{DAY, Item, Key, MESSAGE};
 use super::piece::Row;
@@ -267,10 +268,17 @@ impl Pane {
         }
     }
 
-    /// How the conversation stands changed.
-    pub(crate) fn set_overview(&mut self, overview: Overview) {
-        self.overview = overview;
+    /// How the conversation stands changed; who of those that were invited came in since.
+    pub(crate) fn set_overview(&mut self, overview: Overview) -> Vec<Username> {
+        let before = std::mem::replace(&mut self.overview, overview);
         self.cache.clear();
+        let waited = |name: &Username| {
+            let mut members = before.members.iter();
+            members.any(|member| member.name == *name && !member.seen)
+        };
+        let members = self.overview.members.iter();
+        let came = members.filter(|member| member.seen && waited(&member.name));
+        came.map(|member| member.name.clone()).collect()
     }
 
     /// Something about messages changed: the window is read again.

@@ -21,16 +21,16 @@ use crate::tui::emoji;
 
 /// Emoji to react with at first; others are typed.
 const REACTIONS: &[(&str, &str)] = &[
-    ("👍", "yes, good"),
-    ("❤️", "love"),
-    ("😂", "laughing"),
-    ("🎉", "celebrate"),
-    ("😮", "surprised"),
-    ("😢", "sad"),
-    ("🙏", "thanks"),
-    ("👀", "looking"),
-    ("✅", "done"),
-    ("👎", "no"),
+    ("👍", "thumbsup, +1, like, yes, good"),
+    ("❤️", "heart, love"),
+    ("😂", "joy, laughing, lol"),
+    ("🎉", "tada, party, celebrate"),
+    ("😮", "open_mouth, wow, surprised"),
+    ("😢", "cry, sad"),
+    ("🙏", "pray, thanks"),
+    ("👀", "eyes, looking"),
+    ("✅", "white_check_mark, done"),
+    ("👎", "thumbsdown, -1, no"),
 ];
 
 impl Model {
@@ -127,7 +127,9 @@ impl Model {
                 MemberTrust::Verified => Tone::Good,
                 MemberTrust::Own | MemberTrust::Pinned => Tone::Text,
             };
-            let invited = if member.seen || member.trust == MemberTrust::Own {
+            // Who has the group came in, whether or not a word of theirs did.
+            let known = member.seen || member.role == Role::Owner;
+            let invited = if known || member.trust == MemberTrust::Own {
                 ""
             } else {
                 " · invited"

@@ -29,6 +29,12 @@ const ACCOUNT: [(&str, &str, &[&str]); 3] = [
     ),
     ("Change the password", "", &["passwd"]),
 ];
+/// Below the keys, where commands are typed.
+const ABOUT_COMMANDS: [&str; 2] = [
+    "A line that begins with / is a command, as on the command line; //text sends /text.",
+    "/group new TITLE NAME… makes a group, /rooms lists public ones, /group --help says more.",
+];
+
 impl Model {
     pub(super) fn show(&mut self, picker: Picker) {
         self.overlay = Some(Overlay::Picker(picker));
@@ -219,7 +225,7 @@ impl Model {
             (Value::Member(name), _) => self.pick_about(name),
             (Value::Verify(name), _) => self.compare_with(name),
             (Value::Find(words), _) => self.search_for(&words),
-            (Value::Line(words), _) => self.ask(Ask::Run { words }),
+            (Value::Line(words), _) => self.carry_out(words),
             (Value::Request(name), answer) => self.answer_request(name, answer),
             (Value::Invitation(group), answer) => self.answer_invitation(group, answer),
             (Value::Room(room, title), _) => self.ask(Ask::Enter { room, title }),
@@ -441,6 +447,10 @@ impl Model {
     pub(super) fn show_help(&mut self) {
         let mode = self.mode();
         let mut rows = Vec::new();
+        if self.form().is_some_and(|form| form.is_way_in()) {
+            let words = "other ways in: a new account, one that you have, recovery";
+            rows.push(Row::of(Tone::Key, format!("{:22} ", "← →")).with(Tone::Text, words));
+        }
         let mut group = None;
         for line in self.help_lines(mode) {
             if group != Some(line.action.group()) {
@@ -451,16 +461,19 @@ impl Model {
             let keys = format!("{:22} ", line.keys);
             rows.push(Row::of(Tone::Key, keys).with(Tone::Text, line.action.help()));
         }
-        rows.push(Row::default());
-        rows.push(Row::of(
-            Tone::Dim,
-            "A line that begins with / is a command, as on the command line; //text sends /text.",
-        ));
-        rows.push(Row::of(
-            Tone::Dim,
-            "/group new TITLE NAME… makes a group, /rooms lists public ones, /group --help says more.",
-        ));
-        self.overlay = Some(Overlay::Sheet(Sheet::new("Keys that work here", rows)));
+        if mode != Mode::Form {
+            rows.push(Row::default());
+            rows.extend(ABOUT_COMMANDS.map(|words| Row::of(Tone::Dim, words)));
+        }
+        let mut sheet = Sheet::new("Keys that work here", rows);
+        sheet.below = match self.overlay.take() {
+            // What is filled in or written down is not over.
+            Some(below @ (Overlay::Safety(_) | Overlay::Form(_) | Overlay::Recovery(_))) => {
+                Some(Box::new(below))
+            }
+            _ => None,
+        };
+        self.overlay = Some(Overlay::Sheet(sheet));
     }
 
     fn help_lines(&self, mode: Mode) -> Vec<crate::tui::keys::HelpLine> {
@@ -489,6 +502,7 @@ impl Model {
     pub(super) fn safety_came(&mut self, name: &Username, number: Option<SafetyNumber>) {
         let over = match &mut self.overlay {
             Some(Overlay::Notice(notice)) => notice.then.as_deref_mut(),
+            Some(Overlay::Sheet(sheet)) => sheet.below.as_deref_mut(),
             other => other.as_mut(),
         };
         if let Some(Overlay::Safety(safety)) = over

@@ -7,15 +7,15 @@ use std::collections::VecDeque;
 
 use sotto_protocol::{ConversationId, Username};
 
-use super::Model;
 use super::overlay::{Notice, Overlay};
 use super::piece::Tone;
+use super::{Focus, Model};
 use crate::cli::inside::security_title;
 use crate::engine::Verification;
 use crate::engine::api::{GroupNews, SecurityEvent, SecurityKind};
 use crate::talk::Talk;
 use crate::tui::ask::Chats;
-use crate::tui::keys::Action;
+use crate::tui::keys::{Action, Mode};
 
 /// How long a remark stands, in milliseconds.
 const REMARK_MS: u64 = 8_000;
@@ -32,6 +32,17 @@ pub(crate) struct Remark {
     pub(crate) tone: Tone,
     pub(crate) text: String,
     pub(super) until_ms: u64,
+    /// What takes it away before.
+    pub(super) ends: Ends,
+}
+
+/// What takes a remark away before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Another pane, list or conversation, unless it warns.
+    Elsewhere,
+    /// The next key.
+    NextKey,
 }
 
 /// A warning that stands until it is seen.
@@ -57,7 +68,36 @@ impl Model {
             tone,
             text: text.into(),
             until_ms: self.now.monotonic_ms + REMARK_MS,
+            ends: Ends::Elsewhere,
         });
+    }
+
+    /// A remark that the next key takes away.
+    pub(super) fn say_for_now(&mut self, text: impl Into<String>) {
+        self.say(Tone::Dim, text);
+        if let Some(remark) = &mut self.remark {
+            remark.ends = Ends::NextKey;
+        }
+    }
+
+    /// Where the person is: what was remarked elsewhere is of no use there.
+    pub(super) fn place(&self) -> (Focus, Option<Talk>, bool) {
+        let talk = self.pane.as_ref().map(|pane| pane.talk.clone());
+        (self.focus, talk, self.overlay.is_some())
+    }
+
+    /// A key was taken in: remarks that stood before it may be over.
+    pub(super) fn outlive(&mut self, before: Option<Remark>, place: &(Focus, Option<Talk>, bool)) {
+        let Some(before) = before.filter(|before| self.remark.as_ref() == Some(before)) else {
+            return;
+        };
+        let over = match before.ends {
+            Ends::NextKey => true,
+            Ends::Elsewhere => before.tone == Tone::Dim && self.place() != *place,
+        };
+        if over {
+            self.remark = None;
+        }
     }
 
     /// When the next part of a long text is laid out; monotonic milliseconds.
@@ -192,11 +232,12 @@ impl Model {
     pub(super) fn security(&mut self, security: &SecurityEvent) {
         let about = security.subject.as_ref();
         let about = about.map_or_else(String::new, |name| format!("{name}: "));
-        let words = format!(
-            "{about}{}; {}",
-            security_title(security.kind),
-            security.action
-        );
+        let action = match security.kind {
+            // What is typed in a shell is a key here.
+            SecurityKind::KeyChanged => self.changed_words(),
+            _ => security.action.clone(),
+        };
+        let words = format!("{about}{}; {action}", security_title(security.kind));
         let own = self.me.as_ref().map(|who| &who.username);
         let quiet = match security.kind {
             SecurityKind::RecoveryStarted | SecurityKind::RecoveryDone => true,
@@ -216,6 +257,19 @@ impl Model {
             }),
         }
         self.overview_again();
+    }
+
+    /// What to do about somebody's changed identity, by the keys for it.
+    fn changed_words(&self) -> String {
+        let way = |action| {
+            let way = self.wishes.keymap.way(Mode::Ask, action);
+            way.unwrap_or_default()
+        };
+        format!(
+            "nothing is sent there until {} compares the safety number or {} accepts it unseen",
+            way(Action::Verify),
+            way(Action::Accept)
+        )
     }
 
     /// A warning about nobody's identity.

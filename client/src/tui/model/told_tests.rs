@@ -224,7 +224,7 @@ fn what_happens_in_a_group_stands_among_its_messages() {
     };
     sim.hear(joined("frank"));
     assert!(
-        sim.words().contains("frank was added (by you)"),
+        sim.words().contains("frank was invited (by you)"),
         "{}",
         sim.words()
     );

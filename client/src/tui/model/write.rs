@@ -13,7 +13,7 @@ use crate::engine::api::{Direction, Message, MessageBody, Put, SendOptions};
 use crate::engine::screen::Standing;
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Link, reference};
-use crate::tui::keys::Action;
+use crate::tui::keys::{Action, Mode};
 
 /// Most people that one message speaks to by name.
 const MENTIONS_MAX: usize = 64;
@@ -84,10 +84,52 @@ impl Model {
         let Some(talk) = self.pane.as_ref().map(|pane| pane.talk.clone()) else {
             return;
         };
-        let caption = self.composer.text().trim().replace('"', "\\\"");
-        let label = command_name(&self.list.label(&talk), &talk);
+        if self.composer.is_command() {
+            return;
+        }
+        let draft = self.composer.text().to_owned();
+        let caption = draft.trim().replace('"', "\\\"");
+        let label = self.command_name(&talk);
         self.composer
             .set(&format!("/send {label} \"{caption}\" --file "));
+        self.attaching = Some((talk, draft));
+        let way = |action| self.wishes.keymap.way(Mode::Compose, action);
+        let (tab, esc) = (way(Action::Complete), way(Action::Back));
+        let words = format!(
+            "type the file's path: {} completes it, {} gives back what you wrote",
+            tab.unwrap_or_default(),
+            esc.unwrap_or_default()
+        );
+        self.say(Tone::Key, words);
+    }
+
+    /// What was written before a file was to be sent comes back; `false` where none was.
+    pub(super) fn give_back(&mut self) -> bool {
+        let here = self.pane.as_ref().map(|pane| &pane.talk);
+        match self.attaching.take() {
+            Some((talk, draft)) if here == Some(&talk) && self.composer.is_command() => {
+                self.composer.set(&draft);
+                self.remark = None;
+                self.wrote();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// How a command names a conversation: by its title where no other has it, else by its id.
+    fn command_name(&self, talk: &Talk) -> String {
+        let label = self.list.label(talk);
+        let chats = self.list.chats().iter();
+        let alike = chats.filter(|chat| chat.talk.label(chat.title.as_deref()) == label);
+        let plain = |c: char| c.is_alphanumeric() || "#_.-".contains(c);
+        // Another's title never ends its own quotation.
+        let quotable = |c: char| !c.is_control() && !"'\"\\".contains(c);
+        match alike.count() {
+            1 if label.chars().all(plain) => label,
+            1 if label.chars().all(quotable) => format!("'{label}'"),
+            _ => talk.to_string(),
+        }
     }
 
     /// Begins a line with a command.
@@ -130,7 +172,7 @@ impl Model {
                 self.keep_draft();
                 match unknown(&words) {
                     Some(word) => self.no_command(&word),
-                    None => self.ask(Ask::Run { words }),
+                    None => self.carry_out(words),
                 }
             }
             Input::Say(_) if standing == Standing::Blocked => {
@@ -148,6 +190,29 @@ impl Model {
                 self.say_in(talk, text);
             }
         }
+    }
+
+    /// Runs a command; of one that cannot be taken back the person is asked first.
+    pub(super) fn carry_out(&mut self, words: Vec<String>) {
+        let parts: Vec<&str> = words.iter().map(String::as_str).collect();
+        let ["group" | "room", "leave", group] = parts.as_slice() else {
+            return self.ask(Ask::Run { words });
+        };
+        let named = |talk: &Talk| {
+            let label = self.list.label(talk);
+            talk.to_string() == *group || label == *group
+        };
+        let here = self.pane.as_ref().filter(|pane| named(&pane.talk));
+        let name = here.map_or((*group).to_owned(), |pane| self.list.label(&pane.talk));
+        let then = match here.map(|pane| pane.overview.others) {
+            Some(0) => "Nobody else is in it: it is gone for good then.",
+            _ => "Nothing more of it comes here; only somebody in it can let you in again.",
+        };
+        let words_before = vec![format!("Leave {name}?"), then.to_owned()];
+        self.overlay = Some(Overlay::Question(Question {
+            words: words_before,
+            doing: Doing::Run(words),
+        }));
     }
 
     /// What was typed is brought back by the key for what was written before.
@@ -328,6 +393,10 @@ impl Model {
     }
 
     fn ask_to_delete(&mut self, message: &Message) {
+        if message.talk.group().is_none() && message.direction == Direction::Incoming {
+            self.say(Tone::Dim, "only its author can take a message back");
+            return;
+        }
         let words = vec![
             "Take this message back for everyone?".to_owned(),
             preview(message),
@@ -461,17 +530,6 @@ fn unknown(words: &[String]) -> Option<String> {
     let known = crate::cli::command();
     let found = known.find_subcommand(word).is_some() || word == "help";
     (!found).then(|| word.clone())
-}
-
-/// How a command names a conversation: by its title where that is one word, else by its id.
-fn command_name(label: &str, talk: &Talk) -> String {
-    let plain = label
-        .chars()
-        .all(|c| c.is_alphanumeric() || "#_.-".contains(c));
-    match plain {
-        true => label.to_owned(),
-        false => talk.to_string(),
-    }
 }
 
 impl Composer {

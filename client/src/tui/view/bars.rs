@@ -10,13 +10,16 @@ use crate::safe_text::SafeText;
 use crate::tui::ask::Link;
 use crate::tui::keys::{Action, Mode};
 use crate::tui::model::mouse::Spot;
-use crate::tui::model::pane::Pane;
 use crate::tui::model::piece::{Row, Tone, padded};
 use crate::tui::model::rows::{preview, size};
 use crate::tui::model::told::Alarm;
 use crate::tui::model::{About, Focus, Model};
 use crate::tui::text::{self, Layout};
 
+/// Cells that a name has in the title before how it is sealed is said in fewer words.
+const NAME_CELLS_MIN: usize = 14;
+/// Cells from which on a part of a description is of use, with what parts it from the rest.
+const DESCRIPTION_CELLS_MIN: usize = 12;
 /// Rows of a warning at most.
 const ALARM_ROWS_MAX: usize = 3;
 /// Cells of the status line beside the key that shows all keys.
@@ -31,13 +34,11 @@ const REMARK_ROWS_MAX: usize = 3;
 /// The name of the open conversation, and how it is sealed.
 pub(super) fn title(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     canvas.paint(area, canvas.theme.title);
-    let row = match &model.pane {
-        Some(pane) => title_row(model, pane),
-        None => Row::of(Tone::Title, format!(" Sotto · {}", own_name(model))),
-    };
     let width = usize::from(area.width);
-    let words: String = row.pieces.iter().map(|piece| piece.text.as_str()).collect();
-    // The name first: what has no room is the rest.
+    let words = match &model.pane {
+        Some(pane) => title_words(&model.list.label(&pane.talk), &pane.overview, width),
+        None => format!(" Sotto · {}", own_name(model)),
+    };
     canvas.row(area, 0, &Row::of(Tone::Title, padded(&words, width)));
 }
 
@@ -46,38 +47,64 @@ fn own_name(model: &Model) -> &str {
     who.map_or("nobody yet", |who| who.username.as_str())
 }
 
-fn title_row(model: &Model, pane: &Pane) -> Row {
-    let name = model.list.label(&pane.talk);
-    Row::of(
-        Tone::Title,
-        format!(" {name} · {}", sealing(&pane.overview)),
-    )
+/// The title: what has no room is cut from the name, which others gave, and never from how the
+/// conversation is sealed; no name can say that in its place.
+fn title_words(name: &str, overview: &Overview, width: usize) -> String {
+    let own_sign = |text: &str| text.replace('·', ".");
+    let name = SafeText::line(&own_sign(name), usize::MAX);
+    let room = |seal: &str| {
+        let taken = SafeText::line(seal, usize::MAX).cells() + 4;
+        width.saturating_sub(taken)
+    };
+    let wanted = name.cells().min(NAME_CELLS_MIN);
+    let seals = sealings(overview);
+    let fitting = seals.iter().find(|seal| room(seal) >= wanted);
+    let seal = fitting.or(seals.last()).map_or("", String::as_str);
+    let name = SafeText::line(name.as_str(), room(seal));
+    let said = match name.as_str() {
+        "" => format!(" {seal}"),
+        name => format!(" {name} · {seal}"),
+    };
+    let left = width.saturating_sub(SafeText::line(&said, usize::MAX).cells());
+    match overview.description.as_str() {
+        words if !words.is_empty() && left >= DESCRIPTION_CELLS_MIN => {
+            format!("{said} · {}", own_sign(words))
+        }
+        _ => said,
+    }
 }
 
-/// How a conversation is sealed, in words.
-fn sealing(overview: &Overview) -> String {
-    let sealed = match overview.post_quantum {
-        Some(true) => "encrypted, post-quantum",
-        Some(false) => "encrypted",
-        None => "encrypted from the first message",
+/// How a conversation is sealed, in fewer and fewer words.
+fn sealings(overview: &Overview) -> [String; 3] {
+    if overview.standing == Standing::Ended {
+        let long = "you are out; nothing comes here any more";
+        return [long, "you are out", "you are out"].map(str::to_owned);
+    }
+    let (sealed, short, shortest) = match overview.post_quantum {
+        Some(true) => ("encrypted, post-quantum", "encrypted+pq", "e2e+pq"),
+        Some(false) => ("encrypted", "encrypted", "e2e"),
+        None => ("encrypted from the first message", "encrypted", "e2e"),
     };
-    let verified = match (overview.others, overview.verified) {
-        (0, _) => "only you".to_owned(),
-        (1, 0) => "not verified".to_owned(),
-        (1, _) => "verified".to_owned(),
-        (others, verified) => format!("{verified} of {others} verified"),
+    let (others, verified) = (overview.others, overview.verified);
+    let (words, count) = match (others, verified) {
+        (0, _) => ("only you".to_owned(), "alone".to_owned()),
+        (1, 0) => ("not verified".to_owned(), "0/1✓".to_owned()),
+        (1, _) => ("verified".to_owned(), "1/1✓".to_owned()),
+        _ => (
+            format!("{verified} of {others} verified"),
+            format!("{verified}/{others}✓"),
+        ),
     };
-    let standing = match overview.standing {
-        Standing::Open => "",
-        Standing::Blocked => " · blocked by you",
-        Standing::Repairing => " · being repaired",
-        Standing::Ended => " · you are out",
+    let (standing, word) = match overview.standing {
+        Standing::Open | Standing::Ended => ("", ""),
+        Standing::Blocked => (" · blocked by you", " blocked"),
+        Standing::Repairing => (" · being repaired", " repairs"),
     };
-    let description = match overview.description.as_str() {
-        "" => String::new(),
-        words => format!(" · {words}"),
-    };
-    format!("{sealed} · {verified}{standing}{description}")
+    [
+        format!("{sealed} · {words}{standing}"),
+        format!("{short} · {words}{standing}"),
+        format!("{shortest} {count}{word}"),
+    ]
 }
 
 /// A warning that nobody may overlook, in as many rows as it needs up to three.

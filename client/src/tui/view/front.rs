@@ -60,28 +60,11 @@ pub(super) fn first_run(
             None
         }
         FirstRun::Offer => {
-            let way = |action| {
-                model
-                    .wishes
-                    .keymap
-                    .way(Mode::Ask, action)
-                    .unwrap_or_default()
-            };
-            let rows = [
-                Row::of(Tone::Good, "Welcome. This device is ready."),
-                Row::default(),
-                Row::of(
-                    Tone::Text,
-                    "A recovery key of twelve words gets the account back when every device is \
-                     lost. It can be made later, too, but not then.",
-                ),
-                Row::default(),
-                Row::of(Tone::Key, way(Action::Yes))
-                    .with(Tone::Text, " show it now   ")
-                    .with(Tone::Key, way(Action::No))
-                    .with(Tone::Text, " later, with: sotto recovery new"),
-            ];
-            sheet(canvas, area, ("Recovery key", &rows));
+            offer(model, canvas, area);
+            None
+        }
+        FirstRun::Drop(_) => {
+            drop_words(model, canvas, area);
             None
         }
         FirstRun::Words(words) => {
@@ -91,18 +74,80 @@ pub(super) fn first_run(
     }
 }
 
+/// The key that answers, for the status of a question.
+fn way(model: &Model, action: Action) -> String {
+    let way = model.wishes.keymap.way(Mode::Ask, action);
+    way.unwrap_or_default()
+}
+
+/// Whether to make a recovery key.
+fn offer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let yes = Row::of(Tone::Key, way(model, Action::Yes)).with(Tone::Text, " show it now");
+    let no = Row::of(Tone::Key, way(model, Action::No)).with(Tone::Text, " later");
+    let rows = [
+        Row::of(Tone::Good, "Welcome. This device is ready."),
+        Row::default(),
+        Row::of(
+            Tone::Text,
+            "A recovery key of twelve words gets the account back when every device is lost. It \
+             can be made later, too, but not then.",
+        ),
+        Row::default(),
+        yes.clone()
+            .with(Tone::Text, "   ")
+            .with(Tone::Key, way(model, Action::No))
+            .with(Tone::Text, " later, with: sotto recovery new"),
+    ];
+    let short = [Row::of(Tone::Text, "Make one?"), yes, no];
+    sheet(canvas, area, ("Recovery key", &rows, &short));
+}
+
+/// Whether the words of a recovery key are not wanted.
+fn drop_words(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let yes = Row::of(Tone::Key, way(model, Action::Yes)).with(Tone::Text, " without");
+    let no = Row::of(Tone::Key, way(model, Action::No)).with(Tone::Text, " the words again");
+    let rows = [
+        Row::of(Tone::Warning, "Go on without these words?"),
+        Row::default(),
+        Row::of(
+            Tone::Text,
+            "They are not shown again, and get nothing back; others can be made later, with: \
+             sotto recovery new",
+        ),
+        Row::default(),
+        yes.clone()
+            .with(Tone::Text, " them   ")
+            .with(Tone::Key, way(model, Action::No))
+            .with(Tone::Text, " see the words again"),
+    ];
+    let short = [Row::of(Tone::Warning, "Drop the words?"), yes, no];
+    sheet(canvas, area, ("Recovery key", &rows, &short));
+}
+
 /// What is to be done elsewhere, and how to stop waiting for it.
 fn waiting(model: &Model, lines: &[String], canvas: &mut Canvas<'_>, area: Rect) {
     let way = model.wishes.keymap.way(Mode::Browse, Action::Back);
-    let mut rows: Vec<Row> = lines.iter().map(|line| Row::of(Tone::Text, line)).collect();
-    rows.push(Row::default());
-    rows.push(Row::of(Tone::Key, way.unwrap_or_default()).with(Tone::Dim, " stop waiting"));
-    sheet(canvas, area, ("One moment", &rows));
+    let room = inside_most(area);
+    let back = Row::of(Tone::Key, way.unwrap_or_default()).with(Tone::Dim, " stop waiting");
+    let rows = lines
+        .iter()
+        .flat_map(|line| wrapped(Tone::Text, line, room.width));
+    let mut rows: Vec<Row> = rows.collect();
+    let mut short = rows.clone();
+    short.truncate(usize::from(room.height).saturating_sub(1));
+    short.push(back.clone());
+    rows.extend([Row::default(), back]);
+    sheet(canvas, area, ("One moment", &rows, &short));
 }
 
-fn sheet(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, &[Row])) {
-    let width = usize::from(inside_most(area).width);
-    let rows: Vec<Row> = rows.iter().flat_map(|row| row.wrapped(width)).collect();
+/// Rows to read, or where they have no room others that have.
+fn sheet(canvas: &mut Canvas<'_>, area: Rect, (title, rows, short): (&str, &[Row], &[Row])) {
+    let room = inside_most(area);
+    let width = usize::from(room.width);
+    let mut rows: Vec<Row> = rows.iter().flat_map(|row| row.wrapped(width)).collect();
+    if rows.len() > usize::from(room.height) {
+        rows = short.iter().flat_map(|row| row.wrapped(width)).collect();
+    }
     let count = u16::try_from(rows.len()).unwrap_or(u16::MAX);
     let inner = boxed(canvas, area, (title, count));
     for (line, row) in (0..inner.height).zip(&rows) {
@@ -145,16 +190,9 @@ fn wrapped(tone: Tone, words: &str, width: u16) -> Vec<Row> {
 }
 
 fn words(model: &Model, words: &str, canvas: &mut Canvas<'_>, area: Rect) {
-    let way = |action| {
-        model
-            .wishes
-            .keymap
-            .way(Mode::Ask, action)
-            .unwrap_or_default()
-    };
-    let answers = Row::of(Tone::Key, way(Action::Yes))
+    let answers = Row::of(Tone::Key, way(model, Action::Yes))
         .with(Tone::Text, " written down   ")
-        .with(Tone::Key, way(Action::No))
+        .with(Tone::Key, way(model, Action::No))
         .with(Tone::Text, " without one for now");
     let room = inside_most(area);
     let mut rows = wrapped(Tone::Text, WRITE_DOWN, room.width);
@@ -166,7 +204,7 @@ fn words(model: &Model, words: &str, canvas: &mut Canvas<'_>, area: Rect) {
         rows.extend(numbered);
         rows.push(answers);
     }
-    sheet(canvas, area, ("Recovery key", &rows));
+    sheet(canvas, area, ("Recovery key", &rows, &rows));
 }
 
 const fn words_for(purpose: Purpose) -> (&'static str, &'static [&'static str]) {
@@ -235,8 +273,13 @@ enum Filled {
 }
 
 /// The keys that apply, on the last line.
-fn keys(model: &Model, canvas: &mut Canvas<'_>, inner: Rect) {
+fn keys(model: &Model, form: &Form, canvas: &mut Canvas<'_>, inner: Rect) {
     let mut row = Row::default();
+    if form.is_way_in() {
+        row = row
+            .with(Tone::Key, "← →")
+            .with(Tone::Dim, " other ways in  ");
+    }
     let mut hints = model.wishes.keymap.hints(model.mode());
     // Nothing leads back from a locked screen but the password.
     hints.retain(|(_, words)| model.locked.is_none() || *words != Action::Back.short());
@@ -275,7 +318,7 @@ pub(super) fn form_with_keys(
     let said = u16::from(form.remark.is_some());
     let mut area = area;
     if area.height > 2 + said {
-        keys(model, canvas, area);
+        keys(model, form, canvas, area);
         area.height -= 1;
     }
     fields(form, canvas, area)

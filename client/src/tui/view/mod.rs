@@ -152,7 +152,10 @@ pub(crate) fn prepare(model: &mut Model, area: Rect) {
         let inner = panes::inside(messages, panes::Edge::on(area.width));
         (usize::from(inner.width), usize::from(inner.height))
     });
-    let over = over::inside_most(over_panes(model, area));
+    let over = match &model.overlay {
+        Some(Overlay::Sheet(sheet)) => over::inside_sheet(sheet, over_panes(model, area)),
+        _ => over::inside_most(over_panes(model, area)),
+    };
     model.sheet_rows = usize::from(over.height);
     if let Some(Overlay::Sheet(sheet)) = &mut model.overlay {
         sheet.lay((usize::from(over.width), model.sheet_rows));
@@ -228,7 +231,11 @@ fn draw_all(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> Option<Positi
         return front::locked(model, form, canvas, area);
     }
     if let Some(first_run) = &model.first_run {
-        return front::first_run(model, first_run, canvas, area);
+        let cursor = front::first_run(model, first_run, canvas, area);
+        return match &model.overlay {
+            Some(overlay) => over::draw(model, overlay, canvas, over_panes(model, area)),
+            None => cursor,
+        };
     }
     let places = places(model, area);
     bars::title(model, canvas, places.title);

@@ -57,6 +57,7 @@ pub(super) fn hints(model: &Model, overlay: &Overlay) -> Vec<(String, &'static s
     ];
     let wanted: &[Action] = match overlay {
         Overlay::Picker(picker) if picker.kind == Kind::Requests => &requests,
+        Overlay::Sheet(open) if open.copied().is_some() => &[Action::Copy, Action::Back],
         Overlay::Sheet(_) => &sheet,
         Overlay::Notice(_) => &[Action::Back],
         _ => return model.wishes.keymap.hints(model.mode()),
@@ -71,7 +72,23 @@ pub(super) fn hints(model: &Model, overlay: &Overlay) -> Vec<(String, &'static s
 
 /// Where a box for so many rows is: in the middle.
 fn outside(area: Rect, rows: u16) -> Rect {
-    let width = area.width.min(WIDTH_MAX);
+    wide(area, (WIDTH_MAX, rows))
+}
+
+/// Where the box of a sheet for so many rows is: as wide as what it does not break.
+fn outside_sheet(sheet: &Sheet, area: Rect, rows: u16) -> Rect {
+    let wanted = u16::try_from(sheet.wanted_cells()).unwrap_or(u16::MAX);
+    let width = wanted.saturating_add(4).max(WIDTH_MAX);
+    wide(area, (width, rows))
+}
+
+/// The inside of the box of a sheet that is as high as it may be.
+pub(super) fn inside_sheet(sheet: &Sheet, area: Rect) -> Rect {
+    inside(outside_sheet(sheet, area, u16::MAX))
+}
+
+fn wide(area: Rect, (width_max, rows): (u16, u16)) -> Rect {
+    let width = area.width.min(width_max);
     let height = rows.saturating_add(2).min(area.height);
     Rect {
         x: area.x + (area.width - width) / 2,
@@ -101,7 +118,11 @@ pub(super) fn inside_most(area: Rect) -> Rect {
 
 /// A box in the middle with words on its top edge; what is inside.
 pub(super) fn boxed(canvas: &mut Canvas<'_>, area: Rect, (title, rows): (&str, u16)) -> Rect {
-    let outer = outside(area, rows);
+    framed(canvas, outside(area, rows), title)
+}
+
+/// As [`boxed`], with its place.
+fn framed(canvas: &mut Canvas<'_>, outer: Rect, title: &str) -> Rect {
     let (width, height) = (outer.width, outer.height);
     canvas.clear(outer);
     canvas.paint(outer, canvas.theme.text);
@@ -152,7 +173,10 @@ pub(super) fn spot(overlay: &Overlay, area: Rect, at: Position) -> Spot {
             return Spot::Over;
         }
     };
-    let outer = outside(area, rows);
+    let outer = match overlay {
+        Overlay::Sheet(sheet) => outside_sheet(sheet, area, rows),
+        _ => outside(area, rows),
+    };
     if !outer.contains(at) {
         return Spot::Beside;
     }
@@ -236,7 +260,7 @@ fn item_row(item: &Item, width: usize) -> Row {
 fn sheet(sheet: &Sheet, canvas: &mut Canvas<'_>, area: Rect) {
     let laid = sheet.laid();
     let rows = u16::try_from(laid.len()).unwrap_or(u16::MAX);
-    let inner = boxed(canvas, area, (&sheet.title, rows));
+    let inner = framed(canvas, outside_sheet(sheet, area, rows), &sheet.title);
     let most = laid.len().saturating_sub(usize::from(inner.height));
     let first = sheet.scroll.min(most);
     for (line, row) in (0..inner.height).zip(laid.iter().skip(first)) {
