@@ -14,7 +14,7 @@ pub enum Kind {
     Png,
     /// An image that can be cleaned and shown.
     Webp,
-    /// An image that can be shown; it has no place for where it was made.
+    /// An image that can be cleaned and shown.
     Gif,
     /// An image that may say where it was made, and cannot be cleaned here.
     OtherImage,
