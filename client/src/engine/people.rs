@@ -204,6 +204,9 @@ impl Engine {
     /// Takes a changed identity as the person's.
     pub(super) fn accept_identity(&mut self, person: &mut PeerRow) -> Result<(), EngineError> {
         if let Some(changed) = person.changed_identity.take() {
+            if let Some(earlier) = person.identity {
+                self.store().put_earlier_identity(&person.name, &earlier)?;
+            }
             person.identity = Some(changed);
             person.verified_at_ms = None;
             // What was sealed was for the old identity.

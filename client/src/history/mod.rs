@@ -74,6 +74,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_reach.sql"),
     include_str!("migrations/0010_turned_away.sql"),
     include_str!("migrations/0011_unsent.sql"),
+    include_str!("migrations/0012_earlier_identity.sql"),
 ];
 /// The schema that this version reads and writes.
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

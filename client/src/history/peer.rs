@@ -64,6 +64,31 @@ impl History {
         })?;
         Ok(())
     }
+
+    /// Keeps the identity that was pinned to a name until now.
+    pub(crate) fn put_earlier_identity(
+        &self,
+        name: &Username,
+        identity: &[u8; 32],
+    ) -> Result<(), HistoryError> {
+        let mut statement = self.connection().prepare_cached(
+            "INSERT OR IGNORE INTO earlier_identity (name, identity) VALUES (?1, ?2)",
+        )?;
+        statement.execute((name.as_str(), identity))?;
+        Ok(())
+    }
+
+    /// Whether an identity was pinned to a name before the present one.
+    pub(crate) fn was_identity(
+        &self,
+        name: &Username,
+        identity: &[u8; 32],
+    ) -> Result<bool, HistoryError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT 1 FROM earlier_identity WHERE name = ?1 AND identity = ?2")?;
+        Ok(statement.exists((name.as_str(), identity))?)
+    }
 }
 
 fn read(row: &Row<'_>) -> Result<PeerRow, HistoryError> {

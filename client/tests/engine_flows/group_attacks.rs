@@ -4,11 +4,12 @@ use prost::Message as _;
 use rusqlite::Connection;
 use sotto_client::engine::api::{Command, GroupCommand, MembershipChange, SecurityKind};
 use sotto_crypto::{
-    Address, DeviceKey, Group, IdentityKey, KeyStore, LocalDevice, Plan, Suite, migrate_key_store,
+    Address, DeviceKey, Group, IdentityKey, KeyStore, LocalDevice, PendingCommit, Plan, Suite,
+    migrate_key_store,
 };
 use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::wire::server_frame::Body as Answer;
-use sotto_protocol::{ClientMessageId, ConversationId, DeviceId, wire};
+use sotto_protocol::{ClientMessageId, DeviceId, wire};
 use sotto_roster::{GroupRules, Policy, Role, Rules};
 
 use crate::relay::DEPLOYMENT;
@@ -108,7 +109,7 @@ fn a_server_makes_nobody_leave() {
         forged.is_err(),
         "a certificate is of no use without its key"
     );
-    let mallory = stranger();
+    let mallory = stranger("mallory");
     let client_id = ClientMessageId::from_bytes([0xee; 16]);
     let statement = mallory.sign_leave(&group, &client_id).encode();
     let epoch = log.epoch();
@@ -126,28 +127,24 @@ fn a_server_makes_nobody_leave() {
     assert_eq!(world.said(1, group), ["still three"]);
 }
 
-fn stranger() -> LocalDevice {
+fn stranger(called: &str) -> LocalDevice {
     let identity = IdentityKey::generate().unwrap();
     let key = DeviceKey::generate().unwrap();
     let device = DeviceId::from_bytes([0x66; 16]);
     let certificate = identity
-        .certify(DEPLOYMENT, &name("mallory"), device, key.public(), 1)
+        .certify(DEPLOYMENT, &name(called), device, key.public(), 1)
         .unwrap();
     LocalDevice::new(certificate, key).unwrap()
 }
 
-/// A group under an honest group's id, of a stranger and those whom it names:
+/// A group under an honest group's id, of a stranger by some name and bob:
 /// all that a server can make up by itself.
-fn made_up(world: &mut World, group: ConversationId) -> Vec<u8> {
-    let me = stranger();
+fn made_up(world: &mut World, address: Address, called: &str) -> (Vec<u8>, PendingCommit) {
+    let me = stranger(called);
     let mut connection = Connection::open_in_memory().unwrap();
     migrate_key_store(&mut connection).unwrap();
     let store = KeyStore::new(&connection);
-    let address = Address {
-        conversation: group,
-        generation: 0,
-    };
-    let owner = [(name("mallory"), Role::Owner)].into();
+    let owner = [(name(called), Role::Owner)].into();
     let policy = Policy::group(owner).unwrap();
     let now_ms = world.now.unix_ms;
     let mut forged = Group::create(&store, &me, address, &policy, Suite::Hybrid, now_ms).unwrap();
@@ -155,7 +152,7 @@ fn made_up(world: &mut World, group: ConversationId) -> Vec<u8> {
     let Ok(Answer::ClaimedKeyPackages(claimed)) = world.relay.claim("bob", suite) else {
         panic!("bob has key packages");
     };
-    let both = [(name("mallory"), Role::Owner), (name("bob"), Role::Member)];
+    let both = [(name(called), Role::Owner), (name("bob"), Role::Member)];
     let next = policy
         .next(Rules::Group(GroupRules::closed(both.into())))
         .unwrap();
@@ -172,7 +169,38 @@ fn made_up(world: &mut World, group: ConversationId) -> Vec<u8> {
     forged
         .merge_pending(&store, &staged.commit, now_ms)
         .unwrap();
-    forged.group_info(&store, &me).unwrap()
+    let shown = forged.group_info(&store, &me).unwrap();
+    (shown, staged)
+}
+
+/// The next generation of a group, by somebody who has the owner's name and no more.
+#[test]
+fn a_group_that_a_server_rebuilt_in_an_owners_name_is_not_entered() {
+    let (mut world, group) = World::group(3);
+    let address = Address {
+        conversation: group,
+        generation: 1,
+    };
+    let (_, staged) = made_up(&mut world, address, "alice");
+    let device = *staged.added[0].device_id();
+    let head = world.relay.logs[&group].head();
+    let welcome = wire::MailboxWelcome {
+        conversation_id: group.to_vec(),
+        generation: 1,
+        epoch: 1,
+        seq: head + 1,
+        inviter: "alice".to_owned(),
+        welcome: staged.welcomes[0].clone(),
+        note: Vec::new(),
+    };
+    world.disconnect(1);
+    world.relay.slip(device, &welcome);
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.security(1, SecurityKind::RecoveryDone), 0);
+    assert_eq!(world.security(1, SecurityKind::KeyChanged), 1);
+    assert!(world.security(1, SecurityKind::PolicyRejected) >= 1);
+    assert_eq!(world.roles(1, group).len(), 3);
 }
 
 /// A1 by way of recovery: a member whose commits are lost looks for a way back
@@ -181,7 +209,11 @@ fn made_up(world: &mut World, group: ConversationId) -> Vec<u8> {
 fn a_group_that_a_server_made_up_is_not_entered() {
     let (mut world, group) = World::group(3);
     world.disconnect(1);
-    let forged = made_up(&mut world, group);
+    let address = Address {
+        conversation: group,
+        generation: 0,
+    };
+    let (forged, _) = made_up(&mut world, address, "mallory");
     world.tap = Some(Box::new(move |person, mut frame| {
         match &mut frame.body {
             Some(Answer::Deliver(deliver)) if person == 1 => {

@@ -6,7 +6,7 @@ use prost::Message as _;
 use sotto_protocol::limits::RESTORED_LEAP;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::wire::{self, EnvelopeKind, client_frame::Body as Ask};
-use sotto_protocol::{ConversationId, ErrorCode};
+use sotto_protocol::{ConversationId, DeviceId, ErrorCode};
 use sotto_roster::{Access, Policy, PublicConversation, Role, holds_tree};
 
 use crate::relay::{DEPLOYMENT, Log, Outcome, Relay, Stored, id, refuse};
@@ -122,6 +122,12 @@ impl Relay {
         for log in self.logs.values_mut() {
             log.leapt += RESTORED_LEAP;
         }
+    }
+
+    /// Puts a welcome into a device's mailbox that no commit came with.
+    pub(crate) fn slip(&mut self, device: DeviceId, welcome: &wire::MailboxWelcome) {
+        let (kind, payload) = (EnvelopeKind::Welcome, welcome.encode_to_vec());
+        self.store(device.mailbox(), device, kind, 0, vec![0x51; 16], payload);
     }
 
     /// Puts an entry of another log into one.

@@ -8,15 +8,16 @@
 use std::collections::BTreeMap;
 
 use rand::RngExt as _;
+use sotto_crypto::WelcomeSummary;
 use sotto_protocol::{ConversationId, Username};
-use sotto_roster::{Role, Roster, is_vacant};
+use sotto_roster::{Role, Roster, authorize_rebuild, is_vacant};
 
 use super::super::api::SecurityKind;
 use super::super::work::{Rebuild, Why};
 use super::super::{Engine, EngineError};
 use super::chores::JITTER_MS;
 use super::{Change, Job};
-use crate::history::{ConversationRow, JoinRequestRow};
+use crate::history::{ConversationRow, ConversationState, JoinRequestRow};
 use crate::talk::Talk;
 
 impl Engine {
@@ -64,7 +65,12 @@ impl Engine {
     }
 
     /// Whether each account with an office has another identity by now, accepted here.
-    pub(super) fn is_vacant(&self, roster: &Roster) -> Result<bool, EngineError> {
+    fn is_vacant(&self, roster: &Roster) -> Result<bool, EngineError> {
+        Ok(is_vacant(roster, &self.accepted_in(roster)?))
+    }
+
+    /// The identities that are pinned here, of those who are in a group.
+    fn accepted_in(&self, roster: &Roster) -> Result<BTreeMap<Username, [u8; 32]>, EngineError> {
         let mut accepted = BTreeMap::new();
         for leaf in roster.leaves.values() {
             let name = leaf.username();
@@ -72,7 +78,7 @@ impl Engine {
                 accepted.insert(name.clone(), identity);
             }
         }
-        Ok(is_vacant(roster, &accepted))
+        Ok(accepted)
     }
 
     /// Makes the next generation of a group that works, with those in it who began anew.
@@ -122,18 +128,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a member who is no admin may have rebuilt a group that is known here.
-    pub(super) fn may_be_rebuilt_by_members(
+    /// Whether a member who is no admin may have made this of a group that is known here: by its
+    /// last state, for servers and a member together could make up anything.
+    pub(super) fn may_be_rebuilt_by_member(
         &mut self,
         row: &ConversationRow,
+        summary: &WelcomeSummary,
     ) -> Result<bool, EngineError> {
-        if self.is_bringing_back(&row.talk) == Some(Why::Vacant) {
-            return Ok(true);
+        let mut known = row.clone();
+        if row.state == ConversationState::Creating {
+            // Its own next generation, which somebody was faster with.
+            known.generation = known.generation.saturating_sub(1);
         }
-        match self.roster_of(row)? {
-            Some(roster) => self.is_vacant(&roster),
-            None => Ok(false),
-        }
+        let Some(old) = self.roster_of(&known)? else {
+            return Ok(false);
+        };
+        let accepted = self.accepted_in(&old)?;
+        Ok(authorize_rebuild(&old, &summary.roster, &summary.inviter, &accepted).is_ok())
     }
 
     /// Somebody's identity was accepted, and devices of the one before are still in the group.

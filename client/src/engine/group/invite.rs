@@ -9,6 +9,7 @@ use sotto_roster::{GroupRules, Role};
 use super::super::api::{CommandId, Event, Invitation, Keep, MembershipChange, SecurityKind};
 use super::super::commands::refusal;
 use super::super::error::welcome_failure;
+use super::super::people::Trust;
 use super::super::{Engine, EngineError};
 use crate::history::{
     Baseline, ConversationRow, ConversationState, INVITATIONS_MAX, InvitationRow, Relation,
@@ -58,7 +59,7 @@ impl Engine {
         if let Some(row) = self.store().conversation(&invitation.conversation)?
             && row.state != ConversationState::Ended
         {
-            return self.welcome_back(row, invitation);
+            return self.welcome_back(row, invitation, summary);
         }
         if self.is_answer_to_wish(&invitation, summary)? {
             let row = self.store().conversation(&invitation.conversation)?;
@@ -148,6 +149,7 @@ impl Engine {
         &mut self,
         row: ConversationRow,
         invitation: InvitationRow,
+        summary: &WelcomeSummary,
     ) -> Result<(), EngineError> {
         let by = self.store().member(&row.id, &invitation.inviter)?;
         let own = invitation.inviter == *self.my_name();
@@ -156,9 +158,20 @@ impl Engine {
         }
         let may = match by {
             Some(member) if member.role >= Role::Admin => true,
-            Some(_) => self.may_be_rebuilt_by_members(&row)?,
+            Some(_) => self.may_be_rebuilt_by_member(&row, summary)?,
             None => own,
         };
+        if !own && self.identity_shown(&invitation.inviter, &invitation.identity)? == Trust::Changed
+        {
+            self.security(
+                SecurityKind::PolicyRejected,
+                Some(row.id),
+                Some(&invitation.inviter),
+                "somebody under another identity than the accepted one offered a repaired group; \
+                 it was not entered",
+            );
+            return Ok(());
+        }
         if !may && !own {
             self.security(
                 SecurityKind::PolicyRejected,

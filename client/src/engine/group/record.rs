@@ -10,6 +10,7 @@ use super::super::api::{
     Event, Failure, GroupMember, GroupView, Invitation, MemberTrust, Membership, MembershipChange,
     SecurityKind,
 };
+use super::super::commands::refusal;
 use super::super::people::Trust;
 use super::super::work::people_changed;
 use super::super::{Engine, EngineError};
@@ -242,9 +243,20 @@ impl Engine {
             if person.changed_identity.is_some() {
                 return Ok(Some(people_changed(name)));
             }
-            if !pinned {
-                earlier.insert(name.clone());
+            if pinned {
+                continue;
             }
+            if !self
+                .store()
+                .was_identity(name, certificate.identity_key())?
+            {
+                let message = format!(
+                    "{name} is in this group under an identity that you never accepted; \
+                     an admin must remove and add {name} again"
+                );
+                return Ok(Some(refusal("key_changed", &message)));
+            }
+            earlier.insert(name.clone());
         }
         for name in &earlier {
             self.tell_of_earlier_devices(talk, name);
