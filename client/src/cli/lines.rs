@@ -20,6 +20,7 @@ use rustyline::validate::Validator;
 use rustyline::{Config, Editor, Helper};
 use tokio::sync::mpsc;
 
+use super::above::{Above, Waiting};
 use super::output::{Audience, Printer};
 use super::send::TEXT_BYTES_MAX;
 use crate::safe_text::SafeText;
@@ -52,6 +53,8 @@ pub(crate) struct Lines {
 struct Editing {
     /// Lets it read one more line.
     go: SyncSender<()>,
+    /// What is not shown yet.
+    waiting: Waiting,
     reading: Reading,
     before: Termios,
 }
@@ -97,12 +100,15 @@ impl Lines {
         editor.set_helper(Some(Cleaner));
         let screen = editor.create_external_printer().ok()?;
         hush(&before)?;
-        printer.share_with_editor(screen);
         let (go, may_go) = sync_channel(1);
+        let (above, waiting) = Above::start(screen, go.clone());
+        printer.share_with_editor(above);
         let (sender, typed) = mpsc::channel(LINES_QUEUED_MAX);
-        std::thread::spawn(move || edit(editor, &may_go, &sender));
+        let said = waiting.clone();
+        std::thread::spawn(move || edit(editor, (&may_go, &said), &sender));
         let editing = Some(Editing {
             go,
+            waiting,
             reading: Reading::No,
             before,
         });
@@ -131,6 +137,7 @@ impl Lines {
             return;
         };
         let cut_short = editing.reading == Reading::Yes;
+        editing.waiting.at_end(&editing.go);
         drop(editing);
         if cut_short {
             printer.take_back_from_editor();
@@ -153,10 +160,11 @@ fn hush(before: &Termios) -> Option<()> {
 /// Reads lines until the end of input, or until nobody wants one.
 fn edit(
     mut editor: Editor<Cleaner, MemHistory>,
-    may_go: &Receiver<()>,
+    (may_go, said): (&Receiver<()>, &Waiting),
     sender: &mpsc::Sender<Typed>,
 ) {
     while may_go.recv().is_ok() {
+        said.before_line();
         match editor.readline(PROMPT) {
             Ok(line) => {
                 if sender.blocking_send(Typed::Line(line)).is_err() {

@@ -3,6 +3,7 @@
 //! [`args`](self) is the grammar, `app` what commands share, `drive` how they
 //! wait, `output` the only place that prints.
 
+mod above;
 mod account;
 mod app;
 mod args;
