@@ -99,6 +99,11 @@ pub(crate) enum Ask {
     },
     /// Paths that go on as one was begun.
     Paths(PathWish),
+    /// A setting is to have another value, in the file too.
+    Set {
+        name: &'static str,
+        value: &'static str,
+    },
     /// Looks at the picture of a message.
     Look(Box<Look>),
     /// Gets the file of a message to make a small picture of it; the file is not kept.
@@ -263,6 +268,8 @@ pub(crate) enum News {
     Offered(Box<Offer>),
     /// What a search found.
     Found { ticket: u64, hits: Vec<Hit> },
+    /// Other settings count.
+    Set(Box<super::settings::Settings>),
     /// The paths that go on so.
     Paths { wish: PathWish, found: Completion },
     /// A picture was looked at.

@@ -354,6 +354,7 @@ impl Demo {
             Ask::Look(look) => vec![garden::look(&look)],
             Ask::Enrol(Enrol::Check { .. }) => vec![News::Unlocked(Verdict::Right)],
             Ask::Enrol(Enrol::SkipRecovery) => Vec::new(),
+            Ask::Set { .. } => vec![News::Done("the demonstration keeps no settings".to_owned())],
             Ask::Paths(_) | Ask::Typing { .. } | Ask::StopRun | Ask::Woke | Ask::Quit => Vec::new(),
             other => self.change(other),
         }

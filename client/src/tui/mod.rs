@@ -11,12 +11,14 @@
 //! foreign text is drawn as [`SafeText`](crate::safe_text::SafeText).
 
 mod ask;
+pub(crate) mod change;
 pub(crate) mod clipboard;
 pub(crate) mod complete;
 #[cfg(test)]
 pub(crate) mod corpus;
 mod demo;
 mod easel;
+pub(crate) mod editor;
 pub(crate) mod emoji;
 pub(crate) mod fuzzy;
 pub(crate) mod keys;
@@ -36,8 +38,6 @@ mod unsure;
 pub(crate) mod view;
 mod worker;
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -51,7 +51,6 @@ use crate::cli::inside::{self, Audience, Global, Zone};
 use crate::engine::api::Event as Happened;
 use crate::exit::{Failure, cause};
 use crate::notice;
-use crate::profile::private_runtime;
 use crate::runtime::Clock;
 use crate::safe_text::SafeText;
 use ask::{ASKS_MAX, Ask, NEWS_MAX, News};
@@ -183,6 +182,7 @@ fn wishes(settings: &Settings) -> Wishes {
             Preset::Default | Preset::Emacs => Focus::Composer,
             Preset::Vim => Focus::Chats,
         },
+        stranger: editor::stranger(|name| std::env::var(name).ok()),
         settings: lines
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
@@ -352,6 +352,10 @@ impl Drawing {
                 self.ended = Some(outcome);
                 Wanted::Person
             }
+            Input::News(News::Set(settings)) => {
+                self.adopt(&settings);
+                Wanted::Person
+            }
             Input::News(news) => {
                 self.model.handle_news(news, now);
                 Wanted::News
@@ -381,6 +385,16 @@ impl Drawing {
                 Wanted::Person
             }
         }
+    }
+
+    /// Other settings count from now on.
+    fn adopt(&mut self, settings: &Settings) {
+        let terminal = notice::Terminal::of(|name| std::env::var(name).ok());
+        self.teller = Teller::new(settings.bell, settings.notifications, terminal);
+        self.images = settings.images;
+        self.screen.set_mouse(settings.mouse);
+        self.model.adopt(wishes(settings));
+        self.resized = Resized::Yes;
     }
 
     /// Does what the model wants of the terminal.
@@ -434,7 +448,7 @@ impl Drawing {
         let keyboard = self.keyboard.clone();
         let edited = self
             .screen
-            .leave(|| keyboard.pause(|| edit_elsewhere(text)))?;
+            .leave(|| keyboard.pause(|| editor::edit(text)))?;
         if let Ok(text) = edited {
             self.model.edited(&text);
         }
@@ -469,29 +483,4 @@ const fn touch(mouse: &MouseEvent) -> Option<Touch> {
         MouseEventKind::ScrollDown => Some(Touch::Wheel(1)),
         _ => None,
     }
-}
-
-/// Opens `$VISUAL` or `$EDITOR` over a file that only this user can read, where files are in
-/// memory; the file goes when it is read.
-fn edit_elsewhere(text: &str) -> std::io::Result<String> {
-    let folder = private_runtime().map_err(std::io::Error::other)?;
-    let number: u64 = rand::random();
-    let path = folder.join(format!("message-{number:016x}.txt"));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    let outcome = file.write_all(text.as_bytes()).and_then(|()| {
-        std::process::Command::new("sh")
-            .args(["-c", "exec ${VISUAL:-${EDITOR:-vi}} \"$1\"", "sh"])
-            .arg(&path)
-            .status()
-    });
-    let edited = outcome.and_then(|status| match status.success() {
-        true => std::fs::read_to_string(&path),
-        false => Err(std::io::Error::other("the editor ended with a failure")),
-    });
-    std::fs::remove_file(&path)?;
-    edited
 }

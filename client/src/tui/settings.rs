@@ -14,7 +14,7 @@
 //! ```
 //!
 //! It refuses what it does not know, by name: a setting that is misspelt is never ignored. It
-//! writes nothing.
+//! writes nothing; `change` does.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -36,6 +36,8 @@ pub(crate) const FILE: &str = "tui.toml";
 const BYTES_MAX: u64 = 256 * 1024;
 /// The longest time without a key, in minutes: a week.
 const IDLE_MINUTES_MAX: f64 = 7.0 * 24.0 * 60.0;
+/// Mistakes that are told at once.
+const WRONG_MAX: usize = 20;
 /// Cells of a reason in a sentence.
 const REASON_CELLS: usize = 400;
 
@@ -86,12 +88,18 @@ pub(crate) enum SettingsError {
     /// The file is there and cannot be read.
     #[error("{FILE} could not be read: {0}; make it readable, or move it away")]
     Unreadable(String),
+    /// What was chosen on the screen cannot be kept.
+    #[error("{FILE} could not be written: {0}; make its folder writable")]
+    Unwritable(String),
     /// It is larger than anybody writes.
     #[error("{FILE} has more than {BYTES_MAX} bytes; move it away")]
     TooLarge,
     /// It is not what is known here.
     #[error("{FILE}: {0}; correct that line, or remove it")]
     Malformed(SafeText),
+    /// It is not what is known here, in more than one place.
+    #[error("{FILE}:\n{0}\ncorrect these lines, or remove them")]
+    Several(String),
     /// The keys do not go together.
     #[error("{FILE}: {0}")]
     Keys(#[from] KeymapError),
@@ -156,6 +164,60 @@ impl Default for Settings {
     }
 }
 
+impl SettingsError {
+    /// Not what is known here.
+    pub(crate) fn malformed(reason: &str) -> Self {
+        Self::Malformed(SafeText::line(reason, REASON_CELLS))
+    }
+
+    /// Everything that is wrong, one a line.
+    fn all(wrong: &[String]) -> Self {
+        if let [one] = wrong {
+            return Self::malformed(one);
+        }
+        let lines = wrong
+            .iter()
+            .map(|reason| SafeText::line(reason, REASON_CELLS));
+        let lines: Vec<String> = lines.map(|line| line.to_string()).collect();
+        Self::Several(lines.join("\n"))
+    }
+}
+
+/// What is written, without the lines that are wrong, and why they are: one mistake hides no other.
+fn read(text: &str) -> Result<(Written, Vec<String>), SettingsError> {
+    let mut wrong = Vec::new();
+    let mut rest = text.to_owned();
+    loop {
+        let error = match toml::from_str(&rest) {
+            Ok(written) => return Ok((written, wrong)),
+            Err(error) => error,
+        };
+        let line = error.span().map(|span| {
+            let before = rest.get(..span.start).unwrap_or_default();
+            before.matches('\n').count()
+        });
+        let place = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
+        wrong.push(format!("{place}{}", error.message()));
+        let without = line.and_then(|line| without(&rest, line));
+        match without.filter(|_| wrong.len() < WRONG_MAX) {
+            Some(without) => rest = without,
+            None => return Err(SettingsError::all(&wrong)),
+        }
+    }
+}
+
+/// A text with one of its lines emptied, where that line says something for itself.
+fn without(text: &str, line: usize) -> Option<String> {
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let found = lines.get_mut(line)?;
+    let whole = toml::from_str::<toml::Table>(found).is_ok_and(|table| !table.is_empty());
+    if !whole {
+        return None;
+    }
+    *found = "";
+    Some(lines.join("\n"))
+}
+
 impl Settings {
     /// Reads the file in the folder of all profiles; without one everything is as it comes.
     ///
@@ -181,27 +243,25 @@ impl Settings {
     /// # Errors
     /// See [`SettingsError`].
     pub(crate) fn parse(text: &str) -> Result<Self, SettingsError> {
-        let written: Written = toml::from_str(text).map_err(|error| {
-            let line = error.span().map(|span| {
-                let before = text.get(..span.start).unwrap_or_default();
-                before.matches('\n').count() + 1
-            });
-            let place = line.map_or_else(String::new, |line| format!("line {line}: "));
-            let reason = format!("{place}{}", error.message());
-            SettingsError::Malformed(SafeText::line(&reason, REASON_CELLS))
-        })?;
+        let (written, mut wrong) = read(text)?;
         // What is not a number is in no range either.
         if !(0.0..=IDLE_MINUTES_MAX).contains(&written.idle_lock_minutes) {
-            let reason = format!("idle-lock-minutes is 0 to {IDLE_MINUTES_MAX}");
-            return Err(SettingsError::Malformed(SafeText::line(
-                &reason,
-                REASON_CELLS,
-            )));
+            wrong.push(format!("idle-lock-minutes is 0 to {IDLE_MINUTES_MAX}"));
         }
+        let keymap = Keymap::load(written.preset, &written.keys);
+        let keymap = match (keymap, wrong.is_empty()) {
+            (Ok(keymap), true) => keymap,
+            (Err(error), true) => return Err(error.into()),
+            (Ok(_), false) => return Err(SettingsError::all(&wrong)),
+            (Err(error), false) => {
+                wrong.extend(error.conflicts.iter().map(ToString::to_string));
+                return Err(SettingsError::all(&wrong));
+            }
+        };
         let idle = Duration::from_secs_f64(written.idle_lock_minutes * 60.0);
         Ok(Self {
             preset: written.preset,
-            keymap: Keymap::load(written.preset, &written.keys)?,
+            keymap,
             theme: written.theme,
             mouse: if written.mouse { Mouse::On } else { Mouse::Off },
             bell: if written.bell {
@@ -311,6 +371,19 @@ mod tests {
             let clean = said.chars().all(|c| c == '\n' || !c.is_control());
             assert!(clean, "{said:?}");
         }
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let text = "bel = true\ntheme = \"pink\"\nmouse = true\nidle-lock-minutes = -1\n\
+                    [keys.compose]\nsned = \"enter\"\n";
+        let said = Settings::parse(text).unwrap_err().to_string();
+        for named in ["line 1", "bel", "line 2", "pink", "idle-lock", "sned"] {
+            assert!(said.contains(named), "{named}: {said}");
+        }
+        // What cannot be told apart ends it.
+        let said = Settings::parse("bel = true\ntheme = \n").unwrap_err();
+        assert!(said.to_string().contains("line 2"), "{said}");
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl Sim {
             pictures: pictures(Images::Off),
             idle_lock_ms: None,
             begins: Focus::Composer,
+            stranger: None,
             settings: vec![("theme".to_owned(), "dark".to_owned())],
         };
         Self {

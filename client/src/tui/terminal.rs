@@ -154,6 +154,19 @@ impl Screen {
         Write::flush(out)
     }
 
+    /// Follows the mouse, or leaves it to the terminal.
+    pub(crate) fn set_mouse(&mut self, mouse: Mouse) {
+        self.mouse = mouse;
+        if self.stage.is_some() {
+            return;
+        }
+        // A terminal that takes neither has no mouse.
+        let _ = match mouse {
+            Mouse::On => execute!(io::stdout(), EnableMouseCapture),
+            Mouse::Off => execute!(io::stdout(), DisableMouseCapture),
+        };
+    }
+
     /// Gives the terminal to somebody else for a while.
     pub(crate) fn leave<T>(&mut self, meanwhile: impl FnOnce() -> T) -> io::Result<T> {
         give_back();

@@ -121,7 +121,7 @@ actions! {
     Send "send" "send" Writing "Send what is written";
     NewLine "new-line" "new line" Writing "Begin a new line";
     EditLast "edit-last" "edit last" Writing "Give your last message another text";
-    OpenEditor "open-editor" "editor" Writing "Write in the program of $EDITOR";
+    OpenEditor "open-editor" "editor" Writing "Write in the program of $EDITOR, or one that is there";
     Complete "complete" "complete" Writing "Complete a name, command, emoji or path";
     CompletePrevious "complete-previous" "back" Writing "Take the completion before";
     HistoryPrevious "history-previous" "earlier" Writing "Go a line up, or bring back what was sent before";
@@ -157,7 +157,7 @@ actions! {
     Pins "pins" "pinned" Screens "What is pinned in this conversation";
     Verify "verify" "verify" Screens "Compare the safety number, in digits or as a QR code";
     Devices "devices" "devices" Screens "Your devices";
-    Settings "settings" "settings" Screens "Settings of this screen";
+    Settings "settings" "settings" Screens "Theme, keys, mouse, bell, notifications, pictures, idle lock";
 }
 
 impl Action {

@@ -67,6 +67,8 @@ impl Model {
             News::Offered(offer) => self.offered(&offer),
             News::Found { ticket, hits } => self.found(ticket, &hits),
             News::Paths { wish, found } => self.found_paths(&wish, found),
+            // Whoever draws made wishes of them.
+            News::Set(_) => {}
             News::Seen { which, seen } => self.seen(&which, seen),
             News::Fetched { which, image } => self.gallery.fetched(&which, image),
             News::Paused { words } => self.paused(words),

@@ -29,6 +29,7 @@ pub(crate) mod pick;
 pub(crate) mod picker;
 pub(crate) mod piece;
 pub(crate) mod rows;
+mod set;
 pub(crate) mod told;
 mod transfer;
 mod write;
@@ -40,6 +41,7 @@ use sotto_protocol::Username;
 use zeroize::Zeroizing;
 
 use super::ask::{Ask, Link, Place};
+use super::editor::Stranger;
 use super::keys::{Found, Key, Keymap, Mode};
 use super::picture::Pictures;
 use super::theme::Theme;
@@ -94,6 +96,8 @@ pub(crate) struct Wishes {
     pub(crate) idle_lock_ms: Option<u64>,
     /// Which pane has the keys at the start.
     pub(crate) begins: Focus,
+    /// The program for writing elsewhere that nobody chose, if so.
+    pub(crate) stranger: Option<Stranger>,
     /// Lines about the settings, for their screen.
     pub(crate) settings: Vec<(String, String)>,
 }
@@ -188,6 +192,8 @@ pub(crate) struct Model {
     completing: Option<complete::Completing>,
     /// What was written before a file was to be sent, and where.
     attaching: Option<(Talk, String)>,
+    /// The person was told how to leave a program that they did not choose.
+    warned_of_editor: bool,
 }
 
 impl Model {
@@ -237,6 +243,7 @@ impl Model {
             patience: Patience::default(),
             completing: None,
             attaching: None,
+            warned_of_editor: false,
         }
     }
 

@@ -245,6 +245,18 @@ fn what_another_said_is_not_offered_to_be_taken_back() {
 }
 
 #[test]
+fn a_message_of_blanks_is_said_to_be_one() {
+    let mut sim = in_conversation((100, 30), "bob");
+    sim.types("\u{3164}\u{2800}");
+    sim.press("enter");
+    assert!(
+        sim.words().contains("(nothing that can be seen)"),
+        "{}",
+        sim.words()
+    );
+}
+
+#[test]
 fn an_invite_link_stands_in_one_row_and_is_copied() {
     let link = format!("sotto:join/{}", "0123456789".repeat(10));
     let mut sim = in_conversation((120, 30), "garden");

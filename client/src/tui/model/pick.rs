@@ -234,7 +234,12 @@ impl Model {
             (Value::Words(words), _) => self.begin_command(&words),
             (Value::Run(words), _) => self.run(words),
             (Value::Emoji(emoji), _) => self.react_with(&emoji, Put::On),
-            (Value::Nothing, _) => {}
+            (Value::Setting(name), _) => self.pick_value(name),
+            (Value::Set(name, value), _) => self.set_value(name, value),
+            (Value::Nothing, _) => self.say(
+                Tone::Dim,
+                "open that file with an editor; Sotto reads it when it starts",
+            ),
         }
         self.chats_again();
     }
@@ -434,14 +439,6 @@ impl Model {
     pub(super) fn requests_again(&mut self) {
         let items = self.request_items();
         self.fill(&Kind::Requests, items);
-    }
-
-    pub(super) fn show_settings(&mut self) {
-        let settings = self.wishes.settings.iter();
-        let items =
-            settings.map(|(name, value)| Item::new(name, value, Tone::Text, Value::Nothing));
-        let items = items.collect();
-        self.show(Picker::new(Kind::Settings, items));
     }
 
     pub(super) fn show_help(&mut self) {

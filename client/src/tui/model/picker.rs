@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Reaction,
     /// Settings of this screen.
     Settings,
+    /// The values of one.
+    Setting(&'static str),
     /// Who is in the open group.
     Members,
     /// What can be done with one of them.
@@ -63,6 +65,7 @@ impl Kind {
             Self::Search(Some(_)) => "Search here",
             Self::Reaction => "React with",
             Self::Settings => "Settings",
+            Self::Setting(name) => name,
             Self::Members => "Members",
             Self::Member(_) => "This member",
             Self::Pins => "Pinned here",
@@ -108,6 +111,10 @@ pub(crate) enum Value {
     Verify(Username),
     /// Words to look for everywhere.
     Find(String),
+    /// A setting to be changed.
+    Setting(&'static str),
+    /// A setting with another value.
+    Set(&'static str, &'static str),
     /// A command with what it is about.
     Line(Vec<String>),
     /// To be read only.

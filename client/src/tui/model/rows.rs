@@ -196,6 +196,15 @@ pub(crate) fn message_rows(message: &Message, setting: &Setting<'_>) -> Vec<Row>
     rows
 }
 
+/// Letters that stand for nothing: blanks, fillers of Hangul, the empty pattern of Braille.
+const BLANKS: [char; 5] = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\u{2800}'];
+
+/// Whether a text shows nothing.
+fn is_invisible(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_whitespace() || BLANKS.contains(&c))
+}
+
 /// What a message says, with what stands above and below.
 fn body_rows(message: &Message, setting: &Setting<'_>, width: usize) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -206,6 +215,9 @@ fn body_rows(message: &Message, setting: &Setting<'_>, width: usize) -> Vec<Row>
         }));
     }
     match &message.body {
+        MessageBody::Text(text) if is_invisible(text) => {
+            rows.push(Row::of(Tone::Dim, "(nothing that can be seen)"));
+        }
         MessageBody::Text(text) => {
             rows.extend(text_rows(text, width, message, setting.me));
         }

@@ -43,10 +43,7 @@ impl Model {
             Action::Redo => composer.redo(),
             Action::Complete => self.complete(Way::Forward),
             Action::CompletePrevious => self.complete(Way::Back),
-            Action::OpenEditor => {
-                let text = self.composer.text().to_owned();
-                return self.effect(Effect::Edit(text));
-            }
+            Action::OpenEditor => return self.open_editor(),
             Action::EditLast => return self.edit_last(),
             Action::Attach => return self.attach(),
             Action::PageUp => return self.page(-1),
@@ -65,6 +62,22 @@ impl Model {
             _ => return,
         }
         self.wrote();
+    }
+
+    /// A program that nobody chose is named before, with how to leave it.
+    fn open_editor(&mut self) {
+        let unasked = self.wishes.stranger.filter(|_| !self.warned_of_editor);
+        if let Some((name, ways_out)) = unasked.and_then(|it| Some((it.name, it.ways_out?))) {
+            self.warned_of_editor = true;
+            let way = self.wishes.keymap.way(self.mode(), Action::OpenEditor);
+            let words = format!(
+                "no $EDITOR is set: {} again opens {name}; there {ways_out}",
+                way.unwrap_or_default()
+            );
+            return self.say(Tone::Key, words);
+        }
+        let text = self.composer.text().to_owned();
+        self.effect(Effect::Edit(text));
     }
 
     fn page(&mut self, step: isize) {

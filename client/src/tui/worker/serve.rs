@@ -13,6 +13,7 @@ use crate::exit::Failure;
 use crate::profile::{Profile, ProfileError};
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Chats, Enrol, More, News, Page, Place, Stage, Verdict};
+use crate::tui::change;
 use crate::tui::complete::paths;
 use crate::tui::model::pane::{PAGE, WINDOW_MAX};
 
@@ -22,6 +23,16 @@ const PINS_MAX: u32 = 200;
 const HITS_MAX: u32 = 200;
 
 impl Worker {
+    /// Gives a setting another value.
+    fn set(&self, name: &str, value: &str) -> Result<(), Failure> {
+        let home = self.app.location()?.home;
+        self.mouth.say(match change::set(&home, name, value) {
+            Ok(settings) => News::Set(Box::new(settings)),
+            Err(error) => News::Failed(Failure::named("bad_settings", error.to_string())),
+        });
+        Ok(())
+    }
+
     /// Does what is asked.
     pub(super) async fn take(&mut self, ask: Ask) -> Result<Going, Failure> {
         match ask {
@@ -78,6 +89,7 @@ impl Worker {
                 let pinned = self.session()?.engine().pinned(&talk, PINS_MAX)?;
                 self.mouth.say(News::Pins(pinned));
             }
+            Ask::Set { name, value } => self.set(name, value)?,
             Ask::Paths(wish) => {
                 let home = std::env::home_dir();
                 let found = paths::paths(&wish, home.as_deref());
