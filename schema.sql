@@ -6,7 +6,7 @@ CREATE TABLE schema_version (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (1), (2), (3), (4), (5), (6), (7);
+INSERT INTO schema_version (version) VALUES (1), (2), (3), (4), (5), (6), (7), (8);
 
 -- Ids of devices, conversations and messages are 16 random bytes chosen by their owners.
 -- Times are the database's. What may be lost with a crash of Postgres is UNLOGGED.
@@ -337,6 +337,8 @@ CREATE TABLE join_use (
     account_id bigint NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     -- When the request last entered the log.
     asked_at timestamptz NOT NULL DEFAULT now(),
+    -- SHA-256 of that request: with another secret it is heard at once.
+    request_digest bytea,
     PRIMARY KEY (conversation_id, link_id, account_id),
     FOREIGN KEY (conversation_id, link_id) REFERENCES join_link ON DELETE CASCADE
 );

@@ -40,6 +40,18 @@ pub(crate) fn notes(message: &Message) -> Option<String> {
     (!notes.is_empty()).then(|| notes.join(" · "))
 }
 
+/// A timer's seconds, in the largest unit that they fill.
+pub(crate) fn span(seconds: u32) -> String {
+    let units = [(7 * 86_400, "w"), (86_400, "d"), (3_600, "h"), (60, "min")];
+    let filled = units
+        .iter()
+        .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    match filled {
+        Some((unit, name)) => format!("{} {name}", seconds / unit),
+        None => format!("{seconds} s"),
+    }
+}
+
 /// Whether a message that could not be sent waits still: the person can do something about it.
 pub(crate) fn waits_still(failure: &Failure) -> bool {
     matches!(failure.code, "key_changed" | "no_key_package")
@@ -64,9 +76,9 @@ pub(crate) fn join_wish(wish: &JoinRequest) -> String {
 
 /// What happened to a member, as it goes on after the name.
 pub(crate) fn membership(shown: &Membership) -> String {
-    let place = match shown.talk.group() {
-        Some(_) => shown.talk.label(shown.title.as_deref()),
-        None => "the conversation".to_owned(),
+    let place = match &shown.talk {
+        Talk::Group(_) => shown.talk.label(shown.title.as_deref()),
+        Talk::Person(name) => format!("the conversation with {name}"),
     };
     match shown.change {
         MembershipChange::Joined => format!("is in {place} now"),

@@ -7,7 +7,7 @@ use crate::store::connect::{self, Database, Profile};
 use crate::store::{DatabaseAddress, StoreError};
 
 /// The schema version that this server was built for: the last migration's.
-pub const SCHEMA_VERSION: i32 = 7;
+pub const SCHEMA_VERSION: i32 = 8;
 
 /// Migrations are added, never edited; the first is version 1.
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
@@ -18,6 +18,7 @@ const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("../migrations/0005_blobs.sql"),
     include_str!("../migrations/0006_identity.sql"),
     include_str!("../migrations/0007_revoked.sql"),
+    include_str!("../migrations/0008_join_use_request.sql"),
 ];
 
 /// The advisory lock that migrations hold ("sotto" and a number, in ASCII).

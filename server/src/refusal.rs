@@ -204,7 +204,11 @@ impl From<ClaimError> for Refusal {
         match error {
             ClaimError::UnknownUser => Self::new(ErrorCode::UnknownUser),
             ClaimError::NoKeyPackage => Self::new(ErrorCode::NoKeyPackage),
-            ClaimError::RateLimited { retry_after_ms } => Self::rate_limited(retry_after_ms),
+            ClaimError::RateLimited { retry_after_ms } => Self {
+                message: "You invited this person, or began conversations with them, too often \
+                          within an hour; wait before trying again.",
+                ..Self::rate_limited(retry_after_ms)
+            },
             ClaimError::Store(error) => error.into(),
         }
     }

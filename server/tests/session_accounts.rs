@@ -382,6 +382,10 @@ async fn key_packages_are_claimed_once_each_and_limited() {
     let (code, refusal) = error(alice_client.ask(claim("bob")).await);
     assert_eq!(code, ErrorCode::RateLimited);
     assert!(refusal.retry_after_ms > 0);
+    assert!(
+        refusal.message.contains("invited this person"),
+        "{refusal:?}"
+    );
     // Somebody else's package, or one in the wrong place, is not taken.
     let wrong = [
         wire::PublishKeyPackages {

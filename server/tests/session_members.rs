@@ -289,3 +289,15 @@ async fn a_conversation_is_rebuilt_by_a_device_that_was_not_in_it_and_by_no_stra
         .await;
     assert_eq!(appended(rebuilt).seq, 2);
 }
+
+/// Whoever is in a conversation with somebody takes them into groups more often than a stranger may.
+#[tokio::test]
+async fn companions_claim_more_often_than_strangers() {
+    let deployment = Deployment::new();
+    let server = deployment.start("");
+    let mut scene = scene(&deployment, &server).await;
+    for _ in 0..12 {
+        let claimed = scene.alice.claim(&mut scene.alice_client, "bob").await;
+        assert!(!claimed.packages.is_empty());
+    }
+}

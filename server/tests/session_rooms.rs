@@ -98,6 +98,7 @@ fn set_room(conversation: ConversationId, title: &str, topic: &str) -> Request {
         conversation_id: conversation.to_vec(),
         title: title.to_owned(),
         topic: topic.to_owned(),
+        keep_topic: false,
     })
 }
 
@@ -163,6 +164,21 @@ async fn rooms_are_listed_by_their_admins_under_titles_of_their_own() {
     assert_eq!(refused, ErrorCode::NotAllowed);
     let done = bob_client.ask(set_room(two, "Kitchen", "")).await;
     assert!(matches!(done, Response::Done(_)), "{done:?}");
+    // Another title, the same topic; and still no title of somebody else's.
+    let renamed = |title: &str| {
+        let mut request = set_room(one, title, "");
+        if let Request::SetRoom(request) = &mut request {
+            request.keep_topic = true;
+        }
+        request
+    };
+    let refused = code(alice_client.ask(renamed("kitchen")).await);
+    assert_eq!(refused, ErrorCode::TitleTaken);
+    let done = alice_client.ask(renamed("Orchard")).await;
+    assert!(matches!(done, Response::Done(_)), "{done:?}");
+    let listed = rooms(&mut bob_client, "", "", 10).await;
+    assert_eq!(titles(&listed), ["Kitchen", "Orchard"]);
+    assert_eq!(listed.rooms[1].topic, "what grows");
 }
 
 #[tokio::test]
@@ -297,6 +313,42 @@ async fn a_link_leads_to_one_request_for_each_who_uses_it() {
     );
     let refused = bob_client.ask(request_join(group, 1)).await;
     assert_eq!(code(refused), ErrorCode::UnknownInvite);
+}
+
+/// A mistyped secret does not stand in the way of the right one, and takes no further use.
+#[tokio::test]
+async fn another_proof_by_the_same_link_is_heard_at_once() {
+    let deployment = Deployment::new();
+    let server = deployment.start("");
+    let (alice, mut alice_client) = Person::register("alice", &deployment, &server).await;
+    let (_, mut bob_client) = Person::register("bob", &deployment, &server).await;
+    let group = alice.group_with(&mut alice_client, &[]).await.conversation;
+    alice_client.resume().await;
+    let done = alice_client.ask(create_link(group, 1, 2, 3_600_000)).await;
+    assert!(matches!(done, Response::Done(_)), "{done:?}");
+    for proof in [7, 7, 8, 8] {
+        let mut request = request_join(group, 1);
+        if let Request::RequestJoin(request) = &mut request {
+            request.proof = vec![proof; 32];
+        }
+        let done = bob_client.ask(request).await;
+        assert!(matches!(done, Response::Done(_)), "{done:?}");
+    }
+    let asked = alice_client.deliveries(2).await;
+    let proofs: Vec<_> = asked
+        .into_iter()
+        .map(|asked| wire::JoinRequest::decode(asked.payload).unwrap().proof)
+        .collect();
+    assert_eq!(proofs, [vec![7; 32], vec![8; 32]]);
+    let list = Request::ListJoinLinks(wire::ListJoinLinks {
+        conversation_id: group.to_vec(),
+    });
+    let known = match alice_client.ask(list).await {
+        Response::JoinLinks(links) => links.links,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((known.len(), known[0].uses_left), (1, 1));
+    assert!(!alice_client.has_pushes());
 }
 
 #[tokio::test]

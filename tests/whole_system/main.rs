@@ -34,4 +34,5 @@ mod requests;
 mod restore;
 mod screen;
 mod terminal;
+mod tidying;
 mod words;

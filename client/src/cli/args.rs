@@ -263,7 +263,7 @@ pub(crate) enum Until {
 }
 
 /// A person's name, or something with a # in front.
-fn to(text: &str) -> Result<String, String> {
+pub(crate) fn to(text: &str) -> Result<String, String> {
     match text.strip_prefix('#') {
         Some(title) if !title.is_empty() => Ok(text.to_owned()),
         _ => username(text).map(|name| name.to_string()),

@@ -9,10 +9,11 @@ use super::drive::perform;
 use super::message::local;
 use super::output::{Style, own_words};
 use super::people::{make_do, show_user};
-use super::render;
+use super::{names, render};
 use crate::engine::api::{Command, Contact, ContactCommand, Event, PeopleCommand};
 use crate::exit::Failure;
 use crate::safe_text::SafeText;
+use crate::talk::Talk;
 
 /// Cells of somebody's words about themselves, and of a note.
 const WORDS_CELLS: usize = 120;
@@ -21,7 +22,16 @@ const WORDS_CELLS: usize = 120;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContactArgs {
     /// List contacts, with what they tell and what you noted
-    Contacts,
+    Contacts {
+        /// List who is blocked instead
+        #[arg(long)]
+        blocked: bool,
+    },
+    /// Take a group that you are out of, or a person with all that was said, off this device
+    Forget {
+        #[arg(value_name = "TO", value_parser = super::args::to)]
+        talk: String,
+    },
     /// Show somebody, or give them a name or a note that only you see
     Contact {
         #[arg(value_parser = super::args::username)]
@@ -63,13 +73,15 @@ pub(crate) enum ProfileArgs {
 
 pub(crate) async fn carry_out(app: &mut App, args: ContactArgs) -> Result<(), Failure> {
     match args {
-        ContactArgs::Contacts => {
+        ContactArgs::Contacts { blocked } => {
             let engine = app.offline().await?;
-            for contact in engine.contacts()? {
-                show(app, &contact)?;
-            }
-            Ok(())
+            let listed = match blocked {
+                true => engine.blocked()?,
+                false => engine.contacts()?,
+            };
+            listed.iter().try_for_each(|contact| show(app, contact))
         }
+        ContactArgs::Forget { talk } => forget(app, &talk).await,
         ContactArgs::Contact { name, alias, note } => {
             let mut engine = app.offline().await?;
             if alias.is_some() || note.is_some() {
@@ -105,6 +117,18 @@ pub(crate) async fn carry_out(app: &mut App, args: ContactArgs) -> Result<(), Fa
             put(app, ContactCommand::Unpublish, "unpublished").await
         }
     }
+}
+
+async fn forget(app: &mut App, word: &str) -> Result<(), Failure> {
+    let mut engine = app.offline().await?;
+    let talk = names::talk(&engine, word)?;
+    let command = ContactCommand::Forget { talk: talk.clone() };
+    local(app, &mut engine, Command::Contact(command))?;
+    render::object(app, json!({ "event": "forgotten", "to": talk.to_string() }))?;
+    app.printer.say(&match talk {
+        Talk::Person(_) => format!("forgot {word}, and what was said; nobody was told"),
+        Talk::Group(_) => format!("forgot {word}, and what was said there"),
+    })
 }
 
 /// What somebody told under seal, and what they show to everybody; where no

@@ -14,6 +14,7 @@ use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::engine::api::{Command, Event, Message, MessageCommand, Mute, Put};
 use crate::exit::{Exit, Failure};
+use crate::wording;
 
 pub(crate) async fn carry_out(app: &mut App, args: MessageArgs) -> Result<(), Failure> {
     match args {
@@ -154,7 +155,10 @@ async fn timer(app: &mut App, to: &str, time: Option<u32>) -> Result<(), Failure
         )?;
         return app.printer.say(&match seconds {
             0 => "messages stay".to_owned(),
-            seconds => format!("messages disappear {seconds} s after reading"),
+            seconds => format!(
+                "messages disappear {} after reading",
+                wording::span(seconds)
+            ),
         });
     };
     app.dialer()?;

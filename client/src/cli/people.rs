@@ -9,6 +9,7 @@ use super::app::App;
 use super::drive::{PATIENCE, answer_to, perform, perform_on, until};
 use super::output::{Style, own_words};
 use super::render;
+use crate::desk::Desk;
 use crate::engine::api::{
     Chat, Command, Event, Keep, MessageBody, Mute, Pin, SafetyNumber, User, UserFilter,
 };
@@ -171,17 +172,7 @@ pub(crate) async fn requests(app: &mut App) -> Result<(), Failure> {
 }
 
 pub(crate) async fn accept(app: &mut App, name: Username, keep: Keep) -> Result<(), Failure> {
-    let mut engine = app.offline().await?;
-    not_oneself(&engine, &name)?;
-    if !is_awaited(&engine, &name)? && app.dialer().is_ok() {
-        // The request may wait at the server.
-        let mut session = app.online(engine)?;
-        let outcome = catch_up(app, &mut session, Shown::Aside).await;
-        engine = session.close().await;
-        if !is_awaited(&engine, &name)? {
-            outcome?;
-        }
-    }
+    let engine = knocked(app, &name).await?;
     let command = Command::Accept {
         name: name.clone(),
         keep,
@@ -198,6 +189,21 @@ pub(crate) async fn accept(app: &mut App, name: Username, keep: Keep) -> Result<
     let outcome = catch_up(app, &mut session, Shown::Everything).await;
     session.close().await;
     outcome.or_else(|failure| excuse(app, failure))
+}
+
+/// The engine, after a look at the server where nothing of this person waits here.
+async fn knocked(app: &mut App, name: &Username) -> Result<Desk, Failure> {
+    let mut engine = app.offline().await?;
+    not_oneself(&engine, name)?;
+    if !is_awaited(&engine, name)? && app.dialer().is_ok() {
+        let mut session = app.online(engine)?;
+        let outcome = catch_up(app, &mut session, Shown::Aside).await;
+        engine = session.close().await;
+        if !is_awaited(&engine, name)? {
+            outcome?;
+        }
+    }
+    Ok(engine)
 }
 
 /// Whether there is something of this person to accept.
@@ -283,7 +289,8 @@ pub(super) fn make_do(app: &mut App, failure: Failure) -> Result<(), Failure> {
 }
 
 pub(crate) async fn decline(app: &mut App, name: Username) -> Result<(), Failure> {
-    perform(app, Command::Decline { name: name.clone() }).await?;
+    let engine = knocked(app, &name).await?;
+    perform_on(app, engine, Command::Decline { name: name.clone() }).await?;
     done(app, "declined", &name)
 }
 

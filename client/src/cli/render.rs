@@ -7,8 +7,8 @@ use unicode_width::UnicodeWidthStr;
 use super::app::App;
 use super::output::{Audience, Style, own_words};
 use crate::engine::api::{
-    Change, ChangeKind, Direction, Event, GroupNews, Invitation, Membership, Message, MessageBody,
-    Put, ReplyTo, Request, SecurityEvent, SecurityKind,
+    Change, ChangeKind, Direction, Event, GroupNews, Invitation, Membership, MembershipChange,
+    Message, MessageBody, Put, ReplyTo, Request, SecurityEvent, SecurityKind,
 };
 use crate::exit::Failure;
 use crate::safe_text::{Block, CONTINUATION, SafeText};
@@ -58,6 +58,8 @@ pub(crate) fn event(app: &mut App, event: &Event) -> Result<(), Failure> {
         Event::SendFailed {
             to, title, failure, ..
         } => not_sent(app, &to.label(title.as_deref()), failure),
+        // A warning has told of the device already.
+        Event::Membership(shown) if shown.change == MembershipChange::DeviceAdded => Ok(()),
         Event::Membership(shown) => membership(app, shown),
         _ => Ok(()),
     }
@@ -228,7 +230,8 @@ pub(crate) fn change(app: &mut App, change: &Change) -> Result<(), Failure> {
         ChangeKind::Pin(Put::Off) => format!("{by} unpinned {which}"),
         ChangeKind::Timer(0) => format!("{by}: messages stay ({talk})"),
         ChangeKind::Timer(seconds) => {
-            format!("{by}: messages disappear {seconds} s after reading ({talk})")
+            let after = wording::span(*seconds);
+            format!("{by}: messages disappear {after} after reading ({talk})")
         }
     };
     let line = SafeText::line(&format!("· {line}"), NOTES_CELLS);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sotto_protocol::{ClientMessageId, ConversationId, Username};
+use sotto_protocol::{BlobId, ClientMessageId, ConversationId, Username};
 
 use super::api::CommandId;
 use super::commands::ServerCommand;
@@ -26,6 +26,8 @@ pub(super) enum Purpose {
     Account(Username),
     /// Whether somebody's identity is the pinned one still, apart from what is to be sent.
     Identity(Username),
+    /// The file of a message that was taken back.
+    DropBlob(BlobId),
     OwnDevices,
     Backup,
     Pair(Username),

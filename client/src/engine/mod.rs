@@ -30,6 +30,7 @@ mod doubt;
 mod error;
 mod files;
 mod flight;
+mod forget;
 mod group;
 mod inbox;
 mod json;
@@ -54,7 +55,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sotto_crypto::{Group, KeyStore};
 use sotto_protocol::wire;
-use sotto_protocol::{ConversationId, Username};
+use sotto_protocol::{BlobId, ConversationId, Username};
 
 use api::{Command, CommandId, ConnectionInfo, Event, Login, Now};
 use commands::ServerCommand;
@@ -101,6 +102,8 @@ pub struct Engine {
     held: usize,
     /// Groups of which the server has more acknowledged than the store, until all is read.
     ahead: BTreeSet<ConversationId>,
+    /// Files that the server was asked to delete in this session.
+    blobs_asked: BTreeSet<BlobId>,
     receipts: receipts::Due,
     signals: messages::Signals,
     housekeeping_at: u64,
@@ -167,6 +170,7 @@ impl Engine {
             acknowledge: BTreeMap::new(),
             held: 0,
             ahead: BTreeSet::new(),
+            blobs_asked: BTreeSet::new(),
             receipts: receipts::Due::default(),
             signals: messages::Signals::default(),
             housekeeping_at: now.monotonic_ms,

@@ -110,6 +110,9 @@ impl Engine {
             let queued = self.queued_messages(&row.talk, Some(&row))?;
             let stored = self.last_messages(&row, 1)?;
             let (unread, expires_after_s) = self.unread_and_timer(&row)?;
+            if queued.is_empty() && stored.is_empty() && self.is_forgotten(&row.talk)? {
+                continue;
+            }
             chats.push(Chat {
                 unread: unread.messages,
                 mentions: unread.mentions,

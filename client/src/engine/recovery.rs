@@ -11,6 +11,7 @@ use sotto_roster::{DeviceCertificate, Policy, policy_shown};
 use super::api::{Event, MembershipChange, SecurityEvent, SecurityKind};
 use super::error::group_failure;
 use super::flight::Purpose;
+use super::group::shut_out;
 use super::people::Mismatch;
 use super::restored::Leap;
 use super::work::{Rebuild, Step, Why};
@@ -202,8 +203,7 @@ impl Engine {
             Ok(entered) => entered,
             Err(error) => {
                 group_failure(error)?;
-                self.rebuild(&row, info.generation + 1);
-                return Ok(());
+                return self.not_entered(&row, info.generation + 1);
             }
         };
         if let Err(mismatch) = self.check_members(group.roster(), &row.talk)? {
@@ -241,6 +241,15 @@ impl Engine {
             request: request.encode_to_vec(),
         })?;
         self.send_pending(&row)
+    }
+
+    /// What the server shows of a group is not to be entered by this device.
+    fn not_entered(&mut self, row: &ConversationRow, next: u32) -> Result<(), EngineError> {
+        if self.is_entering(&row.talk) {
+            return self.entry_ended(&row.talk, shut_out());
+        }
+        self.rebuild(row, next);
+        Ok(())
     }
 
     /// A group is entered as the server shows it only where somebody who is

@@ -150,6 +150,7 @@ impl Engine {
         self.acknowledge.clear();
         self.held = 0;
         self.ahead.clear();
+        self.blobs_asked.clear();
         self.outbox_reported_empty = Reported::No;
         // Frames for the old connection mean nothing on the next one.
         self.ready.frames.clear();
@@ -196,6 +197,7 @@ impl Engine {
             (Purpose::Publish | Purpose::Resume | Purpose::Reread(_), _) => Ok(()),
             (Purpose::Account(peer), answer) => self.account_answered(&peer, answer),
             (Purpose::Identity(peer), answer) => self.identity_answered(&peer, &answer),
+            (Purpose::DropBlob(blob), answer) => self.blob_dropped(&blob, &answer),
             (Purpose::OwnDevices, answer) => self.own_devices_shown(&answer),
             (Purpose::Backup, answer) => self.backup_answered(&answer),
             (Purpose::Pair(peer), answer) => self.pair_answered(&peer, answer),

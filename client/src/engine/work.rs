@@ -194,6 +194,7 @@ impl Engine {
                 self.drive(&talk)?;
             }
         }
+        self.drop_blobs()?;
         self.report_revoked()?;
         self.report_empty_outbox()
     }

@@ -73,6 +73,15 @@ impl History {
         rows.map(|row| row?).collect()
     }
 
+    /// The names of those who are blocked; sorted, at most 100,000.
+    pub(crate) fn blocked_names(&self) -> Result<Vec<Username>, HistoryError> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT name FROM peer WHERE relation = 2 ORDER BY name LIMIT 100000",
+        )?;
+        let rows = statement.query_map([], |row| Ok(codec::name(row, "name")))?;
+        rows.map(|row| row?).collect()
+    }
+
     /// The own profile and its revision; 0 while none was ever set.
     pub(crate) fn own_profile(&self) -> Result<(Profile, u64), HistoryError> {
         let mut statement = self

@@ -21,6 +21,7 @@ mod contact;
 mod conversation;
 mod device;
 mod draft;
+mod forget;
 mod fork;
 mod group;
 mod key_package;
@@ -75,6 +76,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_turned_away.sql"),
     include_str!("migrations/0011_unsent.sql"),
     include_str!("migrations/0012_earlier_identity.sql"),
+    include_str!("migrations/0013_blob_due.sql"),
 ];
 /// The schema that this version reads and writes.
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

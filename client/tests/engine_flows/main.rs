@@ -15,6 +15,7 @@ mod world;
 
 mod attacks;
 mod devices;
+mod entering;
 mod faults;
 mod flows;
 mod group_attacks;

@@ -1216,6 +1216,9 @@ pub struct SetRoom {
     /// In clear, by choice; UTF-8; at most 256 bytes.
     #[prost(string, tag = "3")]
     pub topic: ::prost::alloc::string::String,
+    /// Where the room is listed already, its topic stays and the one here does not count.
+    #[prost(bool, tag = "4")]
+    pub keep_topic: bool,
 }
 /// Asks for the rooms of the deployment.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -14,7 +14,7 @@ use super::conversation::{conversation_id, policy};
 use crate::refusal::Refusal;
 use crate::server::Server;
 use crate::session::machine::Identity;
-use crate::store::{NewRoom, RoomError};
+use crate::store::{KnownTopic, NewRoom, RoomError};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Pages of rooms that one account may ask for in a minute.
@@ -54,6 +54,10 @@ pub(super) async fn set_room(
         skeleton,
         title: request.title,
         topic: request.topic,
+        known_topic: match request.keep_topic {
+            true => KnownTopic::Stays,
+            false => KnownTopic::Replaced,
+        },
     };
     match server.store.put_room(room).await {
         Ok(()) => Ok(Answer::done()),

@@ -1,6 +1,7 @@
 //! Invite links: how often each may still be used, and by whom it was. Uses are taken in the
 //! transaction that puts the request into the log, so none is lost and none counts twice.
 
+use sha2::{Digest as _, Sha256};
 use sotto_protocol::limits::JOIN_LINKS_MAX;
 use sotto_protocol::wire::EnvelopeKind;
 use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
@@ -29,9 +30,10 @@ const LIST: &str = "\
     WHERE conversation_id = $1 AND expires_at > now() AND uses_left > 0
     ORDER BY expires_at LIMIT $2";
 
-/// One who asked within the hour is not heard again.
+/// One who asked the same within the hour is not heard again.
 const USED: &str = "\
-    SELECT u.asked_at > now() - interval '1 hour' FROM join_use u JOIN join_link l
+    SELECT u.asked_at > now() - interval '1 hour'
+           AND coalesce(u.request_digest = $4, false) FROM join_use u JOIN join_link l
         ON l.conversation_id = u.conversation_id AND l.link_id = u.link_id
     WHERE u.conversation_id = $1 AND u.link_id = $2 AND u.account_id = $3
       AND l.expires_at > now()";
@@ -41,8 +43,10 @@ const TAKE: &str = "\
     WHERE conversation_id = $1 AND link_id = $2 AND uses_left > 0 AND expires_at > now()";
 
 const NOTE: &str = "\
-    INSERT INTO join_use (conversation_id, link_id, account_id) VALUES ($1, $2, $3)
-    ON CONFLICT (conversation_id, link_id, account_id) DO UPDATE SET asked_at = now()";
+    INSERT INTO join_use (conversation_id, link_id, account_id, request_digest)
+    VALUES ($1, $2, $3, $4)
+    ON CONFLICT (conversation_id, link_id, account_id)
+    DO UPDATE SET asked_at = now(), request_digest = $4";
 
 /// A link to be made known.
 pub struct NewJoinLink {
@@ -164,12 +168,16 @@ impl Store {
         account: AccountId,
     ) -> Result<bool, StoreError> {
         let id = conversation.as_bytes().as_slice();
-        let row = self.one(USED, &[&id, &link.as_slice(), &account.0]).await?;
+        let any: &[u8] = &[];
+        let row = self
+            .one(USED, &[&id, &link.as_slice(), &account.0, &any])
+            .await?;
         Ok(row.is_some())
     }
 
     /// Takes one use of a link for an account and puts its request into the log. The same account
-    /// and link again take no further use, and enter the log again after an hour only.
+    /// and link again take no further use, and the same request enters the log again after an hour
+    /// only.
     ///
     /// # Errors
     /// `UnknownLink`, or the store's; asking again is safe.
@@ -193,9 +201,11 @@ impl Store {
         let log = log.ok_or(JoinError::UnknownLink)?;
         let id = conversation.as_bytes().as_slice();
         let link = link.as_slice();
+        let digest: [u8; 32] = Sha256::digest(request).into();
+        let digest = digest.as_slice();
         let used = prepare(&transaction, USED).await?;
         let row = transaction
-            .query_opt(&used, &[&id, &link, &account.0])
+            .query_opt(&used, &[&id, &link, &account.0, &digest])
             .await
             .map_err(StoreError::from_db)?;
         match row.as_ref().map(|row| column(row, 0)).transpose()? {
@@ -206,7 +216,7 @@ impl Store {
             }
             None => {}
         }
-        execute(&transaction, NOTE, &[&id, &link, &account.0]).await?;
+        execute(&transaction, NOTE, &[&id, &link, &account.0, &digest]).await?;
         if notice::stored(&transaction, &notice).await?.is_some() {
             return Ok(());
         }

@@ -14,6 +14,10 @@ use super::{Store, column, fixed, limit, signed};
 /// Claims of one account for another in [`CLAIM_WINDOW`]: enough for conversations, too few to
 /// use up what a device has published.
 const CLAIMS_MAX: u32 = 5;
+/// The same where the two share a conversation: each group that one invites the other to, and each
+/// time somebody is taken in again, is a claim. Devices renew what they published as it goes, and a
+/// last resort stays.
+const CLAIMS_OF_COMPANION_MAX: u32 = 40;
 const CLAIM_WINDOW: Duration = Duration::from_secs(3600);
 
 const INSERT: &str = "\
@@ -35,6 +39,15 @@ const DROP_SURPLUS: &str = "\
 const COUNT: &str = "\
     SELECT count(*) FILTER (WHERE NOT last_resort), coalesce(bool_or(last_resort), false)
     FROM key_package WHERE device_id = $1 AND not_after > now()";
+
+/// Whether two accounts are in one conversation; found by their devices.
+const SHARES: &str = "\
+    SELECT EXISTS (
+        SELECT m.conversation_id FROM device d JOIN member m ON m.device_id = d.id
+        WHERE d.account_id = $1 AND m.left_at_seq IS NULL
+        INTERSECT
+        SELECT m.conversation_id FROM device d JOIN member m ON m.device_id = d.id
+        WHERE d.account_id = $2 AND m.left_at_seq IS NULL)";
 
 const TARGET: &str = "SELECT id, identity_key FROM account WHERE username = $1 AND NOT disabled";
 
@@ -121,7 +134,8 @@ impl Store {
     /// or, when a device has none left, its last resort.
     ///
     /// # Errors
-    /// `RateLimited` from the sixth claim of `claimer` for `target` in an hour; `NoKeyPackage`
+    /// `RateLimited` from the sixth claim of `claimer` for `target` in an hour (where they share a
+    /// conversation, the 41st); `NoKeyPackage`
     /// when no device has any (that claim does not count); `UnknownUser`; the store's, where
     /// `Unknown` means that packages may be used up.
     pub async fn claim_key_packages(
@@ -141,7 +155,16 @@ impl Store {
         let account: i64 = column(&row, 0)?;
         let statement = prepare(&transaction, Self::TAKE).await?;
         let key: [&[u8]; 3] = [b"claim", &claimer.to_key(), &account.to_be_bytes()];
-        let taken = limit::take(&*transaction, &statement, &key, CLAIM_WINDOW, CLAIMS_MAX).await?;
+        let shares = prepare(&transaction, SHARES).await?;
+        let shares = transaction
+            .query_one(&shares, &[&claimer.0, &account])
+            .await
+            .map_err(StoreError::from_db)?;
+        let most = match column(&shares, 0)? {
+            true => CLAIMS_OF_COMPANION_MAX,
+            false => CLAIMS_MAX,
+        };
+        let taken = limit::take(&*transaction, &statement, &key, CLAIM_WINDOW, most).await?;
         if let Taken::RetryAfter(retry_after_ms) = taken {
             return Err(ClaimError::RateLimited { retry_after_ms });
         }

@@ -65,7 +65,7 @@ pub use leave::LeaveError;
 pub use presence::OnlineGuard;
 pub use profile::{Profile as AccountProfile, Shows};
 pub use read::LogRead;
-pub use room::{ListedRoom, NewRoom, RoomError};
+pub use room::{KnownTopic, ListedRoom, NewRoom, RoomError};
 pub use types::*;
 
 /// How long a verb waits for a connection of the pool.

@@ -14,7 +14,8 @@ const PUT: &str = "\
     WHERE NOT EXISTS (SELECT FROM room WHERE (folded = $3 OR skeleton = $4)
                       AND conversation_id <> $1)
     ON CONFLICT (conversation_id) DO UPDATE SET title = excluded.title,
-        folded = excluded.folded, skeleton = excluded.skeleton, topic = excluded.topic";
+        folded = excluded.folded, skeleton = excluded.skeleton,
+        topic = CASE WHEN $6 THEN room.topic ELSE excluded.topic END";
 
 const REMOVE: &str = "DELETE FROM room WHERE conversation_id = $1";
 
@@ -40,6 +41,17 @@ pub struct NewRoom {
     pub skeleton: String,
     /// As its admins wrote it.
     pub topic: String,
+    /// What happens to the topic of a room that is listed already.
+    pub known_topic: KnownTopic,
+}
+
+/// Whether a listed room's topic is put in another's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownTopic {
+    /// It stays.
+    Stays,
+    /// It is replaced.
+    Replaced,
 }
 
 /// One room of a listing.
@@ -78,10 +90,18 @@ impl Store {
         let transaction = client.transaction().await.map_err(StoreError::from_db)?;
         let id = room.conversation.as_bytes().as_slice();
         let statement = super::accounts::prepare(&transaction, PUT).await?;
+        let stays = room.known_topic == KnownTopic::Stays;
         let put = transaction
             .execute(
                 &statement,
-                &[&id, &room.title, &room.folded, &room.skeleton, &room.topic],
+                &[
+                    &id,
+                    &room.title,
+                    &room.folded,
+                    &room.skeleton,
+                    &room.topic,
+                    &stays,
+                ],
             )
             .await;
         match put {

@@ -34,7 +34,7 @@ mod welcomes;
 
 pub(super) use change::Step as GroupStep;
 pub(super) use link::LinkAsk;
-pub(super) use room::Listing;
+pub(super) use room::{Listing, shut_out};
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -194,7 +194,12 @@ impl Engine {
                 command: Some(id),
                 failure,
             }),
-            None => self.push_job(Talk::Group(group), Job::new(Some(id), change)),
+            None => match change {
+                Change::Info(InfoChange::Title(title)) if self.manages_room(&group)? => {
+                    self.rename_room(id, group, title);
+                }
+                change => self.push_job(Talk::Group(group), Job::new(Some(id), change)),
+            },
         }
         Ok(())
     }

@@ -3,13 +3,14 @@
 
 use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
-use sotto_protocol::{ConversationId, limits, wire};
+use sotto_protocol::{ConversationId, ErrorCode, limits, wire};
+use sotto_roster::{Access, Role};
 
-use super::super::api::{CommandId, Event, Room};
+use super::super::api::{CommandId, Event, Failure, Room};
 use super::super::commands::{ServerCommand, refusal};
 use super::super::session::failure;
 use super::super::{Engine, EngineError};
-use super::{Change, Job};
+use super::{Change, InfoChange, Job};
 use crate::history::ConversationState;
 use crate::talk::Talk;
 
@@ -52,6 +53,7 @@ impl Engine {
         group: ConversationId,
         topic: String,
     ) -> Result<(), EngineError> {
+        // As it is listed: the name that members know may be on its way still.
         let title = self.title_of(&Talk::Group(group))?;
         let listing = Listing {
             group,
@@ -61,6 +63,33 @@ impl Engine {
         };
         self.ask_later(id, ServerCommand::SetRoom(listing));
         Ok(())
+    }
+
+    /// Whether this account manages a listed group: then its name changes on the list first, which
+    /// may refuse it.
+    pub(super) fn manages_room(&mut self, group: &ConversationId) -> Result<bool, EngineError> {
+        let Some(row) = self.store().conversation(group)? else {
+            return Ok(false);
+        };
+        let roster = self.roster_of(&row)?;
+        let rules = roster
+            .as_ref()
+            .and_then(|roster| roster.policy.group_rules());
+        let me = self.my_name();
+        Ok(rules.is_some_and(|rules| {
+            rules.access == Access::Public && rules.role_of(me) >= Some(Role::Admin)
+        }))
+    }
+
+    /// Renames a public room: where it is listed, and then for its members.
+    pub(super) fn rename_room(&mut self, id: CommandId, group: ConversationId, title: String) {
+        let listing = Listing {
+            group,
+            title,
+            topic: String::new(),
+            founding: Founding::Renamed,
+        };
+        self.ask_later(id, ServerCommand::SetRoom(listing));
     }
 
     /// Whether a group is being entered for the first time, or again.
@@ -75,7 +104,18 @@ impl Engine {
         talk: &Talk,
         error: &wire::Error,
     ) -> Result<(), EngineError> {
-        self.end_job(talk, Err(failure(error)));
+        self.entry_ended(talk, failure(error))
+    }
+
+    /// A room is not entered, for a reason that time does not cure.
+    pub(in crate::engine) fn entry_ended(
+        &mut self,
+        talk: &Talk,
+        why: Failure,
+    ) -> Result<(), EngineError> {
+        self.end_job(talk, Err(why));
+        // Asked again, it is tried again.
+        self.work.remove(talk);
         if let Some(mut row) = self.store().conversation_with(talk)? {
             row.state = ConversationState::Ended;
             self.store().put_conversation(&row)?;
@@ -176,6 +216,10 @@ impl Engine {
                 title: listing.title,
             }),
             (_, Founding::Known) => self.done(id),
+            (_, Founding::Renamed) => {
+                let change = Change::Info(InfoChange::Title(listing.title));
+                self.push_job(Talk::Group(listing.group), Job::new(Some(id), change));
+            }
         }
         Ok(())
     }
@@ -186,6 +230,15 @@ impl Engine {
             failure: failure(error),
         });
     }
+}
+
+/// Why a room cannot be entered that the rules do not let this device into.
+pub(in crate::engine) fn shut_out() -> Failure {
+    refusal(
+        ErrorCode::NotAllowed.name(),
+        "the rules of the room do not let this device in; if you were in it under an earlier \
+         identity, one of its admins has to take that out first (`group remove`)",
+    )
 }
 
 /// How a room is to be listed.
@@ -202,6 +255,8 @@ pub(in crate::engine) struct Listing {
 pub(super) enum Founding {
     New,
     Known,
+    /// It is to have another title, and the topic that it has.
+    Renamed,
 }
 
 impl Listing {
@@ -210,6 +265,7 @@ impl Listing {
             conversation_id: self.group.to_vec(),
             title: self.title.clone(),
             topic: self.topic.clone(),
+            keep_topic: self.founding == Founding::Renamed,
         })
     }
 }

@@ -170,6 +170,12 @@ pub enum ContactCommand {
         /// At most 256 bytes.
         status: Option<String>,
     },
+    /// Takes a group that this account is out of, or a person with all that was said, off this
+    /// device. A pinned identity and a block stay.
+    Forget {
+        /// Which.
+        talk: Talk,
+    },
     /// Shows the own profile to everybody, by way of the servers in clear.
     Publish,
     /// Takes a published profile back.

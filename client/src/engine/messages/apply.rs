@@ -146,6 +146,9 @@ impl Scene<'_> {
             ));
         }
         self.history.empty_message(self.keep, row, Fate::Deleted)?;
+        if let (Body::Attachment(file), true) = (&row.body, row.sender == *self.me) {
+            self.history.put_blob_due(&file.blob_id)?;
+        }
         Ok(Applied::Done)
     }
 }

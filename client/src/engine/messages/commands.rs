@@ -217,6 +217,9 @@ impl Engine {
         if never_left {
             // Nobody has it: there is nothing to take back.
             self.store().remove_outbox(&target.message.id)?;
+            if let Body::Attachment(file) = &found.body {
+                self.store().put_blob_due(&file.blob_id)?;
+            }
             self.done(id);
             return Ok(());
         }

@@ -32,6 +32,7 @@ impl Engine {
                 display_name,
                 status,
             } => self.set_profile(id, display_name, status),
+            ContactCommand::Forget { talk } => self.forget(id, &talk),
             ContactCommand::Publish => {
                 let (profile, _) = self.store().own_profile()?;
                 self.put_profile(id, profile);
@@ -179,6 +180,15 @@ impl Engine {
     /// When the local store fails.
     pub fn contacts(&self) -> Result<Vec<Contact>, EngineError> {
         let names = self.store().contact_names()?;
+        names.iter().map(|name| self.to_contact(name)).collect()
+    }
+
+    /// Everybody who is blocked, sorted by name.
+    ///
+    /// # Errors
+    /// When the local store fails.
+    pub fn blocked(&self) -> Result<Vec<Contact>, EngineError> {
+        let names = self.store().blocked_names()?;
         names.iter().map(|name| self.to_contact(name)).collect()
     }
 
