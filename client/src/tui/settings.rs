@@ -211,7 +211,10 @@ fn without(text: &str, line: usize) -> Option<String> {
     let mut lines: Vec<&str> = text.split('\n').collect();
     let found = lines.get_mut(line)?;
     let whole = toml::from_str::<toml::Table>(found).is_ok_and(|table| !table.is_empty());
-    if !whole {
+    // What may go on in the next line is no line of its own.
+    let goes_on = ["[", "{", "\"\"\"", "'''"];
+    let short = found.contains('=') && !goes_on.iter().any(|sign| found.contains(sign));
+    if !whole && !short {
         return None;
     }
     *found = "";
@@ -381,9 +384,13 @@ mod tests {
         for named in ["line 1", "bel", "line 2", "pink", "idle-lock", "sned"] {
             assert!(said.contains(named), "{named}: {said}");
         }
+        let said = Settings::parse("bel = true\ntheme = \nmouse = maybe\n").unwrap_err();
+        for named in ["line 1", "line 2", "line 3"] {
+            assert!(said.to_string().contains(named), "{named}: {said}");
+        }
         // What cannot be told apart ends it.
-        let said = Settings::parse("bel = true\ntheme = \n").unwrap_err();
-        assert!(said.to_string().contains("line 2"), "{said}");
+        let said = Settings::parse("[keys.compose]\nsend = [\n\"x\"\n").unwrap_err();
+        assert!(matches!(said, SettingsError::Malformed(_)), "{said}");
     }
 
     #[test]

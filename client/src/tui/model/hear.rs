@@ -209,7 +209,8 @@ impl Model {
             }
             [] => self.say(Tone::Good, nothing_said(&label)),
             [line] if exit == Exit::Done => self.say(Tone::Text, line.clone()),
-            [line] => self.say(Tone::Warning, line.clone()),
+            // Who speaks is plain here.
+            [line] => self.say(Tone::Warning, line.strip_prefix("sotto: ").unwrap_or(line)),
             lines => {
                 let mut sheet = Sheet::new(format!("/{label}"), Vec::new());
                 let mut links = lines.iter().filter(|line| line.starts_with(SCHEME));

@@ -279,6 +279,18 @@ fn an_invite_link_stands_in_one_row_and_is_copied() {
 }
 
 #[test]
+fn a_command_that_failed_says_why_and_nothing_of_the_shell() {
+    let mut sim = in_conversation((100, 30), "bob");
+    sim.hear(News::Ran {
+        label: "send".to_owned(),
+        said: vec!["sotto: nobody is called walk".to_owned()],
+        exit: Exit::Usage,
+    });
+    let status = sim.rows().pop().unwrap();
+    assert!(status.contains("  nobody is called walk"), "{status}");
+}
+
+#[test]
 fn whoever_is_invited_is_not_in_yet() {
     let mut sim = in_conversation((120, 40), "garden");
     let pane = sim.model.pane.as_ref().unwrap();
