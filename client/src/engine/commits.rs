@@ -206,6 +206,9 @@ impl Engine {
             if !self.is_entering(&row.talk) {
                 self.entries_missing(&row, row.cursor + 1, seq - row.cursor - 1)?;
             }
+        }
+        if entered && row.cursor > 0 && (seq > row.cursor + 1 || row.generation > 0) {
+            // To the new generation everybody's messages begin somewhere.
             self.store().forget_sender_counters(&row.id)?;
             row.baseline = Baseline::FirstSeen;
         }
@@ -348,8 +351,9 @@ impl Engine {
             self.store().delete_conversation(&row.id)?;
         } else {
             row.state = match self.is_bringing_back(&talk) {
-                Some(_) => ConversationState::Active,
-                None => ConversationState::Broken,
+                // It was not the first: the way in is the newer one.
+                Some(_) if code != ErrorCode::StaleGeneration => ConversationState::Active,
+                _ => ConversationState::Broken,
             };
             // The refused number counts for nothing: refusals in a row would put the newest state
             // out of sight, and with it what tells an older one apart.

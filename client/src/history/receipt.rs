@@ -176,6 +176,38 @@ impl History {
         Ok(())
     }
 
+    /// Whether a device told that all reached it which others wrote in a conversation.
+    pub(crate) fn has_all(
+        &self,
+        keep: Keep,
+        conversation: &ConversationId,
+        device: &DeviceId,
+    ) -> Result<bool, HistoryError> {
+        let mut statement = self.connection().prepare_cached(&on(
+            keep,
+            "SELECT (SELECT coalesce(max(seq), 0) FROM @.message
+                     WHERE conversation = ?1 AND device != ?2)
+                 <= (SELECT coalesce(max(max(delivered, read)), 0) FROM @.reader
+                     WHERE conversation = ?1 AND device = ?2)",
+        ))?;
+        let device = device.as_bytes();
+        Ok(statement.query_row((conversation.as_bytes(), device), |row| row.get(0))?)
+    }
+
+    /// When a server stored what was said last in a conversation; milliseconds since 1970 UTC, 0
+    /// where nothing was said.
+    pub(crate) fn last_said_ms(
+        &self,
+        keep: Keep,
+        conversation: &ConversationId,
+    ) -> Result<u64, HistoryError> {
+        let mut statement = self.connection().prepare_cached(&on(
+            keep,
+            "SELECT coalesce(max(stored_at_ms), 0) FROM @.message WHERE conversation = ?1",
+        ))?;
+        Ok(statement.query_row([conversation.as_bytes()], |row| row.get(0))?)
+    }
+
     /// How many people a message has reached, on whatever device.
     pub(crate) fn reached(
         &self,

@@ -40,7 +40,7 @@ fn members_bring_back_an_owner_who_began_anew() {
     for person in [1, 2] {
         accept(&mut world, person, "alice");
     }
-    for _ in 0..3 {
+    for _ in 0..8 {
         world.advance(10_000);
     }
     world.group_command(again, GroupCommand::Join { group });
@@ -85,7 +85,7 @@ fn an_admin_brings_back_an_owner_who_began_anew() {
     world.settle();
     let again = world.begin_anew(0, "alice");
     accept(&mut world, 1, "alice");
-    for _ in 0..3 {
+    for _ in 0..8 {
         world.advance(10_000);
     }
     world.group_command(again, GroupCommand::Join { group });
@@ -128,7 +128,7 @@ fn a_member_who_began_anew_stops_nobody_who_accepted_it() {
     world.run();
     assert_eq!(world.said(0, group), ["for the two of us"]);
     accept(&mut world, 0, "carol");
-    for _ in 0..3 {
+    for _ in 0..8 {
         world.advance(10_000);
     }
     world.say(1, group, "she is in again");
@@ -145,7 +145,7 @@ fn members_who_cannot_bring_everybody_along_leave_the_group_as_it_is() {
     world.begin_anew(0, "alice");
     world.relay.packages.clear();
     accept(&mut world, 1, "alice");
-    for _ in 0..3 {
+    for _ in 0..8 {
         world.advance(10_000);
     }
     assert_eq!(world.relay.logs[&group].generation, 0);
@@ -155,4 +155,33 @@ fn members_who_cannot_bring_everybody_along_leave_the_group_as_it_is() {
     accept(&mut world, 2, "alice");
     world.settle();
     assert_eq!(world.said(2, group), ["on we go"]);
+}
+
+/// Nobody loses what they have not read yet for somebody's return: it waits for them, and they say.
+#[test]
+fn who_has_not_read_everything_is_waited_for() {
+    let (mut world, group) = World::group(4);
+    world.disconnect(2);
+    world.say(0, group, "read this first");
+    world.settle();
+    world.begin_anew(0, "alice");
+    for person in [1, 3] {
+        accept(&mut world, person, "alice");
+    }
+    for _ in 0..12 {
+        world.advance(10_000);
+    }
+    assert_eq!(world.relay.logs[&group].generation, 0);
+    world.connect(2);
+    accept(&mut world, 2, "alice");
+    for _ in 0..12 {
+        world.advance(10_000);
+    }
+    assert_eq!(world.relay.logs[&group].generation, 1);
+    world.say(1, group, "all of us");
+    world.settle();
+    assert_eq!(world.said(2, group), ["read this first", "all of us"]);
+    for kind in [SecurityKind::PolicyRejected, SecurityKind::Gap] {
+        assert_eq!(world.security(2, kind), 0);
+    }
 }

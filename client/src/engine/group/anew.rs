@@ -20,6 +20,14 @@ use super::{Change, Job};
 use crate::history::{ConversationRow, ConversationState, JoinRequestRow};
 use crate::talk::Talk;
 
+/// How long bringing somebody back waits for those who have not read, in milliseconds: 7 days.
+const WAIT_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+
+/// How long nothing is to have been said in a group before its next generation, in milliseconds.
+const QUIET_MS: u64 = 20_000;
+/// When that is looked at again, in milliseconds.
+const RETURN_AGAIN_MS: u64 = 10_000;
+
 impl Engine {
     /// A person's changed identity was accepted here: in the groups that this
     /// account may mend it takes the old one's place. That can take two commits, for
@@ -69,6 +77,52 @@ impl Engine {
         Ok(is_vacant(roster, &self.accepted_in(roster)?))
     }
 
+    fn try_return_later(&mut self, talk: &Talk) {
+        let again = self.now.monotonic_ms + RETURN_AGAIN_MS;
+        self.work_of(talk).chores.admit_at = Some(again);
+    }
+
+    /// Puts a return off that was begun: something was said meanwhile. Whether it did.
+    pub(super) fn is_put_off(&mut self, row: &ConversationRow) -> Result<bool, EngineError> {
+        let roster = self.roster_of(row)?;
+        let is_settled = match &roster {
+            Some(roster) => self.is_settled(row, roster)?,
+            None => false,
+        };
+        let wishes = self.store().join_requests(&row.id)?;
+        let oldest_ms = wishes.iter().map(|wish| wish.received_at_ms).min();
+        let waited_ms = self.now.unix_ms.saturating_sub(oldest_ms.unwrap_or(0));
+        if is_settled || waited_ms >= WAIT_MS {
+            return Ok(false);
+        }
+        self.end_job(&row.talk, Ok(()));
+        self.try_return_later(&row.talk);
+        Ok(true)
+    }
+
+    /// Whether a group is quiet, and every device in it told that it has all of what was said
+    /// here, but those whose identity is not the accepted one.
+    fn is_settled(&self, row: &ConversationRow, roster: &Roster) -> Result<bool, EngineError> {
+        let last_ms = self.store().last_said_ms(row.keep, &row.id)?;
+        if self.now.unix_ms.saturating_sub(last_ms) < QUIET_MS {
+            return Ok(false);
+        }
+        let accepted = self.accepted_in(roster)?;
+        let me = self.profile.device().certificate();
+        for leaf in roster.leaves.values() {
+            let is_gone = accepted
+                .get(leaf.username())
+                .is_some_and(|identity| identity != leaf.identity_key());
+            if leaf == me || is_gone {
+                continue;
+            }
+            if !self.store().has_all(row.keep, &row.id, leaf.device_id())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The identities that are pinned here, of those who are in a group.
     fn accepted_in(&self, roster: &Roster) -> Result<BTreeMap<Username, [u8; 32]>, EngineError> {
         let mut accepted = BTreeMap::new();
@@ -81,12 +135,19 @@ impl Engine {
         Ok(accepted)
     }
 
-    /// Makes the next generation of a group that works, with those in it who began anew.
+    /// Makes the next generation of a group that works, with those in it who began anew. Whoever
+    /// comes into it can no longer read what was said before: it is put off until everybody has.
     pub(super) fn bring_back(
         &mut self,
         row: &ConversationRow,
         roster: &Roster,
+        since_ms: u64,
     ) -> Result<(), EngineError> {
+        let waited_ms = self.now.unix_ms.saturating_sub(since_ms);
+        if waited_ms < WAIT_MS && !self.is_settled(row, roster)? {
+            self.try_return_later(&row.talk);
+            return Ok(());
+        }
         let role = roster.policy.role_of(self.my_name());
         let why = match role.is_some_and(|role| role >= Role::Admin) {
             true => Why::Anew,
@@ -143,8 +204,21 @@ impl Engine {
         let Some(old) = self.roster_of(&known)? else {
             return Ok(false);
         };
-        let accepted = self.accepted_in(&old)?;
-        Ok(authorize_rebuild(&old, &summary.roster, &summary.inviter, &accepted).is_ok())
+        let mut shown = self.accepted_in(&old)?;
+        for leaf in summary.roster.leaves.values() {
+            if shown.contains_key(leaf.username()) {
+                shown.insert(leaf.username().clone(), *leaf.identity_key());
+            }
+        }
+        let by = &summary.inviter;
+        let may = authorize_rebuild(&old, &summary.roster, by, &shown).is_ok();
+        if may {
+            // Whose identity is not accepted here stops what is sent until it is.
+            for (name, identity) in &shown {
+                self.identity_shown(name, identity)?;
+            }
+        }
+        Ok(may)
     }
 
     /// Somebody's identity was accepted, and devices of the one before are still in the group.

@@ -116,7 +116,7 @@ impl Engine {
     /// that asks nobody, or come back under an identity that was accepted.
     fn admit(&mut self, row: &ConversationRow, roster: &Roster) -> Result<(), EngineError> {
         let mut names = Vec::new();
-        let (mut stale, mut back) = (Vec::new(), Vec::new());
+        let (mut stale, mut since) = (Vec::new(), None);
         for wish in self.store().join_requests(&row.id)? {
             let inside = roster.identity_of(&wish.name);
             let pinned = self.person(&wish.name)?.identity == Some(wish.identity);
@@ -132,7 +132,7 @@ impl Engine {
                 continue;
             }
             if other && !self.may_put_out(roster, &wish.name) {
-                back.push(wish.name);
+                since = since.or(Some(wish.received_at_ms));
                 continue;
             }
             if other {
@@ -148,8 +148,8 @@ impl Engine {
                 jobs.push_back(Job::new(None, Change::Evict(stale)));
             }
             jobs.push_back(Job::new(None, Change::Add(names)));
-        } else if !back.is_empty() {
-            return self.bring_back(row, roster);
+        } else if let Some(since_ms) = since {
+            return self.bring_back(row, roster, since_ms);
         }
         Ok(())
     }

@@ -225,6 +225,9 @@ impl Engine {
         if !is_admin && why != Why::Vacant {
             return self.leave_repair_to_admins(row, why);
         }
+        if why != Why::Broken && self.is_put_off(row)? {
+            return Ok(());
+        }
         let change = Change::Rebuild(rebuild);
         let begun = self.job(&row.talk).is_some_and(|job| job.change == change);
         if !begun {

@@ -156,11 +156,6 @@ impl Engine {
         if invitation.generation <= row.generation && row.state == ConversationState::Active {
             return Ok(());
         }
-        let may = match by {
-            Some(member) if member.role >= Role::Admin => true,
-            Some(_) => self.may_be_rebuilt_by_member(&row, summary)?,
-            None => own,
-        };
         if !own && self.identity_shown(&invitation.inviter, &invitation.identity)? == Trust::Changed
         {
             self.security(
@@ -172,6 +167,11 @@ impl Engine {
             );
             return Ok(());
         }
+        let may = match by {
+            Some(member) if member.role >= Role::Admin => true,
+            Some(_) => self.may_be_rebuilt_by_member(&row, summary)?,
+            None => own,
+        };
         if !may && !own {
             self.security(
                 SecurityKind::PolicyRejected,

@@ -484,7 +484,9 @@ impl Simulation {
     fn is_worth_telling(&self, kind: SecurityKind) -> bool {
         match kind {
             SecurityKind::DeviceAdded => false,
-            SecurityKind::RecoveryStarted | SecurityKind::RecoveryDone => !self.began_anew,
+            SecurityKind::RecoveryStarted
+            | SecurityKind::RecoveryDone
+            | SecurityKind::UnverifiedDevice => !self.began_anew,
             _ => true,
         }
     }
