@@ -249,8 +249,9 @@ pub(crate) fn request(app: &mut App, request: &Request) -> Result<(), Failure> {
     let mark = own_words("● ");
     let name = SafeText::from(&request.from);
     let rest = own_words(&format!(
-        " wants to talk with you: sotto accept {0}, or sotto decline {0}",
-        request.from
+        " wants to talk with you{1}: sotto accept {0}, or sotto decline {0}",
+        request.from,
+        request.asker.warning()
     ));
     app.printer.line(&[
         (Style::Good, &mark),

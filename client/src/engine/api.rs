@@ -8,6 +8,7 @@ mod device;
 mod group;
 mod link;
 mod people;
+mod request;
 
 use sotto_crypto::AuthenticationKey;
 use sotto_crypto::content::Attachment;
@@ -25,6 +26,7 @@ pub use group::{
 };
 pub use link::{Admission, JoinRequest, LinkCommand, LinkView, Past};
 pub use people::{PeopleCommand, Settings, Shown, User, UserFilter, Visibility};
+pub use request::{Asker, Request};
 
 /// The time of a call, read by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,17 +235,6 @@ pub struct Receipt {
     /// What lies before this seq, and was not told of before, this person's device cannot open;
     /// 0 where there is nothing of the kind.
     pub readable_from: u64,
-}
-
-/// A stranger wants to talk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The conversation that the stranger made.
-    pub conversation: ConversationId,
-    /// Who, as signed in the welcome.
-    pub from: Username,
-    /// When the server stored it; milliseconds since 1970 UTC.
-    pub received_at_ms: u64,
 }
 
 /// Which promise is at stake.

@@ -114,7 +114,7 @@ impl Engine {
             request.standing = RequestStanding::WaitsAgain;
             request.received_at_ms = entry.stored_at_ms;
             self.store().put_request(&request)?;
-            self.announce_request(&request);
+            self.announce_request(&request)?;
         }
         self.store()
             .put_request_entry(&entry.conversation, entry.seq, envelope)?;

@@ -168,7 +168,7 @@ impl Event {
 mod tests {
     use super::*;
     use crate::engine::api::{
-        Direction, Message, MessageBody, Request, SecurityEvent, SecurityKind,
+        Asker, Direction, Message, MessageBody, Request, SecurityEvent, SecurityKind,
     };
     use sotto_protocol::{ClientMessageId, ConversationId, DeviceId};
 
@@ -196,6 +196,7 @@ mod tests {
                 conversation,
                 from: bob.clone(),
                 received_at_ms: 8,
+                asker: Asker::New,
             }),
             Event::Security(SecurityEvent {
                 kind: SecurityKind::Gap,

@@ -10,7 +10,7 @@ use sotto_protocol::wire::client_frame::Body as Ask;
 use sotto_protocol::wire::server_frame::Body as Answer;
 use sotto_protocol::{ConversationId, ErrorCode, Username, wire};
 
-use super::api::{Event, Keep, Request, SecurityKind};
+use super::api::{Event, Keep, SecurityKind};
 use super::error::welcome_failure;
 use super::flight::Purpose;
 use super::inbox::Entry;
@@ -243,17 +243,15 @@ impl Engine {
         }
         self.store().put_request(&request)?;
         if before.is_none_or(|before| before == RequestStanding::TurnedAway) {
-            self.announce_request(&request);
+            self.announce_request(&request)?;
         }
         Ok(())
     }
 
-    pub(super) fn announce_request(&mut self, request: &RequestRow) {
-        self.emit(Event::Request(Request {
-            conversation: request.conversation,
-            from: request.inviter.clone(),
-            received_at_ms: request.received_at_ms,
-        }));
+    pub(super) fn announce_request(&mut self, request: &RequestRow) -> Result<(), EngineError> {
+        let request = self.request_of(request)?;
+        self.emit(Event::Request(request));
+        Ok(())
     }
 
     /// As for an identity that the server shows, but a stranger's is not

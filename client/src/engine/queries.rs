@@ -2,9 +2,9 @@
 
 use sotto_protocol::ConversationId;
 
-use super::api::{Chat, Direction, Event, Keep, Message, Request, WhoAmI};
+use super::api::{Asker, Chat, Direction, Event, Keep, Message, Request, WhoAmI};
 use super::{Engine, EngineError, Listening};
-use crate::history::{ConversationRow, MessageRow};
+use crate::history::{ConversationRow, MessageRow, RequestRow};
 use crate::talk::Talk;
 
 /// Messages handed over at the beginning of listening.
@@ -140,14 +140,20 @@ impl Engine {
     /// When the local store fails.
     pub fn requests(&self) -> Result<Vec<Request>, EngineError> {
         let rows = self.store().requests()?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Request {
-                conversation: row.conversation,
-                from: row.inviter,
-                received_at_ms: row.received_at_ms,
-            })
-            .collect())
+        rows.into_iter().map(|row| self.request_of(&row)).collect()
+    }
+
+    pub(super) fn request_of(&self, row: &RequestRow) -> Result<Request, EngineError> {
+        let person = self.store().peer(&row.inviter)?;
+        Ok(Request {
+            conversation: row.conversation,
+            from: row.inviter.clone(),
+            received_at_ms: row.received_at_ms,
+            asker: match person.and_then(|person| person.changed_identity) {
+                Some(_) => Asker::Changed,
+                None => Asker::New,
+            },
+        })
     }
 
     /// How many messages wait to be sent.

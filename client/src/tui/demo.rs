@@ -20,8 +20,8 @@ use super::worker::Input;
 use super::worker::signals::Signals;
 use crate::engine::Verification;
 use crate::engine::api::{
-    AccountState, Chat, Details, Direction, Event, GroupMember, Hit, Keep, MemberTrust, Message,
-    MessageBody, Put, Reactions, ReplyTo, Request, Typing, WhoAmI,
+    AccountState, Asker, Chat, Details, Direction, Event, GroupMember, Hit, Keep, MemberTrust,
+    Message, MessageBody, Put, Reactions, ReplyTo, Request, Typing, WhoAmI,
 };
 use crate::engine::screen::Overview;
 use crate::exit::Failure;
@@ -165,6 +165,7 @@ impl Demo {
             conversation: conversation(7),
             from: name("erin"),
             received_at_ms: at(30),
+            asker: Asker::New,
         });
     }
 

@@ -69,7 +69,7 @@ impl Teller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::api::Request;
+    use crate::engine::api::{Asker, Request};
     use sotto_protocol::{ConversationId, Username};
 
     fn request() -> Event {
@@ -77,6 +77,7 @@ mod tests {
             conversation: ConversationId::from_bytes([1; 16]),
             from: Username::parse("carol").unwrap(),
             received_at_ms: 0,
+            asker: Asker::New,
         })
     }
 

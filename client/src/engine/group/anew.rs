@@ -90,8 +90,9 @@ impl Engine {
             None => false,
         };
         let wishes = self.store().join_requests(&row.id)?;
-        let oldest_ms = wishes.iter().map(|wish| wish.received_at_ms).min();
-        let waited_ms = self.now.unix_ms.saturating_sub(oldest_ms.unwrap_or(0));
+        let mine = wishes.iter().filter(|wish| !wish.waits);
+        let oldest_ms = mine.map(|wish| wish.received_at_ms).min();
+        let waited_ms = oldest_ms.map_or(0, |at_ms| self.now.unix_ms.saturating_sub(at_ms));
         if is_settled || waited_ms >= WAIT_MS {
             return Ok(false);
         }

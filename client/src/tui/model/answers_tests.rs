@@ -3,9 +3,10 @@
 use sotto_protocol::ConversationId;
 
 use super::Overlay;
-use crate::engine::api::{Invitation, Keep};
+use crate::engine::api::{Asker, Invitation, Keep, Request};
 use crate::exit::Failure;
 use crate::tui::ask::{Ask, Chats, Enrol, News, Stage};
+use crate::tui::keys::Action;
 use crate::tui::sim::Sim;
 
 const SIZES: [(u16, u16); 3] = [(120, 40), (80, 24), (50, 12)];
@@ -69,6 +70,32 @@ fn a_request_can_wait_and_its_sender_be_blocked() {
     sim.press("f5");
     sim.press("alt-y");
     assert!(sim.asked.contains(&"accept"));
+}
+
+/// Whoever asks under a known person's name and another identity is not accepted unseen.
+#[test]
+fn a_request_under_another_identity_says_so_and_is_asked_about() {
+    for action in [Action::Confirm, Action::Accept] {
+        let mut sim = Sim::new((80, 24));
+        let mut chats = Chats::default();
+        chats.requests.push(Request {
+            conversation: ConversationId::from_bytes([3; 16]),
+            from: sotto_protocol::Username::parse("bob").unwrap(),
+            received_at_ms: 1,
+            asker: Asker::Changed,
+        });
+        sim.model.handle_news(News::Chats(Box::new(chats)), sim.now);
+        sim.model.pick_request();
+        asks(&mut sim);
+        sim.model.pick(action);
+        let Some(Overlay::Question(question)) = &sim.model.overlay else {
+            panic!("{:?}", sim.model.overlay.is_some());
+        };
+        assert!(question.words[1].starts_with("This is not the bob whom you know"));
+        let accepts = |asks: &[Ask]| asks.iter().any(|ask| matches!(ask, Ask::Accept { .. }));
+        assert!(!accepts(&asks(&mut sim)));
+        assert!(accepts(&press_alone(&mut sim, 'y')));
+    }
 }
 
 #[test]

@@ -61,12 +61,20 @@ impl Model {
                 });
                 let words = format!("search for {typed}");
                 let note = "in all messages";
-                let find = Item::new(&words, note, Tone::Key, Value::Find(typed));
+                let find = Item::new(&words, note, Tone::Key, Value::Find(typed.clone()));
                 begin.into_iter().chain([find]).collect()
             }
             _ => Vec::new(),
         };
+        let begins = matches!(
+            offered.first().map(|item| &item.value),
+            Some(Value::Person(_))
+        );
         picker.offer(offered);
+        if begins && !picker.contains(&typed) {
+            // A name typed in full is meant, rather than its letters here and there in another.
+            picker.mark_offered();
+        }
     }
 
     /// Opens a conversation with somebody. The protocol has none with oneself; a group of one is

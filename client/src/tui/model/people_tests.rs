@@ -33,6 +33,17 @@ fn a_name_that_is_not_known_begins_a_conversation_and_words_a_search() {
     assert!(words.contains("who waters on Sunday?"), "{words}");
 }
 
+/// A title may hold any letters: they lead nobody elsewhere who typed a name in full.
+#[test]
+fn a_name_typed_in_full_goes_before_its_letters_in_a_title() {
+    let mut sim = Sim::new((80, 24));
+    sim.press("ctrl-k");
+    sim.types("ntslf");
+    assert!(sim.words().contains("notes to self"), "{}", sim.words());
+    sim.press("enter");
+    assert!(sim.model.is_open(&Talk::parse("ntslf").unwrap()));
+}
+
 #[test]
 fn oneself_is_found_where_only_oneself_reads() {
     let mut sim = Sim::new((80, 24));

@@ -6,7 +6,7 @@ use super::picker::{Item, Kind, Picker, Value};
 use super::piece::{Row, Tone};
 use super::{Focus, Model};
 use crate::engine::api::{
-    Chat, Device, Hit, Keep, Put, Request, Room, SafetyNumber, ThisDevice, User, UserFilter,
+    Asker, Chat, Device, Hit, Keep, Put, Request, Room, SafetyNumber, ThisDevice, User, UserFilter,
 };
 use crate::talk::Talk;
 use crate::tui::ask::{Ask, Place};
@@ -203,7 +203,7 @@ impl Model {
     }
 
     /// Takes what is marked.
-    fn pick(&mut self, action: Action) {
+    pub(super) fn pick(&mut self, action: Action) {
         let Some(Overlay::Picker(picker)) = self.overlay.take() else {
             return;
         };
@@ -258,9 +258,15 @@ impl Model {
         match answer {
             Action::Decline => self.ask(Ask::Decline { name }),
             Action::Block => self.ask_to_block(name),
-            Action::Accept => self.accept(name, Keep::Saved),
+            Action::Accept if !self.is_another(&name) => self.accept(name, Keep::Saved),
             _ => self.ask_about_request(name),
         }
+    }
+
+    /// Whether who asks has another identity than the person of this name who is known here.
+    fn is_another(&self, name: &Username) -> bool {
+        let mut requests = self.list.requests().iter();
+        requests.any(|request| request.from == *name && request.asker == Asker::Changed)
     }
 
     fn ask_about_request(&mut self, name: Username) {
@@ -270,12 +276,19 @@ impl Model {
             let at = self.zone.short(request.received_at_ms, self.now.unix_ms);
             format!(", since {at}")
         });
-        let words = vec![
-            format!("{name} wants to talk with you{since}."),
-            "Until you answer, nothing of you reaches them. Whether the name is who you think is \
-             for you to check: the safety number (/verify) shows it."
-                .to_owned(),
-        ];
+        let mut words = vec![format!("{name} wants to talk with you{since}.")];
+        if self.is_another(&name) {
+            words.push(format!(
+                "This is not the {name} whom you know: it is another identity, after a loss of all \
+                 devices or of somebody else. To accept the request is to accept that identity, \
+                 and whoever has it reads everything that you send from now on. Compare the \
+                 safety number first (/verify {name})."
+            ));
+        } else {
+            let unanswered = "Until you answer, nothing of you reaches them. Whether the name is who you think is \
+             for you to check: the safety number (/verify) shows it.";
+            words.push(unanswered.to_owned());
+        }
         let doing = Doing::Request(name);
         self.overlay = Some(Overlay::Question(Question { words, doing }));
     }

@@ -208,6 +208,18 @@ impl Picker {
         self.marked = 0;
     }
 
+    /// Whether a line that is shown has these letters in a row, in whatever case.
+    pub(crate) fn contains(&self, typed: &str) -> bool {
+        let typed = typed.to_lowercase();
+        let mut shown = self.shown.iter().filter_map(|place| self.items.get(*place));
+        shown.any(|item| item.label.as_str().to_lowercase().contains(&typed))
+    }
+
+    /// Marks the first of the lines for what was typed.
+    pub(crate) fn mark_offered(&mut self) {
+        self.marked = self.shown.len();
+    }
+
     /// Puts lines below the others, for what was typed; gone with the next letter.
     pub(crate) fn offer(&mut self, mut extra: Vec<Item>) {
         extra.truncate(EXTRA_MAX);

@@ -196,8 +196,9 @@ impl Speech {
 /// A stranger's wish.
 pub(super) fn request(request: &Request) -> String {
     format!(
-        "{0} wants to talk with you: /accept {0} or /decline {0}",
-        request.from
+        "{0} wants to talk with you{1}: /accept {0} or /decline {0}",
+        request.from,
+        request.asker.warning()
     )
 }
 
