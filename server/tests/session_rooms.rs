@@ -240,6 +240,16 @@ fn create_link(conversation: ConversationId, link: u8, uses: u32, life_ms: u64) 
     })
 }
 
+async fn links(client: &mut Client, conversation: ConversationId) -> Vec<wire::JoinLink> {
+    let list = Request::ListJoinLinks(wire::ListJoinLinks {
+        conversation_id: conversation.to_vec(),
+    });
+    match client.ask(list).await {
+        Response::JoinLinks(links) => links.links,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn request_join(conversation: ConversationId, link: u8) -> Request {
     Request::RequestJoin(wire::RequestJoin {
         conversation_id: conversation.to_vec(),
@@ -292,13 +302,7 @@ async fn a_link_leads_to_one_request_for_each_who_uses_it() {
         ("bob", vec![7; 32])
     );
     assert_eq!(request.identity_key, bob.identity.public());
-    let list = Request::ListJoinLinks(wire::ListJoinLinks {
-        conversation_id: group.to_vec(),
-    });
-    let known = match alice_client.ask(list).await {
-        Response::JoinLinks(links) => links.links,
-        other => panic!("{other:?}"),
-    };
+    let known = links(&mut alice_client, group).await;
     assert_eq!((known.len(), known[0].uses_left), (1, 1));
     assert!(!alice_client.has_pushes());
     let revoke = Request::RevokeJoinLink(wire::RevokeJoinLink {
@@ -340,13 +344,7 @@ async fn another_proof_by_the_same_link_is_heard_at_once() {
         .map(|asked| wire::JoinRequest::decode(asked.payload).unwrap().proof)
         .collect();
     assert_eq!(proofs, [vec![7; 32], vec![8; 32]]);
-    let list = Request::ListJoinLinks(wire::ListJoinLinks {
-        conversation_id: group.to_vec(),
-    });
-    let known = match alice_client.ask(list).await {
-        Response::JoinLinks(links) => links.links,
-        other => panic!("{other:?}"),
-    };
+    let known = links(&mut alice_client, group).await;
     assert_eq!((known.len(), known[0].uses_left), (1, 1));
     assert!(!alice_client.has_pushes());
 }

@@ -203,7 +203,8 @@ impl History {
     ) -> Result<u64, HistoryError> {
         let mut statement = self.connection().prepare_cached(&on(
             keep,
-            "SELECT coalesce(max(stored_at_ms), 0) FROM @.message WHERE conversation = ?1",
+            "SELECT coalesce((SELECT stored_at_ms FROM @.message WHERE conversation = ?1
+                              ORDER BY seq DESC LIMIT 1), 0)",
         ))?;
         Ok(statement.query_row([conversation.as_bytes()], |row| row.get(0))?)
     }

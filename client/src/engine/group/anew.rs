@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rand::RngExt as _;
 use sotto_crypto::WelcomeSummary;
 use sotto_protocol::{ConversationId, Username};
-use sotto_roster::{Role, Roster, authorize_rebuild, is_vacant};
+use sotto_roster::{DeviceCertificate, Role, Roster, authorize_rebuild, is_vacant};
 
 use super::super::api::SecurityKind;
 use super::super::work::{Rebuild, Why};
@@ -74,7 +74,9 @@ impl Engine {
 
     /// Whether each account with an office has another identity by now, accepted here.
     fn is_vacant(&self, roster: &Roster) -> Result<bool, EngineError> {
-        Ok(is_vacant(roster, &self.accepted_in(roster)?))
+        let names = roster.leaves.values().map(DeviceCertificate::username);
+        let in_office = |name: &&Username| roster.policy.role_of(name) >= Some(Role::Admin);
+        Ok(is_vacant(roster, &self.accepted(names.filter(in_office))?))
     }
 
     fn try_return_later(&mut self, talk: &Talk) {
@@ -126,9 +128,15 @@ impl Engine {
 
     /// The identities that are pinned here, of those who are in a group.
     fn accepted_in(&self, roster: &Roster) -> Result<BTreeMap<Username, [u8; 32]>, EngineError> {
+        self.accepted(roster.leaves.values().map(DeviceCertificate::username))
+    }
+
+    fn accepted<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Username>,
+    ) -> Result<BTreeMap<Username, [u8; 32]>, EngineError> {
         let mut accepted = BTreeMap::new();
-        for leaf in roster.leaves.values() {
-            let name = leaf.username();
+        for name in names {
             if let Some(identity) = self.store().peer(name)?.and_then(|peer| peer.identity) {
                 accepted.insert(name.clone(), identity);
             }
@@ -205,7 +213,8 @@ impl Engine {
         let Some(old) = self.roster_of(&known)? else {
             return Ok(false);
         };
-        let mut shown = self.accepted_in(&old)?;
+        let accepted = self.accepted_in(&old)?;
+        let mut shown = accepted.clone();
         for leaf in summary.roster.leaves.values() {
             if shown.contains_key(leaf.username()) {
                 shown.insert(leaf.username().clone(), *leaf.identity_key());
@@ -215,7 +224,10 @@ impl Engine {
         let may = authorize_rebuild(&old, &summary.roster, by, &shown).is_ok();
         if may {
             // Whose identity is not accepted here stops what is sent until it is.
-            for (name, identity) in &shown {
+            // An open warning is nobody's to close by showing the old one.
+            let other =
+                |(name, identity): &(&Username, &[u8; 32])| accepted.get(*name) != Some(*identity);
+            for (name, identity) in shown.iter().filter(other) {
                 self.identity_shown(name, identity)?;
             }
         }
